@@ -1,0 +1,138 @@
+"""The frozen data the allocation core works on.
+
+Every amount is an integer: milli-CPU, MiB, milli-GPU, MiB of accelerator memory. Integers make plans
+exact, comparable and replayable byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+RESOURCES = ("cpu", "memory", "gpu", "gpu_memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """A vector of amounts: milli-CPU, MiB of memory, milli-GPU, MiB of accelerator memory."""
+
+    cpu: int = 0
+    memory: int = 0
+    gpu: int = 0
+    gpu_memory: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.cpu + other.cpu,
+            self.memory + other.memory,
+            self.gpu + other.gpu,
+            self.gpu_memory + other.gpu_memory,
+        )
+
+    def __sub__(self, other: Resources) -> Resources:
+        return Resources(
+            self.cpu - other.cpu,
+            self.memory - other.memory,
+            self.gpu - other.gpu,
+            self.gpu_memory - other.gpu_memory,
+        )
+
+    def __mul__(self, units: int) -> Resources:
+        return Resources(self.cpu * units, self.memory * units, self.gpu * units, self.gpu_memory * units)
+
+    def fits_in(self, free: Resources) -> bool:
+        return (
+            self.cpu <= free.cpu
+            and self.memory <= free.memory
+            and self.gpu <= free.gpu
+            and self.gpu_memory <= free.gpu_memory
+        )
+
+    def items(self) -> tuple[tuple[str, int], ...]:
+        return tuple((name, getattr(self, name)) for name in RESOURCES)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine of the inventory and all that slices may use of it."""
+
+    name: str
+    capacity: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A node of the quota tree: cluster → project → user.
+
+    ``path`` names it ("cluster/vision/ada"); its parent is the path without the last part. ``quota`` is
+    guaranteed, ``weight`` shares out what is left, ``limit`` is a ceiling, higher ``priority`` goes first.
+    """
+
+    path: str
+    weight: int = 100
+    quota: Resources = Resources()
+    limit: Resources | None = None
+    priority: int = 0
+
+    @property
+    def parent(self) -> str | None:
+        head, _, _ = self.path.rpartition("/")
+        return head or None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What one claim wants now: between ``min`` and ``max`` units, all of one shape.
+
+    ``floor`` units are not to be taken away at present (a busy run holds them); ``name`` is how people
+    know the claim. ``submitted`` is in seconds since the epoch, ``duration`` in seconds.
+    """
+
+    claim: str
+    principal: str
+    unit: Resources
+    min: int
+    max: int
+    priority: int = 0
+    preemptible: bool = True
+    submitted: float = 0.0
+    duration: float | None = None
+    floor: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Units a claim holds on a node; they stay held until the engine confirms that they are gone."""
+
+    claim: str
+    node: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a decision may depend on."""
+
+    nodes: tuple[Node, ...]
+    principals: tuple[Principal, ...]
+    demands: tuple[Demand, ...]
+    leases: tuple[Lease, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``units`` (positive) to add to, or take from, a claim on a node."""
+
+    claim: str
+    node: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now. ``reasons`` has one sentence for every claim that holds less than it asked for."""
+
+    grants: tuple[Change, ...] = ()
+    shrinks: tuple[Change, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,87 @@
+"""What an engine promises: the seam between the broker, which decides, and Dask, which runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aios_lab.allocation.types import Node, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """A GPU of the inventory; ``memory`` in MiB. A simulated one has no ``uuid`` that NVML knows."""
+
+    index: int
+    name: str
+    uuid: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What an engine has to give. ``simulated`` is true when an administrator declared it."""
+
+    nodes: tuple[Node, ...]
+    accelerators: tuple[Accelerator, ...] = ()
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One slice's TLS material as PEM texts; no other slice's scheduler accepts it."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceInfo:
+    """A slice's living side: where its scheduler listens and how many workers are up."""
+
+    slice_id: str
+    address: str
+    credentials: Credentials
+    workers: int
+    pids: tuple[int, ...]
+
+
+class EngineError(Exception):
+    """The engine could not do what was asked; the message says what and why, for people."""
+
+
+# Called on the broker's event loop: slice_id, and why it is gone.
+SliceLost = Callable[[str, str], None]
+# Called on the broker's event loop: slice_id, and how many workers are now up.
+WorkersChanged = Callable[[str, int], None]
+
+
+class Engine(Protocol):
+    """Turns grants into Dask clusters. Every method is idempotent and runs on one asyncio loop."""
+
+    async def start(self, on_slice_lost: SliceLost, on_workers_changed: WorkersChanged) -> None: ...
+
+    async def stop(self) -> None:
+        """End every slice; on return no process of the engine is left."""
+
+    def inventory(self) -> Inventory: ...
+
+    async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
+        """Bring a slice to ``workers`` workers of ``unit`` each, opening it when it is not there.
+
+        Growing returns when the new workers have joined the scheduler; shrinking retires workers, so that
+        their data moves, and returns when their processes are gone. ``workers=0`` keeps the scheduler.
+
+        Raises:
+            EngineError: a worker did not start; what was started for this call is gone again.
+        """
+
+    async def restart(self, slice_id: str) -> None:
+        """Give a restarted owner a clean slice: replace every worker, keep the number and the address."""
+
+    async def close(self, slice_id: str) -> None:
+        """End a slice; returns when all of its processes are gone. Unknown ids are fine."""
+
+    def info(self, slice_id: str) -> SliceInfo | None: ...

@@ -1,0 +1,302 @@
+"""The wire types: the one source from which OpenAPI and the TypeScript types are made.
+
+Amounts people read: CPU threads, bytes, accelerators. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(Wire):
+    """The body of every 4xx answer."""
+
+    message: str = Field(description="What was asked and why it cannot be done.")
+    reason: str = Field(description="A short stable word, such as 'too_large'.")
+    hint: str = Field(description="What to do about it.")
+
+
+class Amounts(Wire):
+    cpus: float = 0
+    memory: int = Field(0, description="bytes")
+    gpus: float = 0
+    gpu_memory: int = Field(0, description="bytes")
+
+
+Priority = Literal["low", "normal", "high"]
+
+
+class ClaimRequest(Wire):
+    """What a kernel asks for. What is left out keeps its present or default value."""
+
+    workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="at most so many workers")
+    min_workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="start only with so many; 1 when left out"
+    )
+    cpus: Annotated[float, Field(gt=0)] | None = Field(None, description="CPU threads a worker")
+    memory: str | int | None = Field(None, description="memory a worker: '2GB', '512MiB' or bytes")
+    gpus: Annotated[float, Field(ge=0)] | None = Field(None, description="accelerators a worker")
+    priority: Priority | None = None
+    project: str | None = None
+    duration: Annotated[float, Field(gt=0)] | None = Field(None, description="expected seconds of use")
+    preemptible: bool | None = None
+
+
+class SliceState(StrEnum):
+    REQUESTED = "requested"
+    GRANTED = "granted"
+    ACTIVE = "active"
+    RESIZING = "resizing"
+    DRAINING = "draining"
+    RELEASED = "released"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+class Slice(Wire):
+    """One claim and what it was granted. Without ``mine`` only what others may see is filled in."""
+
+    id: str
+    state: SliceState
+    dormant: bool = Field(description="asked for by nobody yet: it holds nothing until first used")
+    user: str
+    project: str
+    name: str = Field(description="the notebook's path, or what the owner is called")
+    kernel_id: str | None
+    mine: bool
+    unit: Amounts
+    workers: int = Field(description="workers running now")
+    target: int = Field(description="workers granted")
+    min_workers: int
+    max_workers: int
+    priority: Priority
+    reason: str = Field(description="why it holds less than it asked for; empty when it has all")
+    problem: str = Field("", description="what went wrong with the request or the slice; empty when nothing did")
+    created: float
+    since: float = Field(description="when the present state began")
+    cpu_percent: float | None = Field(None, description="use of its CPU threads, 0 to 100")
+    memory_used: int | None = None
+    busy: bool = Field(False, description="a run is training on it")
+
+
+class Connection(Wire):
+    """How a slice's own kernel reaches its Dask scheduler. PEM texts, never files."""
+
+    address: str
+    ca: str
+    cert: str
+    key: str
+    workers: int
+
+
+class Accelerator(Wire):
+    index: int
+    name: str
+    uuid: str
+    memory: int
+    memory_used: int | None = None
+    utilization: float | None = Field(None, description="percent")
+    power: float | None = Field(None, description="watts")
+
+
+class NodeView(Wire):
+    name: str
+    capacity: Amounts
+    used: Amounts
+    accelerators: list[Accelerator]
+
+
+class PrincipalShare(Wire):
+    path: str
+    weight: int
+    share: float = Field(description="weighted dominant share held now, 0 to 1")
+    quota: Amounts | None
+    limit: Amounts | None
+
+
+class Cluster(Wire):
+    simulated: bool
+    nodes: list[NodeView]
+    capacity: Amounts
+    used: Amounts
+    principals: list[PrincipalShare]
+
+
+class Status(Wire):
+    version: str
+    user: str
+    ready: bool
+    simulated: bool
+    problems: list[Problem] = Field(description="what an administrator should mend, in plain words")
+
+
+class RunState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Point(Wire):
+    step: int
+    time: float
+    value: float
+
+
+class Run(Wire):
+    id: str
+    name: str
+    slice_id: str
+    user: str
+    mine: bool
+    state: RunState
+    strategy: str
+    world_size: int
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    step: int = 0
+    total_steps: int | None = None
+    epoch: int | None = None
+    total_epochs: int | None = None
+    eta: float | None = Field(None, description="seconds left")
+    throughput: float | None = Field(None, description="steps a second")
+    metrics: dict[str, float] = Field(default_factory=dict, description="the latest value of each")
+    series: dict[str, list[Point]] = Field(default_factory=dict, description="each metric, at most 500 points")
+    error: str = ""
+    mlflow_run_id: str | None = None
+    has_model: bool = False
+    log_tail: list[str] = Field(default_factory=list, description="the last lines of all ranks")
+
+
+class RunRequest(Wire):
+    """A kernel tells the server that it begins a run."""
+
+    name: str
+    strategy: str
+    world_size: int
+    total_steps: int | None = None
+    total_epochs: int | None = None
+    source: str = Field("", description="the cell or script that is trained")
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunMetric(Wire):
+    step: int
+    time: float
+    values: dict[str, float]
+    epoch: int | None = None
+
+
+class RunUpdate(Wire):
+    """What happened in a run since the last update; the answer says whether to stop it."""
+
+    state: RunState | None = None
+    metrics: list[RunMetric] = Field(default_factory=list)
+    total_steps: int | None = None
+    total_epochs: int | None = None
+    logs: list[str] = Field(default_factory=list)
+    error: str | None = None
+    model: str | None = Field(None, description="folder of the model bundle that the run saved")
+
+
+class RunOrder(Wire):
+    """What the server wants of a run: go on, stop with a partial result, or die now."""
+
+    order: Literal["go", "stop", "kill"] = "go"
+
+
+class ModelVersion(Wire):
+    name: str
+    version: int
+    digest: str
+    parent: int | None = None
+    run_id: str | None = None
+    user: str = ""
+    created: float
+    bytes: int
+    parameters: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+    method: str | None = Field(None, description="how it was compressed; none for an original")
+    evaluable: bool = Field(description="it carries held-out data, so a compressed child can be measured")
+
+
+class Model(Wire):
+    name: str
+    versions: list[ModelVersion] = Field(description="newest first")
+
+
+class RegisterRequest(Wire):
+    run_id: str
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")]
+
+
+class CompressRequest(Wire):
+    method: Literal["low_rank"] = "low_rank"
+    energy: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="kept share of the squared singular values")
+    ratio: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="kept share of each layer's parameters")
+
+
+class LayerReport(Wire):
+    layer: str
+    kind: str
+    rank: int | None = None
+    full_rank: int
+    before: int
+    after: int
+    decision: str
+
+
+class Measure(Wire):
+    bytes: int
+    parameters: int
+    metrics: dict[str, float]
+
+
+class CompressReport(Wire):
+    version: ModelVersion
+    before: Measure
+    after: Measure
+    layers: list[LayerReport]
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class Job(Wire):
+    """Work of some seconds that the server does for a user, such as compressing a model."""
+
+    id: str
+    kind: str
+    title: str
+    state: JobState
+    progress: float = Field(0, description="0 to 1")
+    note: str = ""
+    problem: Problem | None = None
+    report: CompressReport | None = None
+
+
+class Frame(Wire):
+    """One message of the websocket, server to client. ``seq`` rises by one a topic."""
+
+    topic: str
+    seq: int
+    data: Any
+
+
+class Subscribe(Wire):
+    """The client's message: the topics it wants from now on: 'cluster', 'slices', 'runs', 'models', 'jobs'."""
+
+    topics: list[str]
