@@ -1,0 +1,56 @@
+"""From the start request to the kernel's first reply, with our provisioner and with the stock one."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from jupyter_client.blocking.client import BlockingKernelClient
+
+from benchmarks.figure import Figure
+from benchmarks.serving import server
+from live import Server, until
+
+RUNS = 10
+
+
+def seconds_to_ready(running: Server, kernel_name: str) -> float:
+    begin = time.perf_counter()
+    kernel_id = running.fetch("POST", "api/kernels", {"name": kernel_name})["id"]
+    connection = running.folder / "runtime" / f"kernel-{kernel_id}.json"
+    until("the connection file", connection.exists, every=0.002)
+    client = BlockingKernelClient()
+    client.load_connection_file(str(connection))
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    seconds = time.perf_counter() - begin
+    client.stop_channels()
+    running.fetch("DELETE", f"api/kernels/{kernel_id}")
+    return seconds
+
+
+def add_stock_kernel(running: Server) -> None:
+    """A kernelspec like the built-in one that asks for Jupyter's own provisioner."""
+    folder = running.folder / "data" / "kernels" / "stock"
+    folder.mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    provisioner = {"kernel_provisioner": {"provisioner_name": "local-provisioner"}}
+    spec = {"argv": argv, "display_name": "stock", "language": "python", "metadata": provisioner}
+    (folder / "kernel.json").write_text(json.dumps(spec))
+
+
+def measure() -> Figure:
+    with server() as running:
+        add_stock_kernel(running)
+        pairs = [
+            (seconds_to_ready(running, "python3"), seconds_to_ready(running, "stock")) for _ in range(RUNS + 1)
+        ][1:]
+    return Figure(
+        name="kernel start to first reply",
+        peer="local-provisioner",
+        unit="s",
+        ours=tuple(ours for ours, _ in pairs),
+        peers=tuple(stock for _, stock in pairs),
+        target=1 / 1.1,
+    )

@@ -1,0 +1,19 @@
+"""The live server of the tests, for benchmarks that need one."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from live import Server, serving
+
+
+@contextmanager
+def server(config: str = "") -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="aios-bench-") as folder, serving(Path(folder), config=config) as running:
+        yield running

@@ -1,0 +1,103 @@
+"""What the panel says and does besides the quickstart."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from lab import BrowserLab
+from live import Server, until
+
+ASK = 'import aios_lab as aios; aios.request(workers={}, memory="500MB"); client = aios.client()'
+
+
+def test_empty_states_teach(page: Page, server: Server):
+    panel = BrowserLab(page, server).open().panel()
+    expect(panel).to_contain_text("%%aios train")
+    expect(panel).to_contain_text("CPU")
+
+
+def test_the_later_notebook_sees_why_it_waits_and_grows_without_a_click(page: Page, server: Server):
+    total = int(server.get("aios/api/cluster")["capacity"]["cpus"])
+    first, second = server.kernel("first.ipynb"), server.kernel("second.ipynb")
+    first.run(ASK.format(total))
+    panel = BrowserLab(page, server).open().panel()
+    mine = panel.locator(".aios-Slice", has_text="second.ipynb")
+    second.run(ASK.format(total))
+    expect(mine.locator(".aios-Slice-reason")).to_contain_text("first.ipynb", timeout=20_000)
+    server.fetch("DELETE", f"api/kernels/{first.id}")
+    expect(mine.locator(".aios-Slice-workers")).to_contain_text(f"{total}/{total}", timeout=20_000)
+    expect(mine.locator(".aios-Slice-reason")).to_have_count(0)
+
+
+def test_resize_and_release_from_the_panel(page: Page, server: Server):
+    kernel = server.kernel("work.ipynb")
+    kernel.run(ASK.format(1))
+    panel = BrowserLab(page, server).open().panel()
+    mine = panel.locator(".aios-Slice", has_text="work.ipynb")
+    mine.get_by_role("button", name=re.compile("Resize")).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label(re.compile("Workers")).fill("2")
+    dialog.get_by_role("button", name="Resize").click()
+    until("it grew", lambda: kernel.slice()["workers"] == 2)
+    expect(mine.locator(".aios-Slice-workers")).to_contain_text("2")
+    mine.get_by_role("button", name=re.compile("Release")).click()
+    confirm = page.get_by_role("dialog").get_by_role("button", name="Release")
+    confirm.click()
+    until("it gave them back", lambda: kernel.slice()["workers"] == 0)
+
+
+def test_stop_button_in_the_cell_ends_the_run_in_two_seconds(page: Page, server: Server):
+    (server.work / "long.ipynb").write_text(notebook_of(LONG_RUN))
+    lab = BrowserLab(page, server).open("long.ipynb")
+    lab.ready()
+    lab.run_all()
+    display = lab.notebook().locator(".aios-RunOutput")
+    stop = display.get_by_role("button", name=re.compile("Stop"))
+    expect(stop).to_be_enabled(timeout=60_000)
+    until("it trains", lambda: server.get("aios/api/runs")[0]["step"] > 3, 30)
+    stop.click()
+    until("it stopped", lambda: server.get("aios/api/runs")[0]["state"] == "stopped", 4)
+    expect(display).to_contain_text(re.compile("stopped", re.IGNORECASE))
+
+
+@pytest.mark.allow_console
+def test_the_panel_recovers_when_the_server_restarts(page: Page, server: Server):
+    panel = BrowserLab(page, server).open().panel()
+    expect(panel).to_contain_text("CPU")
+    server.kill()
+    expect(panel.get_by_role("alert")).to_be_visible(timeout=30_000)
+    until("the old processes are gone", lambda: not server.processes(), 15)
+    server.start()
+    expect(panel.get_by_role("alert")).to_have_count(0, timeout=60_000)
+    server.kernel("after.ipynb")
+    expect(panel.locator(".aios-Slice", has_text="after.ipynb")).to_be_visible(timeout=30_000)
+
+
+def test_dark_theme_is_legible(page: Page, server: Server):
+    lab = BrowserLab(page, server).open().theme("JupyterLab Dark")
+    panel = lab.panel()
+    color, background = panel.evaluate(
+        "node => [getComputedStyle(node).color, getComputedStyle(document.body).getPropertyValue('--jp-layout-color1')]"
+    )
+    light = [int(part) for part in re.findall(r"\d+", color)[:3]]
+    assert min(light) > 150, (color, background)
+
+
+LONG_RUN = """%%aios train --workers 1 --name long
+import time
+
+def train(ctx):
+    for step in range(100000):
+        time.sleep(0.02)
+        ctx.report(loss=1 / (step + 1))
+"""
+
+
+def notebook_of(source: str) -> str:
+    cell = {"cell_type": "code", "id": "a", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    return json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
