@@ -121,6 +121,7 @@ class Server:
     folder: Path
     config: str = ""
     app: str = "server"
+    python: str = sys.executable
     env: Mapping[str, str] = field(default_factory=dict)
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -151,7 +152,7 @@ class Server:
         log = (self.folder / "server.log").open("ab")
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyter", self.app], cwd=self.work, env=self._environment(),
+                [self.python, "-m", "jupyter", self.app], cwd=self.work, env=self._environment(),
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         if wait:
@@ -168,7 +169,7 @@ class Server:
             "JUPYTERLAB_WORKSPACES_DIR": str(self.folder / "workspaces"),
             "JUPYTERLAB_SETTINGS_DIR": str(self.folder / "settings"),
             "IPYTHONDIR": str(self.folder / "ipython"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": f"{Path(self.python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             MARK: self.mark,
         } | dict(self.env)
 
