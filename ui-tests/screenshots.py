@@ -1,0 +1,75 @@
+"""``make screenshots``: run the quickstart in a real Lab and draw the pictures of the docs, light and dark."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from lab import ROOT, BrowserLab, browser_path, lab_server
+from live import Server, until
+
+IMAGES = ROOT / "docs" / "images"
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+
+
+def settle(lab: BrowserLab) -> None:
+    """Open the quickstart beside the panel, run it, and wait until the last cell is done."""
+    lab.panel()
+    lab.ready()
+    lab.run_all()
+    until(
+        "the compressed model",
+        lambda: any(len(m["versions"]) >= 2 for m in lab.server.get("aios/api/models")),
+        180,
+    )
+    lab.ready()
+
+
+def shoot(page: Page, lab: BrowserLab, name: str) -> None:
+    for suffix, theme in THEMES.items():
+        lab.theme(theme)
+        page.wait_for_timeout(600)
+        page.screenshot(path=IMAGES / f"{name}-{suffix}.png")
+
+
+def waiting(server: Server) -> None:
+    """Two more notebooks of the same person ask for more than is left."""
+    total = int(server.get("aios/api/cluster")["capacity"]["cpus"])
+    for name in ("survey.ipynb", "baseline.ipynb"):
+        server.kernel(name).run(
+            f'import aios_lab as aios; aios.request(workers={total}, memory="500MB"); client = aios.client()'
+        )
+
+
+def main() -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="aios-shots-") as folder, sync_playwright() as playwright:
+        server = lab_server(Path(folder))
+        shutil.copy(ROOT / "examples" / "quickstart.ipynb", server.work)
+        browser = playwright.chromium.launch(
+            executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
+        )
+        try:
+            server.start()
+            page = browser.new_page(viewport={"width": 1440, "height": 900}, device_scale_factor=1)
+            lab = BrowserLab(page, server).open("quickstart.ipynb")
+            settle(lab)
+            run = lab.notebook().locator(".aios-RunOutput")
+            run.scroll_into_view_if_needed()
+            expect(run.locator(".js-plotly-plot")).to_be_visible(timeout=30_000)
+            shoot(page, lab, "lab")
+            waiting(server)
+            reason = page.locator(".aios-Panel .aios-Slice-reason").first
+            expect(reason).to_contain_text(re.compile("hold"), timeout=30_000)
+            shoot(page, lab, "waiting")
+        finally:
+            server.stop()
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
