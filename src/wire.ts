@@ -1,0 +1,369 @@
+// Made from aios_lab/wire.py by `make types`. Change that file, not this one.
+export type JobState = 'running' | 'finished' | 'failed';
+export type RunState = 'pending' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
+export type SliceState =
+  'requested' | 'granted' | 'active' | 'resizing' | 'draining' | 'released' | 'expired' | 'failed';
+
+export interface Accelerator {
+  index: number;
+  name: string;
+  uuid: string;
+  memory: number;
+  memory_used: number | null;
+  /**
+   * percent
+   */
+  utilization: number | null;
+  /**
+   * watts
+   */
+  power: number | null;
+}
+export interface Amounts {
+  cpus: number;
+  /**
+   * bytes
+   */
+  memory: number;
+  gpus: number;
+  /**
+   * bytes
+   */
+  gpu_memory: number;
+}
+/**
+ * What a kernel asks for. What is left out keeps its present or default value.
+ */
+export interface ClaimRequest {
+  /**
+   * at most so many workers
+   */
+  workers?: number | null;
+  /**
+   * start only with so many; 1 when left out
+   */
+  min_workers?: number | null;
+  /**
+   * CPU threads a worker
+   */
+  cpus?: number | null;
+  /**
+   * memory a worker: '2GB', '512MiB' or bytes
+   */
+  memory?: string | number | null;
+  /**
+   * accelerators a worker
+   */
+  gpus?: number | null;
+  priority?: ('low' | 'normal' | 'high') | null;
+  project?: string | null;
+  /**
+   * expected seconds of use
+   */
+  duration?: number | null;
+  preemptible?: boolean | null;
+}
+export interface Cluster {
+  simulated: boolean;
+  nodes: NodeView[];
+  capacity: Amounts;
+  used: Amounts;
+  principals: PrincipalShare[];
+}
+export interface NodeView {
+  name: string;
+  capacity: Amounts;
+  used: Amounts;
+  accelerators: Accelerator[];
+}
+export interface PrincipalShare {
+  path: string;
+  weight: number;
+  /**
+   * weighted dominant share held now, 0 to 1
+   */
+  share: number;
+  quota: Amounts | null;
+  limit: Amounts | null;
+}
+export interface CompressReport {
+  version: ModelVersion;
+  before: Measure;
+  after: Measure;
+  layers: LayerReport[];
+}
+export interface ModelVersion {
+  name: string;
+  version: number;
+  digest: string;
+  parent: number | null;
+  run_id: string | null;
+  user: string;
+  created: number;
+  bytes: number;
+  parameters: number;
+  metrics: {
+    [k: string]: number;
+  };
+  /**
+   * how it was compressed; none for an original
+   */
+  method: string | null;
+  /**
+   * it carries held-out data, so a compressed child can be measured
+   */
+  evaluable: boolean;
+}
+export interface Measure {
+  bytes: number;
+  parameters: number;
+  metrics: {
+    [k: string]: number;
+  };
+}
+export interface LayerReport {
+  layer: string;
+  kind: string;
+  rank: number | null;
+  full_rank: number;
+  before: number;
+  after: number;
+  decision: string;
+}
+export interface CompressRequest {
+  method?: 'low_rank';
+  /**
+   * kept share of the squared singular values
+   */
+  energy?: number | null;
+  /**
+   * kept share of each layer's parameters
+   */
+  ratio?: number | null;
+}
+/**
+ * How a slice's own kernel reaches its Dask scheduler. PEM texts, never files.
+ */
+export interface Connection {
+  address: string;
+  ca: string;
+  cert: string;
+  key: string;
+  workers: number;
+}
+/**
+ * One message of the websocket, server to client. ``seq`` rises by one a topic.
+ */
+export interface Frame {
+  topic: string;
+  seq: number;
+  data: unknown;
+}
+/**
+ * Work of some seconds that the server does for a user, such as compressing a model.
+ */
+export interface Job {
+  id: string;
+  kind: string;
+  title: string;
+  state: JobState;
+  /**
+   * 0 to 1
+   */
+  progress: number;
+  note: string;
+  problem: Problem | null;
+  report: CompressReport | null;
+}
+/**
+ * The body of every 4xx answer.
+ */
+export interface Problem {
+  /**
+   * What was asked and why it cannot be done.
+   */
+  message: string;
+  /**
+   * A short stable word, such as 'too_large'.
+   */
+  reason: string;
+  /**
+   * What to do about it.
+   */
+  hint: string;
+}
+export interface Model {
+  name: string;
+  /**
+   * newest first
+   */
+  versions: ModelVersion[];
+}
+export interface Point {
+  step: number;
+  time: number;
+  value: number;
+}
+export interface RegisterRequest {
+  run_id: string;
+  name: string;
+}
+export interface Run {
+  id: string;
+  name: string;
+  slice_id: string;
+  user: string;
+  mine: boolean;
+  state: RunState;
+  strategy: string;
+  world_size: number;
+  created: number;
+  started: number | null;
+  ended: number | null;
+  step: number;
+  total_steps: number | null;
+  epoch: number | null;
+  total_epochs: number | null;
+  /**
+   * seconds left
+   */
+  eta: number | null;
+  /**
+   * steps a second
+   */
+  throughput: number | null;
+  /**
+   * the latest value of each
+   */
+  metrics: {
+    [k: string]: number;
+  };
+  /**
+   * each metric, at most 500 points
+   */
+  series: {
+    [k: string]: Point[];
+  };
+  error: string;
+  mlflow_run_id: string | null;
+  has_model: boolean;
+  /**
+   * the last lines of all ranks
+   */
+  log_tail: string[];
+}
+export interface RunMetric {
+  step: number;
+  time: number;
+  values: {
+    [k: string]: number;
+  };
+  epoch?: number | null;
+}
+/**
+ * What the server wants of a run: go on, stop with a partial result, or die now.
+ */
+export interface RunOrder {
+  order: 'go' | 'stop' | 'kill';
+}
+/**
+ * A kernel tells the server that it begins a run.
+ */
+export interface RunRequest {
+  name: string;
+  strategy: string;
+  world_size: number;
+  total_steps?: number | null;
+  total_epochs?: number | null;
+  /**
+   * the cell or script that is trained
+   */
+  source?: string;
+  parameters?: {
+    [k: string]: unknown;
+  };
+}
+/**
+ * What happened in a run since the last update; the answer says whether to stop it.
+ */
+export interface RunUpdate {
+  state?: RunState | null;
+  metrics?: RunMetric[];
+  total_steps?: number | null;
+  total_epochs?: number | null;
+  logs?: string[];
+  error?: string | null;
+  /**
+   * folder of the model bundle that the run saved
+   */
+  model?: string | null;
+}
+/**
+ * One claim and what it was granted. Without ``mine`` only what others may see is filled in.
+ */
+export interface Slice {
+  id: string;
+  state: SliceState;
+  /**
+   * asked for by nobody yet: it holds nothing until first used
+   */
+  dormant: boolean;
+  user: string;
+  project: string;
+  /**
+   * the notebook's path, or what the owner is called
+   */
+  name: string;
+  kernel_id: string | null;
+  mine: boolean;
+  unit: Amounts;
+  /**
+   * workers running now
+   */
+  workers: number;
+  /**
+   * workers granted
+   */
+  target: number;
+  min_workers: number;
+  max_workers: number;
+  priority: 'low' | 'normal' | 'high';
+  /**
+   * why it holds less than it asked for; empty when it has all
+   */
+  reason: string;
+  /**
+   * what went wrong with the request or the slice; empty when nothing did
+   */
+  problem: string;
+  created: number;
+  /**
+   * when the present state began
+   */
+  since: number;
+  /**
+   * use of its CPU threads, 0 to 100
+   */
+  cpu_percent: number | null;
+  memory_used: number | null;
+  /**
+   * a run is training on it
+   */
+  busy: boolean;
+}
+export interface Status {
+  version: string;
+  user: string;
+  ready: boolean;
+  simulated: boolean;
+  /**
+   * what an administrator should mend, in plain words
+   */
+  problems: Problem[];
+}
+/**
+ * The client's message: the topics it wants from now on: 'cluster', 'slices', 'runs', 'models', 'jobs'.
+ */
+export interface Subscribe {
+  topics: string[];
+}

@@ -1,0 +1,22 @@
+// What JupyterLab's packages expect of a browser when they load, and jsdom does not have.
+
+class DragEvent extends MouseEvent {}
+
+class ResizeObserver {
+  observe(): void {}
+  unobserve(): void {}
+  disconnect(): void {}
+}
+
+function matchMedia(media: string): MediaQueryList {
+  const target = new EventTarget();
+  return Object.assign(target, {
+    media,
+    matches: false,
+    onchange: null,
+    addListener: () => undefined,
+    removeListener: () => undefined
+  });
+}
+
+Object.assign(globalThis, { DragEvent, ResizeObserver, matchMedia });
