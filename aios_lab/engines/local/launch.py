@@ -1,0 +1,46 @@
+"""Start a forkserver for the calling process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from aios_lab.engines.processes import MARKER, EngineId
+
+# Credentials of the server that started us: no slice has any business with them.
+SECRETS = ("JUPYTER_TOKEN", "JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "CONFIGPROXY_AUTH_TOKEN", "AIOS_TOKEN")
+
+# One thread in every library, or the process could not be forked; no setproctitle over the environment,
+# by which processes are known; no GPU, which must not be touched before a fork.
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "SPT_NOENV": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def launch(
+    engine: EngineId | None = None, extra: Mapping[str, str] | None = None
+) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a forkserver that ends with this process; returns at once with the request socket.
+
+    Requests sent before it is warm wait in the socket.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    environment |= _ENVIRONMENT | dict(extra or {})
+    environment[MARKER] = str(engine or EngineId.mine())
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aios_lab.engines.local.forkserver", str(theirs.fileno()), str(os.getpid())],
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return ours, process

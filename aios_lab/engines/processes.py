@@ -1,0 +1,130 @@
+"""What the engine asks of Linux about processes: parentage, death signals, and whose a process is."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+
+MARKER = "AIOS_ENGINE"
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel SIGKILL this process when ``parent`` ends; exits at once when it has ended already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Make descendants whose parent ends children of this process instead of init's."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL a process and its process group; one that is gone already is fine."""
+    for end in (os.kill, os.killpg):
+        try:
+            end(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of /proc/<pid>/stat); None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def children(pid: int) -> list[int]:
+    """The direct children of a process, zombies included."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class EngineId:
+    """Names an engine by the process it serves, so that anybody can tell whether that process still lives."""
+
+    pid: int
+    started: int
+    nonce: str
+
+    @classmethod
+    def mine(cls) -> EngineId:
+        """A new engine of this process."""
+        started = start_time(os.getpid())
+        if started is None:
+            raise OSError("/proc does not show this process: the local engine needs Linux with /proc mounted")
+        return cls(os.getpid(), started, uuid.uuid4().hex[:8])
+
+    @classmethod
+    def parse(cls, text: str) -> EngineId | None:
+        """The id that ``str`` made; None for any other text."""
+        pid, _, rest = text.partition(".")
+        started, _, nonce = rest.partition(".")
+        if not (pid.isdigit() and started.isdigit() and nonce):
+            return None
+        return cls(int(pid), int(started), nonce)
+
+    def __str__(self) -> str:
+        return f"{self.pid}.{self.started}.{self.nonce}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process that this engine serves still runs."""
+        return start_time(self.pid) == self.started
+
+
+def marked() -> Iterator[tuple[int, EngineId]]:
+    """Every process this user may look at that an engine started, with that engine's id."""
+    prefix = f"{MARKER}=".encode()
+    for pid in psutil.pids():
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                entries = file.read().split(b"\0")
+        except OSError:  # gone meanwhile, or another user's
+            continue
+        for entry in entries:
+            if entry.startswith(prefix):
+                engine = EngineId.parse(entry[len(prefix) :].decode(errors="replace"))
+                if engine is not None:
+                    yield pid, engine
+
+
+def of_engine(engine: EngineId) -> list[int]:
+    """The processes of one engine that are alive; those that wait to be reaped have no environment left."""
+    return [pid for pid, owner in marked() if owner == engine and pid != os.getpid()]
+
+
+def sweep(engine: EngineId, seconds: float = 10.0) -> list[int]:
+    """SIGKILL every process of an engine until none is left; returns those that outlived ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while pids := of_engine(engine):
+        for pid in pids:
+            kill(pid)
+        psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=0.2)
+        if time.monotonic() > deadline:
+            return pids
+    return []

@@ -1,0 +1,258 @@
+"""Start processes from the warm forkserver, from inside any process of a slice.
+
+Processes form a tree: a process that ends takes along everything it spawned, and every process those
+started in any way. Where no forkserver is connected (a plain Dask worker, a bare interpreter), the first
+``spawn`` starts one for the calling process; what it offers is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from aios_lab.engines.local.launch import launch
+
+_lock = threading.Lock()
+_channel: socket.socket | None = None
+_forkserver: subprocess.Popen[bytes] | None = None  # one that serves this process alone
+
+
+class SpawnError(Exception):
+    """A process could not be started; the message says why."""
+
+
+class Child:
+    """A process that ``spawn`` started. Forgetting this object leaves the process alone.
+
+    ``exit`` means that the process and all that it left behind are gone.
+    """
+
+    def __init__(self, pid: int, status: int, channel: socket.socket, rest: bytes = b"") -> None:
+        self.pid = pid
+        self._status = status
+        self._channel = channel
+        self._read = rest
+        self._code: int | None = None
+        self._reading = threading.Lock()
+        self._close = weakref.finalize(self, os.close, status)
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable at exit, for ``select``."""
+        return self._status
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal (-9 when the forkserver is gone); None while it runs."""
+        with self._reading:
+            while self._code is None and _readable(self._status, 0):
+                chunk = os.read(self._status, 4096)
+                self._read += chunk
+                if not chunk:
+                    self._code = -signal.SIGKILL
+                elif b"\n" in self._read:
+                    self._code = int(json.loads(self._read)["exit"])
+        return self._code
+
+    def join(self, timeout: float | None = None) -> int:
+        """Block until exit and return the code.
+
+        Raises:
+            TimeoutError: it still runs after ``timeout`` seconds.
+        """
+        while (code := self.poll()) is None:
+            if not _readable(self._status, timeout):
+                raise TimeoutError(f"process {self.pid} still runs after {timeout:g} s")
+        return code
+
+    async def wait(self, timeout: float | None = None) -> int:
+        """Await exit and return the code.
+
+        Raises:
+            TimeoutError: it still runs after ``timeout`` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            while (code := self.poll()) is None:
+                await _until_readable(self._status)
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL the process and everything that it started or spawned; await ``wait`` to see it gone."""
+        if self.poll() is None:
+            _send(self._channel, {"op": "kill", "pid": self.pid}, [])
+
+
+def connect(fd: int) -> None:
+    """Make ``fd`` this process's request socket (the forkserver and the engine do this) and own it."""
+    global _channel
+    with _lock:
+        if _channel is not None:
+            _channel.close()
+        _channel = socket.socket(fileno=fd)
+
+
+def disconnect() -> None:
+    """Forget the request socket; a forkserver started for this process alone ends with all it spawned."""
+    global _channel, _forkserver
+    with _lock:
+        if _channel is not None:
+            _channel.close()
+        if _forkserver is not None:
+            _forkserver.wait()
+        _channel = _forkserver = None
+
+
+def spawn(
+    target: str,
+    payload: bytes = b"",
+    fds: Mapping[str, int] | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    requests: bool = True,
+    timeout: float = 60.0,
+) -> Child:
+    """Run ``target(payload, fds)`` in a new process of its own session; blocks until it is forked.
+
+    Args:
+        target: ``"package.module:function"``; an int it returns is the exit code, None is 0, an uncaught
+            exception is printed and is 1.
+        payload: bytes handed to the function; no limit but memory.
+        fds: descriptors for the child by name; the child gets duplicates under the same names, with other
+            numbers. ``"stdout"`` and ``"stderr"`` become its streams instead.
+        env: the child's whole environment, as for ``subprocess``; this process's when left out.
+        cwd: its working folder; this process's when left out.
+        requests: whether it may spawn in its turn.
+        timeout: seconds to wait for the forkserver; its first start imports torch.
+
+    Raises:
+        SpawnError: the forkserver is gone, did not answer in time, or could not fork.
+    """
+    named = dict(fds or {})
+    channel = _connected()
+    status_read, status_write = os.pipe()
+    try:
+        with _memory(payload) as body:
+            request = {
+                "op": "spawn",
+                "target": target,
+                "fds": list(named),
+                "env": dict(os.environ if env is None else env),
+                "cwd": os.getcwd() if cwd is None else cwd,
+                "requests": requests,
+            }
+            _send(channel, request, [body.fileno(), status_write, *named.values()])
+        os.close(status_write)
+        status_write = -1
+        pid, rest = _born(status_read, timeout)
+    except BaseException:
+        os.close(status_read)
+        raise
+    finally:
+        if status_write >= 0:
+            os.close(status_write)
+    return Child(pid, status_read, channel, rest)
+
+
+def family(timeout: float = 10.0) -> dict[int, int]:
+    """Everything spawned below this process: pid to the pid that asked for it (0: the engine's own process).
+
+    Raises:
+        SpawnError: the forkserver is gone or did not answer in ``timeout`` seconds.
+    """
+    channel = _connected()
+    answer, reply = os.pipe()
+    try:
+        try:
+            _send(channel, {"op": "family"}, [reply])
+        finally:
+            os.close(reply)
+        line, _ = _line(answer, timeout)
+    finally:
+        os.close(answer)
+    return {int(pid): int(parent) for pid, parent in json.loads(line).items()}
+
+
+def _connected() -> socket.socket:
+    """The request socket, over which a forkserver of our own is started when there is none."""
+    global _channel, _forkserver
+    with _lock:
+        if _forkserver is not None and _forkserver.poll() is not None:
+            _channel = _forkserver = None
+        if _channel is None:
+            _channel, _forkserver = launch()
+        return _channel
+
+
+class _memory:
+    """Bytes in an anonymous file, for handing over by descriptor."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __enter__(self) -> Any:
+        self._file = open(os.memfd_create("aios"), "wb+", buffering=0)
+        view = memoryview(self._data)
+        while view:
+            view = view[self._file.write(view) or 0 :]
+        self._file.seek(0)
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _send(channel: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
+    """One message a request: the request itself travels in a memory file, so its size has no limit."""
+    with _memory(json.dumps(request).encode()) as header:
+        try:
+            socket.send_fds(channel, [b"?"], [header.fileno(), *fds])
+        except OSError as error:
+            raise SpawnError(f"The forkserver that starts processes is gone ({error.strerror}).") from error
+
+
+def _born(status: int, timeout: float) -> tuple[int, bytes]:
+    line, rest = _line(status, timeout)
+    answer = json.loads(line)
+    if "error" in answer:
+        raise SpawnError(f"The forkserver could not start a process: {answer['error']}.")
+    return int(answer["pid"]), rest
+
+
+def _line(fd: int, timeout: float) -> tuple[bytes, bytes]:
+    data = b""
+    while b"\n" not in data:
+        if not _readable(fd, timeout):
+            raise SpawnError(f"The forkserver did not answer within {timeout:g} s.")
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            raise SpawnError("The forkserver that starts processes ended before it answered.")
+        data += chunk
+    line, _, rest = data.partition(b"\n")
+    return line, rest
+
+
+def _readable(fd: int, timeout: float | None) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(None if timeout is None else timeout * 1000))
+
+
+async def _until_readable(fd: int) -> None:
+    """Await data or end of file; on a duplicate, since a loop keeps one callback a descriptor."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    copy = os.dup(fd)
+    loop.add_reader(copy, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(copy)
+        os.close(copy)
