@@ -1,0 +1,146 @@
+"""A run on disk: what the store keeps of it, so that history outlives the server.
+
+``run.json`` holds the run as a whole and is replaced atomically; ``metrics.jsonl`` is only appended to;
+``mlflow.json`` says how much of both MLflow has already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from aios_lab.wire import Point, Run, RunMetric, RunRequest
+
+SERIES_LIMIT = 500
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """What ``run.json`` holds. The series are left out of ``run``: ``metrics.jsonl`` has them."""
+
+    run: Run
+    request: RunRequest
+    model: str | None = None
+    order: Literal["go", "stop", "kill"] = "go"
+
+
+class Cursor(BaseModel):
+    """How much of a run MLflow has: bytes of ``metrics.jsonl``, the model, the end."""
+
+    mlflow_run_id: str = ""
+    offset: int = 0
+    model: str | None = None
+    ended: bool = False
+
+
+class Series:
+    """A metric over steps in at most ``limit`` points: evenly thinned, first and last always kept."""
+
+    def __init__(self, limit: int = SERIES_LIMIT) -> None:
+        self._limit = limit
+        self._kept: list[Point] = []
+        self._stride = 1
+        self._seen = 0
+        self._last: Point | None = None
+
+    def add(self, point: Point) -> None:
+        if self._seen % self._stride == 0:
+            self._kept.append(point)
+        self._seen += 1
+        self._last = point
+        if len(self._kept) >= self._limit:
+            self._kept = self._kept[::2]
+            self._stride *= 2
+
+    def points(self) -> list[Point]:
+        """The points, oldest first; at most ``limit`` of them."""
+        if self._last is None or self._kept[-1] is self._last:
+            return list(self._kept)
+        return [*self._kept, self._last]
+
+
+def thin(points: list[Point], limit: int) -> list[Point]:
+    """At most ``limit`` (≥ 2) of ``points``, the first and the last among them."""
+    if len(points) <= limit:
+        return points
+    last = len(points) - 1
+    return [points[round(i * last / (limit - 1))] for i in range(limit)]
+
+
+class RunFolder:
+    """``<runs_dir>/<run_id>``. Methods raise OSError when the disk refuses."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    def create(self) -> None:
+        self.path.mkdir(parents=True, mode=0o700)
+
+    def write(self, record: Record) -> None:
+        _replace(self.path / "run.json", record.model_dump_json(exclude={"run": {"series"}}))
+
+    def read(self) -> Record | None:
+        """The record, or None where the folder holds no whole run."""
+        return _load(Record, self.path / "run.json")
+
+    def write_cursor(self, cursor: Cursor) -> None:
+        _replace(self.path / "mlflow.json", cursor.model_dump_json())
+
+    def cursor(self) -> Cursor:
+        return _load(Cursor, self.path / "mlflow.json") or Cursor()
+
+    def append(self, metrics: list[RunMetric]) -> None:
+        """All of ``metrics`` or, when the disk refuses, none of them."""
+        # json.dumps, not pydantic: it keeps NaN and infinity, which a diverging loss reports.
+        data = "".join(json.dumps(metric.model_dump()) + "\n" for metric in metrics).encode()
+        file = os.open(self.path / "metrics.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            start = os.fstat(file).st_size
+            try:
+                while data:
+                    data = data[os.write(file, data) :]
+            except OSError:
+                os.ftruncate(file, start)
+                raise
+        finally:
+            os.close(file)
+
+    def metrics(self, offset: int = 0) -> tuple[list[RunMetric], int]:
+        """The metrics from byte ``offset`` on, and the offset behind the last whole line."""
+        try:
+            with open(self.path / "metrics.jsonl", "rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], offset
+        whole = data[: data.rfind(b"\n") + 1]
+        return [RunMetric.model_validate_json(line) for line in whole.splitlines()], offset + len(whole)
+
+
+def _load(kind: type[_Model], path: Path) -> _Model | None:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,285 @@
+"""The one place that writes runs to MLflow.
+
+A thread brings MLflow level with what the run folders hold. It reads from disk and remembers in each folder how
+far it came, so a tracking server that is away, or a crash of ours, delays what is written and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import re
+import sqlite3
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from aios_lab.training.store_files import Cursor, Record, RunFolder
+from aios_lab.wire import RunMetric, RunState
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+log = logging.getLogger("aios_lab.training")
+
+EXPERIMENT = "aios"
+BATCH = 1000  # metrics a log_batch call may carry
+STATUS = {RunState.FINISHED: "FINISHED", RunState.STOPPED: "KILLED", RunState.FAILED: "FAILED"}
+REFUSED_FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
+
+
+def probe(uri: str) -> None:
+    """Ask the store behind ``uri`` for a sign of life, for at most about 2 seconds; raises OSError where there is none.
+
+    HTTP servers and SQLite are asked directly; other stores are known only by the first write to them.
+    """
+    ask = PROBED.get(urlsplit(uri).scheme)
+    if ask is not None:
+        ask(uri)
+
+
+def _probe_http(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=2):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise OSError(f"it answers {error.code} {error.reason}") from None
+
+
+def _probe_sqlite(uri: str) -> None:
+    path = Path(unquote(uri.split(":///", 1)[1]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = sqlite3.connect(path, timeout=2)
+        try:
+            connection.execute("PRAGMA schema_version").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise OSError(f"{error} ({path})") from None
+
+
+PROBED = {"http": _probe_http, "https": _probe_http, "sqlite": _probe_sqlite}
+
+
+class MlflowWriter:
+    """``submit`` a run folder from any thread whenever it changed; ``tracked(run_id, mlflow_run_id)`` is called
+    from the writer's thread once MLflow knows the run. ``problem`` tells the last failure, empty when all is well.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        tracked: Callable[[str, str], None],
+        *,
+        artifact_root: str | None = None,
+        interval: float = 1.0,
+    ) -> None:
+        self.uri = uri
+        self.problem = ""
+        self._tracked = tracked
+        self._artifacts = artifact_root or _artifacts_beside(uri)
+        self._interval = interval
+        self._retry_after = 5.0
+        self._dirty: dict[str, RunFolder] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._asked: list[Future[str]] = []
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self._thread = threading.Thread(target=self._work, name="aios-mlflow", daemon=True)
+
+    def start(self) -> None:
+        self._wake.set()  # a first pass finds out whether MLflow is there
+        self._thread.start()
+
+    def close(self, timeout: float) -> None:
+        """Write what is left, for at most ``timeout`` seconds; the rest is written after the next start."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout)
+
+    def submit(self, folder: RunFolder) -> None:
+        with self._lock:
+            self._dirty[folder.run_id] = folder
+        self._wake.set()
+
+    async def check(self, bound: float) -> None:
+        """Raise OSError, saying why, where MLflow does not answer within about ``bound`` seconds."""
+        try:
+            await asyncio.wait_for(asyncio.to_thread(probe, self.uri), bound)
+            unproven = self._client is None and urlsplit(self.uri).scheme not in PROBED
+            if self.problem or unproven:
+                problem = await asyncio.wait_for(asyncio.wrap_future(self._retry()), bound)
+                if problem:
+                    raise OSError(problem)
+        except TimeoutError:
+            raise OSError(self.problem or f"no answer within {bound:g} s") from None
+
+    def _retry(self) -> Future[str]:
+        answer: Future[str] = Future()
+        with self._lock:
+            self._asked.append(answer)
+        self._wake.set()
+        return answer
+
+    def _work(self) -> None:
+        self._load()
+        while True:
+            self._wake.wait(self._retry_after if self.problem else None)
+            self._wake.clear()
+            closing = self._closing.is_set()
+            self._pass()
+            if closing:
+                return
+            self._closing.wait(0 if self._asked else self._interval)
+
+    def _load(self) -> None:
+        # MLflow would otherwise report its use to its makers; an administrator's own setting stands.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        importlib.import_module("mlflow.tracking")  # two seconds that the first run need not wait for
+
+    def _pass(self) -> None:
+        with self._lock:
+            dirty, self._dirty = self._dirty, {}
+            asked, self._asked = self._asked, []
+        problem = self._sync_all(dirty)
+        if problem and problem != self.problem:
+            log.warning("MLflow at %s cannot be written, will try again: %s", self.uri, problem)
+        self.problem = problem
+        for answer in asked:
+            if answer.set_running_or_notify_cancel():
+                answer.set_result(problem)
+
+    def _sync_all(self, dirty: dict[str, RunFolder]) -> str:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        while dirty or not self._client:
+            run_id = next(iter(dirty), "")
+            try:
+                probe(self.uri)  # MLflow itself retries for minutes before it admits that nobody is there
+                self._connect()
+                if run_id:
+                    self._sync(dirty[run_id])
+            except (MlflowException, SQLAlchemyError, OSError) as error:
+                if run_id and getattr(error, "error_code", "") in REFUSED_FOR_GOOD:
+                    log.warning("MLflow refuses run %s, it is left out there: %s", run_id, error)
+                else:
+                    with self._lock:
+                        self._dirty = {**dirty, **self._dirty}
+                    return " ".join(str(error).split())[:300]
+            dirty.pop(run_id, None)
+        return ""
+
+    def _connect(self) -> MlflowClient:
+        from mlflow.tracking import MlflowClient
+
+        if self._client is None:
+            client = MlflowClient(self.uri)
+            found = client.get_experiment_by_name(EXPERIMENT)
+            if found is None:
+                self._experiment = client.create_experiment(EXPERIMENT, artifact_location=self._artifacts)
+            else:
+                self._experiment = found.experiment_id
+                if found.lifecycle_stage == "deleted":
+                    client.restore_experiment(found.experiment_id)
+            self._client = client
+        return self._client
+
+    def _sync(self, folder: RunFolder) -> None:
+        record, cursor, client = folder.read(), folder.cursor(), self._connect()
+        if record is None or cursor.ended:
+            return
+        if not cursor.mlflow_run_id:
+            cursor.mlflow_run_id = self._begin(client, record)
+            folder.write_cursor(cursor)
+        if record.run.mlflow_run_id != cursor.mlflow_run_id:
+            self._tracked(folder.run_id, cursor.mlflow_run_id)
+        self._sync_metrics(client, folder, cursor)
+        if record.model and record.model != cursor.model:
+            client.log_artifacts(cursor.mlflow_run_id, record.model, "model")
+            cursor.model = record.model
+            folder.write_cursor(cursor)
+        if record.run.ended is not None:
+            self._end(client, record, cursor)
+            folder.write_cursor(cursor)
+
+    def _begin(self, client: MlflowClient, record: Record) -> str:
+        run, request = record.run, record.request
+        # A crash between MLflow's answer and our note of it must not make a second run of this one.
+        known = client.search_runs([self._experiment], f"tags.`aios.run` = '{run.id}'", max_results=1)
+        if known:
+            return str(known[0].info.run_id)
+        tags = {
+            "mlflow.user": run.user,
+            "mlflow.source.name": run.name,
+            "aios.run": run.id,
+            "aios.user": run.user,
+            "aios.slice": run.slice_id,
+            "aios.source": request.source[:5000],
+        }
+        created = client.create_run(self._experiment, int(run.created * 1000), tags, run_name=run.name)
+        mlflow_run_id = str(created.info.run_id)
+        for key, value in _parameters(record).items():
+            client.log_param(mlflow_run_id, key, value)
+        if request.source:
+            client.log_text(mlflow_run_id, request.source, "source.py")
+        return mlflow_run_id
+
+    def _sync_metrics(self, client: MlflowClient, folder: RunFolder, cursor: Cursor) -> None:
+        from mlflow.entities import Metric
+
+        reported, offset = folder.metrics(cursor.offset)
+        metrics = [Metric(*values) for metric in reported for values in _metric_values(metric)]
+        for start in range(0, len(metrics), BATCH):
+            client.log_batch(cursor.mlflow_run_id, metrics=metrics[start : start + BATCH])
+        if offset != cursor.offset:
+            cursor.offset = offset
+            folder.write_cursor(cursor)
+
+    def _end(self, client: MlflowClient, record: Record, cursor: Cursor) -> None:
+        run = record.run
+        if run.error:
+            client.set_tag(cursor.mlflow_run_id, "aios.error", run.error[:5000])
+        ended = int((run.ended or run.created) * 1000)
+        client.set_terminated(cursor.mlflow_run_id, STATUS[run.state], ended)
+        cursor.ended = True
+
+
+def _metric_values(metric: RunMetric) -> list[tuple[str, float, int, int]]:
+    stamp = int(metric.time * 1000)
+    return [(_name(key), value, stamp, metric.step) for key, value in metric.values.items()]
+
+
+def _parameters(record: Record) -> dict[str, str]:
+    request = record.request
+    own: dict[str, Any] = {
+        "strategy": request.strategy,
+        "world_size": request.world_size,
+        "total_steps": request.total_steps,
+        "total_epochs": request.total_epochs,
+    }
+    given = {**{key: value for key, value in own.items() if value is not None}, **request.parameters}
+    return {_name(key): str(value)[:6000] for key, value in given.items()}
+
+
+def _name(key: str) -> str:
+    """``key`` in the letters that MLflow takes for names of metrics and parameters."""
+    return re.sub(r"[^\w.\- /]", "_", key)[:250].strip("/ .") or "_"
+
+
+def _artifacts_beside(uri: str) -> str | None:
+    """For SQLite a folder beside the database; an MLflow server decides for itself."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return str(Path(unquote(uri[len("sqlite:///") :])).absolute().parent / "artifacts" / EXPERIMENT)
