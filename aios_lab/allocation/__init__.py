@@ -1,0 +1,35 @@
+"""Who gets what: pure functions on frozen data."""
+
+from aios_lab.allocation.decide import InvalidSnapshot, decide
+from aios_lab.allocation.reasons import explain
+from aios_lab.allocation.types import (
+    RESOURCES,
+    UNLIMITED,
+    Change,
+    Demand,
+    Lease,
+    Node,
+    Plan,
+    Principal,
+    Resources,
+    Snapshot,
+)
+from aios_lab.allocation.validate import InvalidPlan, validate
+
+__all__ = [
+    "RESOURCES",
+    "UNLIMITED",
+    "Change",
+    "Demand",
+    "InvalidPlan",
+    "InvalidSnapshot",
+    "Lease",
+    "Node",
+    "Plan",
+    "Principal",
+    "Resources",
+    "Snapshot",
+    "decide",
+    "explain",
+    "validate",
+]

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 RESOURCES = ("cpu", "memory", "gpu", "gpu_memory")
 
+# An amount no machine has: what a ceiling says of a resource that it leaves open.
+UNLIMITED = 1 << 60
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:

@@ -1,0 +1,64 @@
+"""The one entry point of the core: a snapshot in, a plan out. Pure, deterministic, total."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from aios_lab.allocation.fair_share import fair_share
+from aios_lab.allocation.reasons import reasons
+from aios_lab.allocation.types import Plan, Snapshot
+
+POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {"fair_share": fair_share}
+
+
+class InvalidSnapshot(ValueError):
+    """The snapshot contradicts itself; the message names the part."""
+
+
+def decide(snapshot: Snapshot, policy: str = "fair_share") -> Plan:
+    """Who gets units now, who gives some back, and why everybody else waits.
+
+    Grants use only room that is free now. What shrinks free is granted by a later decision, when the
+    leases are gone from the snapshot.
+
+    Raises:
+        InvalidSnapshot: names are not unique, an amount is negative, or a lease has no claim or no node.
+        ValueError: there is no such policy.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"There is no policy {policy!r}; there are: {', '.join(sorted(POLICIES))}.")
+    check(snapshot)
+    plan = POLICIES[policy](snapshot)
+    return replace(plan, reasons=reasons(snapshot, plan))
+
+
+def check(snapshot: Snapshot) -> None:
+    """Raise InvalidSnapshot unless names are unique and point to something, and no amount is negative."""
+    nodes = _unique("node", [node.name for node in snapshot.nodes])
+    _unique("principal", [principal.path for principal in snapshot.principals])
+    claims = _unique("claim", [demand.claim for demand in snapshot.demands])
+    for node in snapshot.nodes:
+        _not_negative(f"capacity of node {node.name}", *(amount for _, amount in node.capacity.items()))
+    for demand in snapshot.demands:
+        amounts = (amount for _, amount in demand.unit.items())
+        _not_negative(f"demand of claim {demand.claim}", demand.min, demand.max, demand.floor, *amounts)
+    for lease in snapshot.leases:
+        _not_negative(f"lease of claim {lease.claim}", lease.units)
+        if lease.claim not in claims:
+            raise InvalidSnapshot(f"A lease names claim {lease.claim}, which demands nothing.")
+        if lease.node not in nodes:
+            raise InvalidSnapshot(f"Claim {lease.claim} has a lease on node {lease.node}, which is not there.")
+
+
+def _unique(kind: str, names: list[str]) -> set[str]:
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise InvalidSnapshot(f"There is more than one {kind} called {twice[0]}.")
+    return set(names)
+
+
+def _not_negative(what: str, *amounts: int) -> None:
+    if min(amounts, default=0) < 0:
+        raise InvalidSnapshot(f"The {what} has a negative amount.")

@@ -1,0 +1,173 @@
+"""Why a claim holds less than it asked for, in plain words that name who holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aios_lab.allocation.board import short_of
+from aios_lab.allocation.shares import Tree, held_units, total_capacity
+from aios_lab.allocation.targets import Targets, how_many, starting_units
+from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation.words import amount_of, amounts, count, listed, scarcest, who
+
+
+def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
+    """A reason for every claim that holds less than its maximum once the plan is done, by claim."""
+    book = _Book(snapshot, plan)
+    return {
+        claim: book.reason(demand)
+        for claim, demand in sorted(book.demands.items())
+        if book.held[claim] < demand.max
+    }
+
+
+def explain(snapshot: Snapshot, claim: str) -> str:
+    """Why this claim holds what it holds, in plain words.
+
+    Raises:
+        KeyError: the snapshot has no such claim.
+    """
+    from aios_lab.allocation.decide import decide
+
+    demand = next((d for d in snapshot.demands if d.claim == claim), None)
+    if demand is None:
+        raise KeyError(claim)
+    return decide(snapshot).reasons.get(claim) or f"It has all {count(demand.max)} that it asked for."
+
+
+class _Book:
+    """What everyone holds once the plan is carried out."""
+
+    def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
+        self.snapshot = snapshot
+        self.capacity = total_capacity(snapshot)
+        self.demands = {demand.claim: demand for demand in snapshot.demands}
+        self.leased = {claim: sum(nodes.values()) for claim, nodes in held_units(snapshot).items()}
+        self.shrinking = _sums(plan.shrinks)
+        granted = _sums(plan.grants)
+        self.held = {
+            claim: self.leased.get(claim, 0) - self.shrinking.get(claim, 0) + granted.get(claim, 0)
+            for claim in self.demands
+        }
+        self.tree = Tree(snapshot.principals, self.capacity)
+        for claim, demand in self.demands.items():
+            self.tree.use(demand.principal, demand.unit * self.held[claim])
+        self.targets: Mapping[str, int] = Targets(snapshot).units
+
+    def reason(self, demand: Demand) -> str:
+        held = self.held[demand.claim]
+        return self._never(demand) or self._limited(demand, held) or self._waiting(demand, held)
+
+    def _never(self, demand: Demand) -> str:
+        """Empty unless the minimum can never be had, or the maximum cannot and the rest is there."""
+        held, start = self.held[demand.claim], starting_units(demand)
+        possible = sum(how_many(demand.unit, node.capacity) for node in self.snapshot.nodes)
+        if not possible:
+            return f"It can never start: one worker needs {amounts(demand.unit)}, and {self._largest(demand)}."
+        if start > possible:
+            return (
+                f"It can never start: it needs {count(start)} at once ({amounts(demand.unit)} each), "
+                f"and the cluster has room for {possible} in all."
+            )
+        if limit := self._too_small_limit(demand, start):
+            return (
+                f"It can never start: it needs {amounts(demand.unit * start)}, "
+                f"and {self._name(limit)} may use at most {amounts(_of(limit))}."
+            )
+        if held >= min(possible, demand.max) and held:
+            return f"It holds {count(held)}, and the cluster has room for no more than {possible} in all."
+        return ""
+
+    def _largest(self, demand: Demand) -> str:
+        if not self.snapshot.nodes:
+            return "the cluster has no nodes"
+        for resource, need in demand.unit.items():
+            largest = max(getattr(node.capacity, resource) for node in self.snapshot.nodes)
+            if need > largest:
+                if not largest:
+                    return f"the cluster has no {'GPUs' if resource.startswith('gpu') else amount_of(resource, 0)[2:]}"
+                return f"the largest node has {amount_of(resource, largest)}"
+        return "no node has all of that together"
+
+    def _too_small_limit(self, demand: Demand, units: int) -> Principal | None:
+        for name in self.tree.path(demand.principal):
+            limit = self.tree.principals[name].limit
+            if limit is not None and not (demand.unit * max(1, units)).fits_in(limit):
+                return self.tree.principals[name]
+        return None
+
+    def _limited(self, demand: Demand, held: int) -> str:
+        """Empty unless a principal's limit is what stands in the way."""
+        principal = self.tree.over_limit(demand.principal, demand.unit * self._step(demand, held))
+        if principal is None:
+            return ""
+        limit = _of(principal)
+        resource = next(iter(short_of(demand.unit, limit - self.tree.usage(principal.path))), "cpu")
+        used = getattr(self.tree.usage(principal.path), resource)
+        return (
+            f"{self._want(demand, held)}: {self._name(principal)} may use at most "
+            f"{amount_of(resource, getattr(limit, resource))} and uses {amount_of(resource, used)}."
+        )
+
+    def _waiting(self, demand: Demand, held: int) -> str:
+        want = self._want(demand, held)
+        if units := self.shrinking.get(demand.claim):
+            target = self.targets[demand.claim]
+            return f"It gives back {count(units)}: others are below their fair share, and its own is {count(target)}."
+        leaving = [
+            f"{who(self.demands[c])} gives back {count(units)}" for c, units in sorted(self.shrinking.items())
+            if c != demand.claim
+        ]
+        if leaving and self.targets[demand.claim] > held:
+            return f"{want}: {listed(leaving)}."
+        others = self._holders(demand)
+        share = f" Its fair share is {count(held)} now." if held else ""
+        return f"{want}: {others}.{share}"
+
+    def _holders(self, demand: Demand) -> str:
+        """Who holds most of what is missing, largest first."""
+        missing = self._missing(demand)
+        whole = getattr(self.capacity, missing)
+        rows = [
+            (getattr(other.unit, missing) * self.held[claim], who(other))
+            for claim, other in self.demands.items()
+            if claim != demand.claim and self.held[claim]
+        ]
+        rows = sorted((row for row in rows if row[0]), key=lambda row: (-row[0], row[1]))
+        if not rows:
+            return f"what is free on any one node is less than one worker needs ({amounts(demand.unit)})"
+        said = [f"{name} holds {amount_of(missing, amount, whole)}" for amount, name in rows]
+        return listed(said)
+
+    def _missing(self, demand: Demand) -> str:
+        """The resource that the node with the most room lacks first."""
+        free = {node.name: node.capacity for node in self.snapshot.nodes}
+        for claim, nodes in held_units(self.snapshot).items():
+            for node, units in nodes.items():
+                free[node] -= self.demands[claim].unit * units
+        lacking = [short_of(demand.unit, room) for _, room in sorted(free.items())]
+        fewest = min((lack for lack in lacking if lack), key=len, default=())
+        return fewest[0] if fewest else scarcest(demand.unit, self.capacity)
+
+    def _step(self, demand: Demand, held: int) -> int:
+        return max(1, starting_units(demand) - held)
+
+    def _want(self, demand: Demand, held: int) -> str:
+        more = max(demand.max - held, 1) if held else self._step(demand, held)
+        each = " each" if more > 1 else ""
+        return f"Waiting for {count(more, 'more worker') if held else count(more)} ({amounts(demand.unit)}{each})"
+
+    def _name(self, principal: Principal) -> str:
+        kind = ("the cluster", "project ", "user ")[min(2, principal.path.count("/"))]
+        return kind if kind == "the cluster" else kind + principal.path.rpartition("/")[2]
+
+
+def _sums(changes: tuple[Change, ...]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for change in changes:
+        sums[change.claim] = sums.get(change.claim, 0) + change.units
+    return sums
+
+
+def _of(principal: Principal) -> Resources:
+    return principal.limit if principal.limit is not None else Resources()

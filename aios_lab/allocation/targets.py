@@ -1,0 +1,123 @@
+"""How many units every claim should have: computed from zero, so that history cannot bend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units, total_capacity
+from aios_lab.allocation.types import Demand, Resources, Snapshot
+
+# A claim and how many units it was given at once, in the order of giving.
+Award = tuple[str, int]
+
+
+def starting_units(demand: Demand) -> int:
+    """The units a claim starts with, all or none."""
+    return max(0, min(demand.min, demand.max))
+
+
+def kept_units(demand: Demand, held: int) -> int:
+    """The units that no policy may take: those of a busy run, and all of a claim that is not preemptible.
+
+    What its owner gave back by lowering ``max`` is not kept.
+    """
+    floor = min(held, demand.floor)
+    if not demand.preemptible:
+        return max(floor, min(held, demand.max))
+    return min(held, max(floor, starting_units(demand))) if floor else 0
+
+
+class Targets:
+    """The fair targets of a snapshot: ``units`` by claim, and ``awards`` in the order of giving."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.awards: list[Award] = []
+        self._tree = Tree(snapshot.principals, total_capacity(snapshot))
+        self._free = {node.name: node.capacity for node in sorted(snapshot.nodes, key=lambda n: n.name)}
+        self._claimants = self._keep(snapshot)
+        depths = range(max((len(self._tree.path(d.principal)) for d in snapshot.demands), default=0) - 1, -1, -1)
+        for depth in depths:
+            self._start(depth)
+        for depth in depths:
+            self._grow(depth)
+        self._start(None)
+        self._grow(None)
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        return {c.demand.claim: c.count for c in self._claimants}
+
+    def _keep(self, snapshot: Snapshot) -> list[Claimant]:
+        held = held_units(snapshot)
+        claimants = []
+        for demand in sorted(snapshot.demands, key=lambda d: d.claim):
+            nodes = held.get(demand.claim, {})
+            claimant = Claimant(demand, sum(nodes.values()))
+            left = kept_units(demand, claimant.held)
+            for node, units in nodes.items():
+                taken = min(left, units)
+                self._free[node] -= demand.unit * taken
+                left -= taken
+                self._give(claimant, taken)
+            claimants.append(claimant)
+        return claimants
+
+    def _give(self, claimant: Claimant, units: int) -> None:
+        claimant.count += units
+        self._tree.use(claimant.demand.principal, claimant.demand.unit * units)
+
+    def _start(self, depth: int | None) -> None:
+        """Minimums: all units of it at once or none."""
+        waiting = [c for c in self._claimants if c.count < starting_units(c.demand)]
+        self._serve(waiting, depth, lambda c: starting_units(c.demand) - c.count)
+
+    def _grow(self, depth: int | None) -> None:
+        """Growth beyond the minimum, one unit at a time."""
+        started = [c for c in self._claimants if c.count >= starting_units(c.demand) or c.count]
+        growing = [c for c in started if c.count < c.demand.max]
+        self._serve(growing, depth, lambda c: min(1, c.demand.max - c.count))
+
+    def _serve(self, claimants: Iterable[Claimant], depth: int | None, step: Callable[[Claimant], int]) -> None:
+        """Serve in fair order; with a depth, only within the quota of the principal there.
+
+        Room, limits and quotas only get tighter, so a claim that cannot be served once never can.
+        """
+        queue = FairQueue(self._tree, claimants)
+        while (claimant := queue.best()) is not None:
+            units = step(claimant)
+            if units <= 0 or not self._allowed(claimant.demand, units, depth) or not self._place(claimant.demand, units):
+                queue.drop(claimant)
+                continue
+            self._give(claimant, units)
+            self.awards.append((claimant.demand.claim, units))
+            queue.served(claimant)
+
+    def _allowed(self, demand: Demand, units: int, depth: int | None) -> bool:
+        amount = demand.unit * units
+        if depth is not None and not self._tree.within_quota(demand.principal, amount, depth):
+            return False
+        return self._tree.over_limit(demand.principal, amount) is None
+
+    def _place(self, demand: Demand, units: int) -> bool:
+        """Take room for all of the units, first fit by node name, or none."""
+        taken: list[tuple[str, int]] = []
+        for node, free in self._free.items():
+            fitting = min(units, how_many(demand.unit, free))
+            if fitting:
+                taken.append((node, fitting))
+                units -= fitting
+            if not units:
+                break
+        if units:
+            return False
+        for node, fitting in taken:
+            self._free[node] -= demand.unit * fitting
+        return True
+
+
+def how_many(unit: Resources, free: Resources) -> int:
+    """How many units fit; a unit that needs nothing fits without end (a billion times)."""
+    counts = [
+        max(0, have) // need for (_, need), (_, have) in zip(unit.items(), free.items(), strict=True) if need > 0
+    ]
+    return min(counts, default=1_000_000_000)

@@ -1,0 +1,69 @@
+"""Amounts, claims and counts as people say them."""
+
+from __future__ import annotations
+
+from aios_lab.allocation.types import RESOURCES, UNLIMITED, Demand, Resources
+
+_NOUNS = {
+    "cpu": ("CPU thread", "CPU threads"),
+    "memory": ("of memory", "of memory"),
+    "gpu": ("GPU", "GPUs"),
+    "gpu_memory": ("of GPU memory", "of GPU memory"),
+}
+
+
+def thousandths(amount: int) -> str:
+    """1500 as '1.5', 2000 as '2'."""
+    return f"{amount / 1000:g}"
+
+
+def mebibytes(amount: int) -> str:
+    """An amount of MiB in the unit that reads best."""
+    for size, name in ((1 << 20, "TiB"), (1 << 10, "GiB")):
+        if amount >= size:
+            return f"{round(amount / size, 1):g} {name}"
+    return f"{amount} MiB"
+
+
+def amount_of(resource: str, amount: int, whole: int | None = None) -> str:
+    """'2 CPU threads', '1 GiB of memory'; with a whole '2 of 8 CPU threads'."""
+    say = thousandths if resource in ("cpu", "gpu") else mebibytes
+    one, many = _NOUNS[resource]
+    if whole is not None:
+        return f"{say(amount)} of {say(whole)} {many}"
+    return f"{say(amount)} {one if amount == 1000 else many}"
+
+
+def amounts(resources: Resources) -> str:
+    """All that is not nothing: '1 CPU thread, 1 GiB of memory'."""
+    said = [amount_of(name, amount) for name, amount in resources.items() if 0 < amount < UNLIMITED]
+    return ", ".join(said) or "nothing"
+
+
+def count(units: int, noun: str = "worker") -> str:
+    return f"{units} {noun}" if units == 1 else f"{units} {noun}s"
+
+
+def user_of(principal: str) -> str:
+    return principal.rpartition("/")[2]
+
+
+def who(demand: Demand) -> str:
+    """'bob's train.ipynb'."""
+    return f"{user_of(demand.principal)}'s {demand.name or demand.claim}"
+
+
+def scarcest(need: Resources, capacity: Resources) -> str:
+    """The resource of which the need is the greatest part of the capacity."""
+    parts = {
+        name: amount / getattr(capacity, name) if getattr(capacity, name) else float("inf")
+        for name, amount in need.items()
+        if amount
+    }
+    return max(RESOURCES, key=lambda name: parts.get(name, -1.0))
+
+
+def listed(parts: list[str], most: int = 3) -> str:
+    """'a, b and c'; what is beyond the first few is counted."""
+    shown = parts[:most] if len(parts) <= most else [*parts[:most], f"{len(parts) - most} more"]
+    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1] if shown else ""

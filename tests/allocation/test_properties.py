@@ -1,0 +1,94 @@
+"""What holds for every snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from aios_lab.allocation import Resources, Snapshot, decide, validate
+from aios_lab.allocation.shares import Tree, total_capacity
+from tests.allocation.snapshots import carry_out, holdings, snapshots
+
+settings.register_profile("quick", max_examples=200, deadline=None)
+settings.load_profile("quick")
+
+
+def settle(snapshot: Snapshot) -> tuple[Snapshot, int]:
+    """Decide and carry out until there is nothing left to do; and how many rounds it took."""
+    for rounds in range(30):
+        plan = decide(snapshot)
+        validate(snapshot, plan)
+        if not plan.grants and not plan.shrinks:
+            return snapshot, rounds
+        snapshot = carry_out(snapshot, plan)
+    raise AssertionError(f"no rest after 30 rounds: {snapshot}")
+
+
+@given(snapshots())
+def test_every_plan_passes_the_gate(snapshot: Snapshot) -> None:
+    """Conservation per node and resource, limits, minimum or nothing, floors, reasons."""
+    validate(snapshot, decide(snapshot))
+
+
+@given(snapshots(), st.randoms(use_true_random=False))
+def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, random: Random) -> None:
+    def shuffled(items: tuple) -> tuple:  # type: ignore[type-arg]
+        return tuple(random.sample(items, len(items)))
+
+    other = Snapshot(
+        shuffled(snapshot.nodes), shuffled(snapshot.principals), shuffled(snapshot.demands), shuffled(snapshot.leases)
+    )
+    assert decide(snapshot) == decide(snapshot) == decide(other)
+
+
+@given(snapshots())
+def test_it_comes_to_rest(snapshot: Snapshot) -> None:
+    _, rounds = settle(snapshot)
+    event(f"rounds: {rounds}")
+
+
+@given(snapshots())
+def test_nobody_waits_while_room_is_free(snapshot: Snapshot) -> None:
+    """At rest, no claim could have one more unit, or its minimum, in the room that is free."""
+    rest, _ = settle(snapshot)
+    held = holdings(rest)
+    tree = Tree(rest.principals, total_capacity(rest))
+    free = {node.name: node.capacity for node in rest.nodes}
+    demands = {demand.claim: demand for demand in rest.demands}
+    for lease in rest.leases:
+        free[lease.node] -= demands[lease.claim].unit * lease.units
+        tree.use(demands[lease.claim].principal, demands[lease.claim].unit * lease.units)
+    for claim, demand in demands.items():
+        starts = held[claim] >= demand.min - 1
+        if held[claim] < demand.max and starts and tree.over_limit(demand.principal, demand.unit) is None:
+            assert not any(demand.unit.fits_in(room) for room in free.values()), claim
+
+
+@given(snapshots(nodes=1))
+def test_on_one_machine_two_rounds_are_enough(snapshot: Snapshot) -> None:
+    """Shrink, then grant: what a plan frees goes to those it was freed for, and nothing swings back."""
+    _, rounds = settle(snapshot)
+    assert rounds <= 2
+
+
+@given(snapshots(nodes=1, holding=False))
+def test_quotas_that_fit_are_guaranteed(snapshot: Snapshot) -> None:
+    """A user whose claims fit into a quota, all quotas fitting into the machine, has all that was asked."""
+    quotas = [p for p in snapshot.principals if p.quota != Resources() and p.path.count("/") == 2]
+    room = sum((p.quota for p in quotas), Resources())
+    plain = replace(
+        snapshot,
+        principals=tuple(replace(p, limit=None) for p in quotas),
+        demands=tuple(d for d in snapshot.demands if d.unit.gpu == 0),
+    )
+    if not room.fits_in(snapshot.nodes[0].capacity):
+        return
+    rest, _ = settle(plain)
+    held = holdings(rest)
+    for principal in quotas:
+        mine = [d for d in plain.demands if d.principal == principal.path]
+        if sum((d.unit * d.max for d in mine), Resources()).fits_in(principal.quota):
+            assert all(held[d.claim] == d.max for d in mine)
