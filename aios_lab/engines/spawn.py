@@ -22,7 +22,7 @@ from typing import Any
 from aios_lab.engines.local.launch import launch
 
 _lock = threading.Lock()
-_channel: socket.socket | None = None
+_spawner: Spawner | None = None
 _forkserver: subprocess.Popen[bytes] | None = None  # one that serves this process alone
 
 
@@ -33,13 +33,15 @@ class SpawnError(Exception):
 class Child:
     """A process that ``spawn`` started. Forgetting this object leaves the process alone.
 
-    ``exit`` means that the process and all that it left behind are gone.
+    Exit means that the process and all that it left behind are gone. Only when the forkserver itself
+    was killed that is not known: ``told`` is false then.
     """
 
-    def __init__(self, pid: int, status: int, channel: socket.socket, rest: bytes = b"") -> None:
+    def __init__(self, pid: int, status: int, spawner: Spawner, rest: bytes = b"") -> None:
         self.pid = pid
+        self.told = True
         self._status = status
-        self._channel = channel
+        self._spawner = spawner
         self._read = rest
         self._code: int | None = None
         self._reading = threading.Lock()
@@ -56,7 +58,7 @@ class Child:
                 chunk = os.read(self._status, 4096)
                 self._read += chunk
                 if not chunk:
-                    self._code = -signal.SIGKILL
+                    self._code, self.told = -signal.SIGKILL, False
                 elif b"\n" in self._read:
                     self._code = int(json.loads(self._read)["exit"])
         return self._code
@@ -86,27 +88,103 @@ class Child:
     def kill(self) -> None:
         """SIGKILL the process and everything that it started or spawned; await ``wait`` to see it gone."""
         if self.poll() is None:
-            _send(self._channel, {"op": "kill", "pid": self.pid}, [])
+            self._spawner.kill(self.pid)
 
 
-def connect(fd: int) -> None:
-    """Make ``fd`` this process's request socket (the forkserver and the engine do this) and own it."""
-    global _channel
+class Spawner:
+    """Asks a forkserver for processes, over one request socket that it owns."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    def spawn(
+        self,
+        target: str,
+        payload: bytes = b"",
+        fds: Mapping[str, int] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        requests: bool = True,
+        timeout: float = 60.0,
+    ) -> Child:
+        """See the function ``spawn``."""
+        named = dict(fds or {})
+        request = {
+            "op": "spawn",
+            "target": target,
+            "fds": list(named),
+            "env": dict(os.environ if env is None else env),
+            "cwd": os.getcwd() if cwd is None else cwd,
+            "requests": requests,
+        }
+        status, answers = os.pipe()
+        try:
+            try:
+                with _memory(payload) as body:
+                    self._send(request, [body.fileno(), answers, *named.values()])
+            finally:
+                os.close(answers)
+            line, rest = _line(status, timeout)
+            answer = json.loads(line)
+            if "error" in answer:
+                raise SpawnError(f"The forkserver could not start a process: {answer['error']}.")
+        except BaseException:
+            os.close(status)
+            raise
+        return Child(int(answer["pid"]), status, self, rest)
+
+    def family(self, timeout: float = 10.0) -> dict[int, int]:
+        """See the function ``family``."""
+        answer, reply = os.pipe()
+        try:
+            try:
+                self._send({"op": "family"}, [reply])
+            finally:
+                os.close(reply)
+            line, _ = _line(answer, timeout)
+        finally:
+            os.close(answer)
+        return {int(pid): int(parent) for pid, parent in json.loads(line).items()}
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL one process of ``family`` and all it started; one that is gone already is fine."""
+        self._send({"op": "kill", "pid": pid}, [])
+
+    def close(self) -> None:
+        """Hang up; what was spawned lives on until this process ends."""
+        self._channel.close()
+
+    def _send(self, request: dict[str, Any], fds: list[int]) -> None:
+        """One message a request: the request itself travels in a memory file, so its size has no limit."""
+        with _memory(json.dumps(request).encode()) as header:
+            try:
+                socket.send_fds(self._channel, [b"?"], [header.fileno(), *fds])
+            except OSError as error:
+                message = f"The forkserver that starts processes is gone ({error.strerror})."
+                raise SpawnError(message) from error
+
+
+def connect(spawner: Spawner) -> None:
+    """Make ``spawner`` the one that this process uses (the forkserver and the engine do this)."""
+    global _spawner
     with _lock:
-        if _channel is not None:
-            _channel.close()
-        _channel = socket.socket(fileno=fd)
+        _spawner = spawner
 
 
-def disconnect() -> None:
-    """Forget the request socket; a forkserver started for this process alone ends with all it spawned."""
-    global _channel, _forkserver
+def disconnect(spawner: Spawner | None = None) -> None:
+    """Use no spawner any more (or: not this one), and close it.
+
+    A forkserver that was started for this process alone ends, with all that it spawned.
+    """
+    global _spawner, _forkserver
     with _lock:
-        if _channel is not None:
-            _channel.close()
+        if _spawner is None or (spawner is not None and spawner is not _spawner):
+            return
+        _spawner.close()
         if _forkserver is not None:
             _forkserver.wait()
-        _channel = _forkserver = None
+        _spawner = _forkserver = None
 
 
 def spawn(
@@ -128,6 +206,7 @@ def spawn(
         fds: descriptors for the child by name; the child gets duplicates under the same names, with other
             numbers. ``"stdout"`` and ``"stderr"`` become its streams instead.
         env: the child's whole environment, as for ``subprocess``; this process's when left out.
+            ``OMP_NUM_THREADS`` sets torch's threads.
         cwd: its working folder; this process's when left out.
         requests: whether it may spawn in its turn.
         timeout: seconds to wait for the forkserver; its first start imports torch.
@@ -135,30 +214,7 @@ def spawn(
     Raises:
         SpawnError: the forkserver is gone, did not answer in time, or could not fork.
     """
-    named = dict(fds or {})
-    channel = _connected()
-    status_read, status_write = os.pipe()
-    try:
-        with _memory(payload) as body:
-            request = {
-                "op": "spawn",
-                "target": target,
-                "fds": list(named),
-                "env": dict(os.environ if env is None else env),
-                "cwd": os.getcwd() if cwd is None else cwd,
-                "requests": requests,
-            }
-            _send(channel, request, [body.fileno(), status_write, *named.values()])
-        os.close(status_write)
-        status_write = -1
-        pid, rest = _born(status_read, timeout)
-    except BaseException:
-        os.close(status_read)
-        raise
-    finally:
-        if status_write >= 0:
-            os.close(status_write)
-    return Child(pid, status_read, channel, rest)
+    return _connected().spawn(target, payload, fds, env=env, cwd=cwd, requests=requests, timeout=timeout)
 
 
 def family(timeout: float = 10.0) -> dict[int, int]:
@@ -167,28 +223,24 @@ def family(timeout: float = 10.0) -> dict[int, int]:
     Raises:
         SpawnError: the forkserver is gone or did not answer in ``timeout`` seconds.
     """
-    channel = _connected()
-    answer, reply = os.pipe()
-    try:
-        try:
-            _send(channel, {"op": "family"}, [reply])
-        finally:
-            os.close(reply)
-        line, _ = _line(answer, timeout)
-    finally:
-        os.close(answer)
-    return {int(pid): int(parent) for pid, parent in json.loads(line).items()}
+    return _connected().family(timeout)
 
 
-def _connected() -> socket.socket:
-    """The request socket, over which a forkserver of our own is started when there is none."""
-    global _channel, _forkserver
+def kill(pid: int) -> None:
+    """SIGKILL one process of ``family`` and all it started; one that is gone already is fine."""
+    _connected().kill(pid)
+
+
+def _connected() -> Spawner:
+    """This process's spawner; where there is none, a forkserver is started."""
+    global _spawner, _forkserver
     with _lock:
         if _forkserver is not None and _forkserver.poll() is not None:
-            _channel = _forkserver = None
-        if _channel is None:
-            _channel, _forkserver = launch()
-        return _channel
+            _spawner = _forkserver = None
+        if _spawner is None:
+            channel, _forkserver = launch()
+            _spawner = Spawner(channel)
+        return _spawner
 
 
 class _memory:
@@ -207,23 +259,6 @@ class _memory:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-
-def _send(channel: socket.socket, request: dict[str, Any], fds: list[int]) -> None:
-    """One message a request: the request itself travels in a memory file, so its size has no limit."""
-    with _memory(json.dumps(request).encode()) as header:
-        try:
-            socket.send_fds(channel, [b"?"], [header.fileno(), *fds])
-        except OSError as error:
-            raise SpawnError(f"The forkserver that starts processes is gone ({error.strerror}).") from error
-
-
-def _born(status: int, timeout: float) -> tuple[int, bytes]:
-    line, rest = _line(status, timeout)
-    answer = json.loads(line)
-    if "error" in answer:
-        raise SpawnError(f"The forkserver could not start a process: {answer['error']}.")
-    return int(answer["pid"]), rest
 
 
 def _line(fd: int, timeout: float) -> tuple[bytes, bytes]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from pathlib import Path
 
 from aios_lab.engines.processes import MARKER, EngineId
 
@@ -24,23 +25,28 @@ _ENVIRONMENT = {
 }
 
 
-def launch(
-    engine: EngineId | None = None, extra: Mapping[str, str] | None = None
-) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def environment() -> dict[str, str]:
+    """What a slice gets of this process's environment."""
+    return {name: value for name, value in os.environ.items() if name not in SECRETS}
+
+
+def launch(engine: EngineId | None = None, log: Path | None = None) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a forkserver that ends with this process; returns at once with the request socket.
 
-    Requests sent before it is warm wait in the socket.
+    Requests sent before it is warm wait in the socket. What it and its children print goes to the end of
+    the file ``log``, or where this process prints.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
-    environment |= _ENVIRONMENT | dict(extra or {})
-    environment[MARKER] = str(engine or EngineId.mine())
-    with theirs:
+    env = environment() | _ENVIRONMENT | {MARKER: str(engine or EngineId.mine())}
+    with theirs, contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
             [sys.executable, "-m", "aios_lab.engines.local.forkserver", str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
-            env=environment,
+            env=env,
             stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
     return ours, process

@@ -7,6 +7,7 @@ import io
 import os
 import random
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def _settle(birth: Birth, parent: int) -> None:
     os.chdir(birth.cwd)
     _reseed()
     if birth.requests is not None:
-        spawn.connect(birth.requests)
+        spawn.connect(spawn.Spawner(socket.socket(fileno=birth.requests)))
 
 
 def _reset_signals() -> None:
