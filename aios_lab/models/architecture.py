@@ -1,8 +1,9 @@
 """An architecture as pure data: JSON that rebuilds a model without a pickle and without the user's code.
 
-``describe`` traces the model with ``torch.fx`` and writes its graph down: layers by name and arguments, functions and
-methods by qualified name, all from :mod:`.vocabulary`. A model that cannot be traced is stored as an import path when
-its class is installed and keeps plain constructor arguments. ``build`` makes a module from the data.
+``describe`` traces the model with ``torch.fx`` and writes its graph down: layers by name and arguments,
+functions and methods by qualified name, all from :mod:`.vocabulary`. A model that cannot be traced is stored
+as an import path when its class is installed and keeps plain constructor arguments. ``build`` makes a module
+from the data.
 """
 
 from __future__ import annotations

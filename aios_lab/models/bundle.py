@@ -60,10 +60,10 @@ def save(
     Args:
         folder: where the bundle goes; it appears whole or not at all.
         model: any module; DDP and ``torch.compile`` wrappers are taken off, the model is left as it is.
-        example: inputs for one forward (a tensor, an array, or a tuple of them). The stored model must give the same
-            outputs for it; without it the held-out inputs serve, where given.
-        evaluation: ``(inputs, targets)`` held out from training, at most 64 MiB. Whole-number targets are measured by
-            accuracy, floats by mean squared error.
+        example: inputs for one forward (a tensor, an array, or a tuple of them). The stored model must give
+            the same outputs for it; without it the held-out inputs serve, where given.
+        evaluation: ``(inputs, targets)`` held out from training, at most 64 MiB. Whole-number targets are
+            measured by accuracy, floats by mean squared error.
         metrics: numbers to keep with the model.
         name: what it is called; its class's name when left out.
         transforms: how it was made from its parent, oldest first.

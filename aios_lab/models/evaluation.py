@@ -78,9 +78,9 @@ def held_out(evaluation: Any, limit: int = LIMIT) -> HeldOut:
 def measure(model: nn.Module, data: HeldOut, batch: int = _BATCH) -> dict[str, float]:
     """Run the model over the held-out data in evaluation mode; the model's mode is put back afterwards.
 
-    Accuracy is the share of targets equal to the argmax over the class dimension: the last one for outputs shaped
-    ``(*target.shape, classes)``, the second for ``(samples, classes, …)`` as ``cross_entropy`` takes them. The mean
-    squared error is over all elements.
+    Accuracy is the share of targets equal to the argmax over the class dimension: the last one for outputs
+    shaped ``(*target.shape, classes)``, the second for ``(samples, classes, …)`` as ``cross_entropy`` takes
+    them. The mean squared error is over all elements.
 
     Returns:
         ``{"accuracy": 0 … 1}`` or ``{"mse": …}``.
@@ -133,8 +133,9 @@ def _score(output: Any, target: torch.Tensor, metric: Metric) -> float:
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     wanted = "one score a class" if metric == "accuracy" else "as many numbers"
     raise BadRequest(
-        f"The output of shape {shape} does not fit targets of shape {tuple(target.shape)}: {metric} needs {wanted}.",
-        "Give whole-number targets for a model that scores classes, and float targets for one that predicts numbers.",
+        f"The output of shape {shape} does not fit targets of shape {tuple(target.shape)}: "
+        f"{metric} needs {wanted}.",
+        "Give whole-number targets to a model that scores classes, floats to one that predicts numbers.",
         reason="wrong_shape",
     )
 

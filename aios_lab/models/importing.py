@@ -20,7 +20,7 @@ def _installed_packages() -> frozenset[str]:
 
 
 def describe(model: nn.Module) -> dict[str, Json] | None:
-    """``{"class", "args"}`` for a model of an installed class with plain arguments; None where that is not so."""
+    """``{"class", "args"}`` for a model of an installed class with plain arguments; else None."""
     kind = type(model)
     if kind.__module__.partition(".")[0] not in _installed_packages() or "<locals>" in kind.__qualname__:
         return None

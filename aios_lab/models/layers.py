@@ -72,7 +72,7 @@ def describe_layer(path: str, module: nn.Module) -> dict[str, Json]:
             f"Layer '{path}' is a {kind.__module__}.{kind.__qualname__}, which cannot be stored as data.",
             "Build it from torch.nn layers.",
         )
-    getter = _GETTERS.get(name, _plain)
+    getter: Callable[[str, Any], Any] = _GETTERS.get(name, _plain)
     try:
         args = {argument: encode(getter(argument, module)) for argument in vocabulary.LAYERS[name]}
     except (Unencodable, AttributeError) as error:
@@ -100,6 +100,7 @@ def build_layer(description: Json) -> nn.Module:
         if kind is None or set(args) - set(vocabulary.LAYERS[name]):
             raise malformed(f"the layer {description!r}")
         with torch.device("meta"):
-            return kind(**{key: decode(value, {}) for key, value in args.items()})
+            build: Callable[..., nn.Module] = kind
+            return build(**{key: decode(value, {}) for key, value in args.items()})
     except (TypeError, ValueError, KeyError, RuntimeError, AssertionError, AttributeError) as error:
         raise malformed(f"the layer {description!r}") from error

@@ -40,7 +40,7 @@ def sha256_file(path: Path) -> str:
 
 
 def write_manifest(folder: Path) -> str:
-    """Write ``manifest.json`` over all files of ``folder``; returns the bundle's digest, its canonical sha256."""
+    """Write ``manifest.json`` over the files of ``folder``; returns the digest, its canonical sha256."""
     files = {
         path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size}
         for path in sorted(folder.iterdir())
@@ -106,10 +106,10 @@ def _altered(folder: Path, name: str) -> BadBundle:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that takes its place when the block ends well, and vanishes when not.
+    """A temporary folder beside ``target``: takes its place when the block ends well, vanishes when not.
 
-    Everything is flushed to disk before the rename, so a crash leaves either the old folder, the new one or, for an
-    instant between two renames, the old one under a name ending in ``.old``.
+    Everything is flushed to disk before the rename, so a crash leaves either the old folder, the new one or,
+    for an instant between two renames, the old one under a name ending in ``.old``.
 
     Raises:
         ModelError: the disk is full or the folder cannot be written.

@@ -18,8 +18,8 @@ def collect(module: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, Json]
     """All tensors to store, and what is to be known about them.
 
     Returns:
-        ``({name: CPU tensor}, {"parameters": {name: trainable}, "buffers": [name], "tied": {name: first name}})``.
-        Buffers include those that ``state_dict`` leaves out.
+        ``({name: CPU tensor}, {"parameters": {name: trainable}, "buffers": [name], "tied": {name: first
+        name}})``. Buffers include those that ``state_dict`` leaves out.
 
     Raises:
         NotStorable: a tensor is not dense, or still has no data.
@@ -91,7 +91,7 @@ def _put(module: nn.Module, path: str, tensor: torch.Tensor) -> None:
         present = getattr(owner, name)
     except AttributeError as error:
         raise malformed(f"the tensor {path!r}") from error
-    # A tensor that the graph reads directly starts as an empty place; a layer's own has the shape it must have.
+    # What the graph reads directly starts as an empty place; a layer's own tensor has its shape already.
     is_place = isinstance(present, torch.Tensor) and present.is_meta and present.numel() == 0
     if not isinstance(present, torch.Tensor) or (present.shape != tensor.shape and not is_place):
         raise malformed(f"the shape of the tensor {path!r}")

@@ -36,10 +36,12 @@ def unwrap(model: nn.Module) -> nn.Module:
 def trace(model: nn.Module) -> fx.GraphModule:
     """Trace ``model`` in evaluation mode; the model itself is left as it was.
 
-    The graph's modules and tensors are the model's own, not copies. Layers that ``forward`` never calls are left out.
+    The graph's modules and tensors are the model's own, not copies. Layers that ``forward`` never calls are
+    left out.
 
     Raises:
-        NotStorable: ``forward`` does something that a graph cannot hold; the message names the layer and the line.
+        NotStorable: ``forward`` does something that a graph cannot hold; the message names the layer and the
+        line.
     """
     tracer = _LeafTracer()
     with _evaluation_mode(model), _without_new_attributes(model):
@@ -104,7 +106,7 @@ def _explain(tracer: _LeafTracer, model: nn.Module, error: Exception) -> NotStor
     return NotStorable(
         f"The forward of {owner} cannot be stored as a graph:{line} it {what}.",
         "Replace Python decisions on tensors by torch.where or by settings made in __init__, "
-        "or put the class into an installed module whose __init__ takes plain values and keeps them as attributes.",
+        "or put the class into an installed module whose __init__ keeps its plain arguments as attributes.",
         reason="not_traceable",
     )
 

@@ -23,7 +23,7 @@ def check_name(name: object) -> str:
     shown = repr(name if not isinstance(name, str) or len(name) <= 40 else name[:40] + "…")
     raise BadRequest(
         f"{shown} cannot be a model's name.",
-        "Use 1 to 128 letters, digits, spaces, dots, dashes or underscores, beginning with a letter or digit.",
+        "Use 1 to 128 letters, digits, spaces, dots, dashes or underscores; begin with a letter or digit.",
         reason="bad_name",
     )
 

@@ -1,8 +1,8 @@
 """What a stored architecture may say: layers, functions and methods, each by name.
 
-An architecture is read from a file that somebody else may have written, so every word in it is looked up here; a
-word that is missing is refused, both when a model is saved and when it is loaded. Nothing listed reads files, runs
-code or imports modules.
+An architecture is read from a file that somebody else may have written, so every word in it is looked up
+here; a word that is missing is refused, both when a model is saved and when it is loaded. Nothing listed
+reads files, runs code or imports modules.
 """
 
 from __future__ import annotations
@@ -95,57 +95,77 @@ _LAYERS = {
 LAYERS: Mapping[str, tuple[str, ...]] = {name: tuple(args.split()) for name, args in _LAYERS.items()}
 
 _TENSOR_WORDS = """
-abs absolute acos acosh add addbmm addcdiv addcmul addmm all allclose amax amin aminmax angle any argmax argmin
-argsort asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_not bitwise_or bitwise_xor bmm broadcast_to ceil
-chunk clamp clamp_max clamp_min clip clone complex conj cos cosh cross cummax cummin cumprod cumsum deg2rad detach
-diag diag_embed diagonal diff div divide dot eq erf erfc exp exp2 expm1 fix flatten flip fliplr flipud floor
-floor_divide fmod frac gather ge greater greater_equal gt index_add index_copy index_fill index_select inner
-inverse isclose isfinite isinf isnan kthvalue le lerp less less_equal log log10 log1p log2 log_softmax logaddexp
-logical_and logical_not logical_or logical_xor logsumexp lt masked_fill masked_scatter masked_select matmul max
-maximum mean median min minimum mm movedim mul multiply mv nan_to_num narrow ne neg negative norm not_equal
-numel outer permute pow prod quantile rad2deg real reciprocal relu remainder repeat_interleave reshape roll rot90
-round rsqrt scatter scatter_add scatter_reduce select sigmoid sign sin sinc sinh softmax sort split sqrt square
-squeeze std sub subtract sum swapaxes swapdims t take take_along_dim tan tanh tensor_split tile topk transpose
-tril triu true_divide trunc unbind unflatten unique unsqueeze var where xlogy zeros_like ones_like full_like
-empty_like rand_like randn_like view_as_real view_as_complex
+abs absolute acos acosh add addbmm addcdiv addcmul addmm all allclose amax amin aminmax angle any argmax
+argmin argsort asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_not bitwise_or bitwise_xor bmm
+broadcast_to ceil chunk clamp clamp_max clamp_min clip clone complex conj cos cosh cross cummax cummin
+cumprod cumsum deg2rad detach diag diag_embed diagonal diff div divide dot eq erf erfc exp exp2 expm1 fix
+flatten flip fliplr flipud floor floor_divide fmod frac gather ge greater greater_equal gt index_add
+index_copy index_fill index_select inner inverse isclose isfinite isinf isnan kthvalue le lerp less
+less_equal log log10 log1p log2 log_softmax logaddexp logical_and logical_not logical_or logical_xor
+logsumexp lt masked_fill masked_scatter masked_select matmul max maximum mean median min minimum mm movedim
+mul multiply mv nan_to_num narrow ne neg negative norm not_equal numel outer permute pow prod quantile
+rad2deg real reciprocal relu remainder repeat_interleave reshape roll rot90 round rsqrt scatter scatter_add
+scatter_reduce select sigmoid sign sin sinc sinh softmax sort split sqrt square squeeze std sub subtract sum
+swapaxes swapdims t take take_along_dim tan tanh tensor_split tile topk transpose tril triu true_divide
+trunc unbind unflatten unique unsqueeze var where xlogy zeros_like ones_like full_like empty_like rand_like
+randn_like view_as_real view_as_complex
 """
 
 _METHOD_WORDS = """
-add_ bool byte contiguous cpu detach dim div_ double element_size expand expand_as float half int is_contiguous
-is_floating_point long mul_ nelement new_empty new_full new_ones new_zeros relu_ repeat reshape_as short sigmoid_ size
-stride sub_ tanh_ to type_as unfold view view_as bfloat16 masked_fill_ clamp_ fill_ zero_ exp_ sqrt_ pow_ neg_
-copy_ scatter_ scatter_add_ index_add_ index_fill_ squeeze_ unsqueeze_ transpose_ softmax item ndimension
+add_ bool byte contiguous cpu detach dim div_ double element_size expand expand_as float half int
+is_contiguous is_floating_point long mul_ nelement new_empty new_full new_ones new_zeros relu_ repeat
+reshape_as short sigmoid_ size stride sub_ tanh_ to type_as unfold view view_as bfloat16 masked_fill_ clamp_
+fill_ zero_ exp_ sqrt_ pow_ neg_ copy_ scatter_ scatter_add_ index_add_ index_fill_ squeeze_ unsqueeze_
+transpose_ softmax item ndimension
 """
 
 _TORCH_WORDS = """
 arange as_tensor atleast_1d atleast_2d atleast_3d bernoulli block_diag bucketize cartesian_prod cat cdist
-column_stack combinations concat concatenate cosine_similarity dstack einsum empty eye full hstack is_tensor linspace
-logspace meshgrid multinomial normal ones polar prelu rand randint randn randperm searchsorted stack tensordot
-tril_indices triu_indices vstack zeros conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
-layer_norm batch_norm group_norm embedding dropout selu celu rrelu isin is_floating_point numel scalar_tensor _weight_norm
+column_stack combinations concat concatenate cosine_similarity dstack einsum empty eye full hstack is_tensor
+linspace logspace meshgrid multinomial normal ones polar prelu rand randint randn randperm searchsorted
+stack tensordot tril_indices triu_indices vstack zeros conv1d conv2d conv3d conv_transpose1d
+conv_transpose2d conv_transpose3d layer_norm batch_norm group_norm embedding dropout selu celu rrelu isin
+is_floating_point numel scalar_tensor _weight_norm
 """
 
 _FUNCTIONAL_WORDS = """
 adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
-adaptive_max_pool3d affine_grid alpha_dropout avg_pool1d avg_pool2d avg_pool3d batch_norm bilinear celu conv1d conv2d
-conv3d conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity cross_entropy dropout dropout1d
-dropout2d dropout3d elu elu_ embedding embedding_bag feature_alpha_dropout fold gelu glu grid_sample group_norm
-gumbel_softmax hardshrink hardsigmoid hardswish hardtanh instance_norm interpolate layer_norm leaky_relu leaky_relu_
-linear local_response_norm log_softmax logsigmoid lp_pool1d lp_pool2d max_pool1d max_pool2d max_pool3d mish
-mse_loss normalize one_hot pad pairwise_distance pixel_shuffle pixel_unshuffle prelu relu relu6 relu_ rms_norm rrelu
-scaled_dot_product_attention selu sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink threshold
-unfold upsample nll_loss l1_loss smooth_l1_loss
+adaptive_max_pool3d affine_grid alpha_dropout avg_pool1d avg_pool2d avg_pool3d batch_norm bilinear celu
+conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity cross_entropy
+dropout dropout1d dropout2d dropout3d elu elu_ embedding embedding_bag feature_alpha_dropout fold gelu glu
+grid_sample group_norm gumbel_softmax hardshrink hardsigmoid hardswish hardtanh instance_norm interpolate
+layer_norm leaky_relu leaky_relu_ linear local_response_norm log_softmax logsigmoid lp_pool1d lp_pool2d
+max_pool1d max_pool2d max_pool3d mish mse_loss normalize one_hot pad pairwise_distance pixel_shuffle
+pixel_unshuffle prelu relu relu6 relu_ rms_norm rrelu scaled_dot_product_attention selu sigmoid silu softmax
+softmin softplus softshrink softsign tanh tanhshrink threshold unfold upsample nll_loss l1_loss
+smooth_l1_loss
 """
 
 _OPERATOR_WORDS = """
-abs add and_ concat contains eq floordiv ge getitem gt iadd iand ifloordiv imatmul imod imul invert ior ipow isub
-itruediv ixor le lshift lt matmul mod mul ne neg not_ or_ pos pow rshift setitem sub truediv truth xor
+abs add and_ concat contains eq floordiv ge getitem gt iadd iand ifloordiv imatmul imod imul invert ior ipow
+isub itruediv ixor le lshift lt matmul mod mul ne neg not_ or_ pos pow rshift setitem sub truediv truth xor
 """
 
 _MATH_WORDS = "ceil floor sqrt exp log log2 log10 pow prod fabs sin cos tan tanh trunc"
 
 # ``x.shape`` is traced as getattr(x, "shape"); no other attribute leads out of tensors and sizes.
-ATTRIBUTES = frozenset("shape dtype device T mT H mH real imag ndim itemsize is_cuda layout".split())
+ATTRIBUTES = frozenset(
+    (
+        "shape",
+        "dtype",
+        "device",
+        "layout",
+        "T",
+        "mT",
+        "H",
+        "mH",
+        "real",
+        "imag",
+        "ndim",
+        "itemsize",
+        "is_cuda",
+    )
+)
 
 METHODS = frozenset((_TENSOR_WORDS + _METHOD_WORDS).split())
 
@@ -161,7 +181,7 @@ _PLACES: tuple[tuple[str, Any, str], ...] = (
     (
         "torch.fft",
         torch.fft,
-        "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn fftshift ifftshift",
+        "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn fftshift ifftshift",
     ),
     ("torch.special", torch.special, "expit erf gammaln log_softmax softmax"),
 )
