@@ -1,4 +1,4 @@
-"""Ways to make a model smaller. Each takes a loaded model and gives a new one with a decision for every layer."""
+"""Ways to make a model smaller. Each makes a new model of a loaded one and explains every layer."""
 
 from .methods import METHODS, Compressed, Method, Settings, find
 

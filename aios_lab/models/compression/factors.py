@@ -80,18 +80,15 @@ def rank_for(squares: torch.Tensor, energy: float, tolerance: float) -> int:
 
 
 def cut(form: Form, settings: Settings) -> Cut:
-    """Cut one form at the rank that the settings ask for; the singular values are split evenly over the factors."""
+    """Cut one form at the rank that is asked for; both factors get the root of the singular values."""
     exact = torch.float64 if form.full_rank <= _EXACT else torch.float32
     u, s, vh = torch.linalg.svd(form.matrix.to(exact), full_matrices=False)
     squares = s.double().square()
-    if settings.energy is not None:
-        # The weights are no more exact than their own type, whatever the decomposition is computed in.
-        unit = torch.finfo(form.matrix.dtype).eps * max(form.matrix.shape)
-        rank = rank_for(squares, settings.energy, unit**2)
-    else:
-        assert settings.ratio is not None
-        rank = max(1, math.floor(settings.ratio * form.matrix.numel() / sum(form.matrix.shape)))
-    rank = min(rank, form.full_rank)
+    # The weights are no more exact than their own type, whatever the decomposition is computed in.
+    rounding = 16 * torch.finfo(form.matrix.dtype).eps ** 2
+    rank = rank_for(squares, 1.0 if settings.energy is None else settings.energy, rounding)
+    if settings.ratio is not None:
+        rank = min(rank, max(1, math.floor(settings.ratio * form.matrix.numel() / sum(form.matrix.shape))))
     root = s[:rank].sqrt()
     total = float(squares.sum())
     kept = float(squares[:rank].sum()) / total if total > 0 else 1.0
@@ -133,7 +130,7 @@ def _channel(layer: nn.Conv2d) -> Form:
 
 
 def _spatial(layer: nn.Conv2d) -> Form:
-    """M (I·h × O·w) ≈ L R with M[(i, y), (o, x)] = W[o, i, y, x]: h×1 filters to k channels, then 1×w filters."""
+    """M (I·h × O·w) ≈ L R with M[(i, y), (o, x)] = W[o, i, y, x]: h×1, then 1×w filters."""
     outputs, inputs, height, width = layer.weight.shape
     matrix = layer.weight.detach().permute(1, 2, 0, 3).reshape(inputs * height, outputs * width)
 
@@ -157,7 +154,7 @@ def _conv(
     columns: bool = False,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """A convolution with ``layer``'s kernel, stride, padding and dilation along rows, columns, both or neither."""
+    """A convolution with ``layer``'s kernel, stride, padding and dilation along rows, columns or both."""
 
     def along(pair: tuple[int, ...], other: int) -> tuple[int, int]:
         return (pair[0] if rows else other, pair[1] if columns else other)

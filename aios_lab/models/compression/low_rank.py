@@ -17,7 +17,7 @@ from torch import fx, nn
 
 from aios_lab.wire import LayerReport
 
-from ..errors import NotStorable, NothingToShrink
+from ..errors import NothingToShrink, NotStorable
 from .factors import Cut, Form, cut, forms
 from .methods import Compressed, Progress, Settings
 
@@ -36,7 +36,7 @@ def compress(model: nn.Module, settings: Settings, progress: Progress) -> Compre
     if not isinstance(model, fx.GraphModule):
         raise NotStorable(
             f"{type(model).__name__} is stored by its import path, so its layers cannot be replaced.",
-            "Make its forward traceable by torch.fx (no Python decisions on tensors), then register it again.",
+            "Make its forward traceable by torch.fx (no Python decisions on tensors) and register it again.",
             reason="not_traceable",
         )
     model = copy.deepcopy(model)
@@ -76,9 +76,8 @@ def _blocked(model: fx.GraphModule) -> dict[str, str]:
     }
     read = {str(node.target) for node in model.graph.nodes if node.op == "get_attr"}
     blocked = {path: f"it shares its weight with {other}" for path, other in shared.items()}
-    return blocked | {
-        name.rpartition(".")[0]: "forward also reads its weight directly" for name in read if "." in name
-    }
+    directly = (name.rpartition(".")[0] for name in read)
+    return blocked | dict.fromkeys(directly, "forward also reads its weight directly")
 
 
 def _treat(
@@ -94,8 +93,8 @@ def _treat(
     weights = best.form.matrix.numel()
     if best.rank > best.form.limit:
         text = (
-            f"kept: rank {best.rank} of {best.form.full_rank} would need {best.form.size(best.rank):,} weights "
-            f"instead of {weights:,}; it pays up to rank {best.form.limit}"
+            f"kept: rank {best.rank} of {best.form.full_rank} would need {best.form.size(best.rank):,} "
+            f"weights instead of {weights:,}; it pays up to rank {best.form.limit}"
         )
         return _report(path, layer, before, before, None, best.form.full_rank, text)
     _replace(model, path, best.layers())

@@ -47,7 +47,7 @@ def _share(name: str, value: float | None, closed: bool) -> float | None:
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and 0 < value and (value <= 1 if closed else value < 1):
+    if is_number and value > 0 and (value <= 1 if closed else value < 1):
         return float(value)
     bound = "at most" if closed else "below"
     raise BadRequest(
