@@ -1,0 +1,99 @@
+"""Run lint and the test suites named, all of them whatever fails, and close with one table and the sums.
+
+Called by ``make test`` and ``make lint``, inside the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LINT = {
+    "ruff": ["ruff", "check", "--quiet", "."],
+    "ruff format": ["ruff", "format", "--check", "--quiet", "."],
+    "mypy": ["mypy"],
+    "layers": ["lint-imports"],
+    "wire types": [sys.executable, "scripts/wire_types.py", "--check"],
+    "TypeScript": ["jlpm", "lint:types"],
+    "eslint": ["jlpm", "lint:js"],
+    "stylelint": ["jlpm", "lint:style"],
+    "prettier": ["jlpm", "lint:format"],
+}
+SUITES = {
+    "vitest": ["jlpm", "test", "--reporter=default", "--reporter=junit", "--outputFile.junit={report}"],
+    "browser": [sys.executable, "-m", "pytest", "--rootdir=ui-tests", "-c", "ui-tests/pytest.ini", "ui-tests",
+                "--junitxml={report}"],
+    "pytest": [sys.executable, "-m", "pytest", "--junitxml={report}"],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    name: str
+    code: int
+    seconds: float
+    tests: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @property
+    def good(self) -> bool:
+        """A suite that ran no test proves nothing."""
+        return self.code == 0 and (self.name in LINT or self.tests > 0)
+
+    def row(self) -> str:
+        count = f"{self.tests} tests" if self.name in SUITES else ""
+        trouble = f"{self.failed} failed" if self.failed else ""
+        return f"{'ok' if self.good else 'FAILED':8}{self.name:14}{self.seconds:6.0f} s  {count:12}{trouble}".rstrip()
+
+
+def run(name: str, command: Sequence[str]) -> Outcome:
+    """Run one check, showing what it prints."""
+    print(f"\n=== {name}", flush=True)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        filled = [part.format(report=report) for part in command]
+        code = subprocess.run(filled, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+        return Outcome(name, code, time.monotonic() - begun, *_counts(report))
+
+
+def _counts(report: Path) -> tuple[int, int, int]:
+    """Return tests, failed and skipped ones of a JUnit report; zeros when the suite wrote none."""
+    if not report.exists():
+        return 0, 0, 0
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+
+    def total(*keys: str) -> int:
+        return sum(int(suite.get(key, 0)) for suite in suites for key in keys)
+
+    return total("tests"), total("failures", "errors"), total("skipped")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="+", choices=["lint", *SUITES])
+    wanted = parser.parse_args().what
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    chosen = {**(LINT if "lint" in wanted else {}), **{name: SUITES[name] for name in SUITES if name in wanted}}
+    outcomes = [run(name, command) for name, command in chosen.items()]
+    print("\n=== summary", *(outcome.row() for outcome in outcomes), sep="\n")
+    tests, failed, skipped = (sum(getattr(o, key) for o in outcomes) for key in ("tests", "failed", "skipped"))
+    if tests:
+        more = f", {skipped} skipped" if skipped else ""
+        print(f"{tests - failed - skipped} passed, {failed} failed{more}", flush=True)
+    return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
