@@ -1,0 +1,241 @@
+"""The server extension: the one place that wires the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_core.paths import jupyter_data_dir
+from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
+from pydantic import ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from traitlets import Dict, Type, Unicode, default
+
+from aios_lab.broker import Broker, Ledger, Quotas
+from aios_lab.broker.errors import Refused
+from aios_lab.engines.base import EngineError
+from aios_lab.kernel_claims import KernelClaims
+from aios_lab.models.errors import ModelError
+from aios_lab.models.jobs import Jobs
+from aios_lab.models.registry import Registry
+from aios_lab.provisioner import AIOSProvisioner
+from aios_lab.routes import Services, handlers
+from aios_lab.routes.base import sentence
+from aios_lab.routes.events import Transitions, register
+from aios_lab.routes.feed import Feed
+from aios_lab.training.store import RunStore
+from aios_lab.wire import ClaimRequest, Problem
+
+RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
+PROVISIONER = "aios-provisioner"
+STOPPED = Problem(
+    message="This server is shutting down.",
+    reason="stopped",
+    hint="Start it again to use AIOS Lab.",
+)
+
+
+class AIOSLab(ExtensionApp):
+    """Every kernel gets a slice of a Dask cluster under fair share."""
+
+    name = "aios_lab"
+    extension_url = "/lab"
+    load_other_extensions = True
+
+    data_dir = Unicode(help="Folder of the ledger, the runs and the models.").tag(config=True)
+    ledger_url = Unicode(help="SQLAlchemy URL of the ledger; a SQLite file in data_dir when empty.").tag(
+        config=True
+    )
+    quotas = Unicode(help="YAML file of the quota tree; quotas.yaml in data_dir when empty.").tag(config=True)
+    mlflow_uri = Unicode(help="MLflow for runs and models; a SQLite file in data_dir when empty.").tag(
+        config=True
+    )
+    inventory = Dict(
+        help="Declare what there is instead of looking, such as {'cpus': 8, 'memory': '32GB', 'gpus': 2}. "
+        "Everything then says that it is simulated.",
+    ).tag(config=True)
+    default_claim = Dict(
+        help="What a kernel that asks for nothing gets on its first use, as in {'workers': 1, 'cpus': 1}.",
+    ).tag(config=True)
+    engine_class = Type(
+        "aios_lab.engines.local.engine.LocalEngine",
+        klass=object,
+        help="What turns grants into Dask clusters: a class with the methods of aios_lab.engines.base.Engine.",
+    ).tag(config=True)
+
+    @default("data_dir")
+    def _default_data_dir(self) -> str:
+        return str(Path(jupyter_data_dir()) / "aios-lab")
+
+    def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        super()._link_jupyter_server_extension(serverapp)
+        # setdefault respects an administrator who chose another. The factory is a singleton that may be there
+        # already, and then no longer looks at the configuration.
+        section = serverapp.config.KernelProvisionerFactory
+        name = section.setdefault("default_provisioner_name", PROVISIONER)
+        if KernelProvisionerFactory.initialized():
+            KernelProvisionerFactory.instance().default_provisioner_name = name
+
+    def initialize_settings(self) -> None:
+        assert self.serverapp is not None
+        register(self.serverapp.event_logger)
+        self.services = Services(Feed())
+        self._transitions = Transitions(self._emit)
+        self._started = asyncio.Event()
+        self._warming: asyncio.Task[None] | None = None
+        self._closing = AsyncExitStack()
+        self._claims = KernelClaims(
+            self.services, Path(self.serverapp.root_dir), self._kernel_environment, self._started.wait
+        )
+
+    def initialize_handlers(self) -> None:
+        self.handlers.extend(handlers(self.services))
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Opens the parts. What cannot be opened is a problem to show, and never breaks Jupyter."""
+        AIOSProvisioner.claims = self._claims
+        async with AsyncExitStack() as stack:
+            try:
+                await self._open(stack)
+            except Refused as refused:
+                self.services.close(refused.problem)
+            except (EngineError, OSError, ValueError) as error:
+                self.services.close(Problem(message=str(error), reason="not_started", hint=RESTART))
+            except Exception:
+                self.log.exception("AIOS Lab could not start")
+                message = "AIOS Lab could not start; the server's log says why."
+                self.services.close(Problem(message=message, reason="not_started", hint=RESTART))
+            else:
+                self._closing = stack.pop_all()
+        for problem in self.services.problems:
+            self.log.error("AIOS Lab: %s %s", problem.message, problem.hint)
+        self._started.set()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """Builds the parts from the bottom up; ``stack`` learns how to close each."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        engine = self.engine_class(inventory=dict(self.inventory) or None)
+        broker = Broker(
+            engine, Ledger(self._ledger_path()), Quotas(self._quotas_path()), self._default_claim()
+        )
+        await broker.start()
+        stack.push_async_callback(broker.stop)
+        runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())
+        await runs.start()
+        stack.push_async_callback(runs.close)
+        registry = Registry(self._mlflow(), self._artifacts())
+        jobs = Jobs(self._jobs_changed)
+        stack.push_async_callback(jobs.close)
+        self.services.open(broker, runs, registry, jobs)
+        broker.subscribe(self._slices_changed)
+        runs.subscribe(self._run_changed)
+        self._warming = asyncio.create_task(self._warm_up(registry))
+
+    async def stop_extension(self) -> None:
+        """Ends every slice; on return no process of ours is left. Jupyter ends the kernels only afterwards:
+        their claims are over by then, and the provisioner finds nothing to do."""
+        if self._warming is not None:
+            self._warming.cancel()
+        self.services.feed.close()
+        await self._closing.aclose()
+        self.services.close(STOPPED)
+        self.services.shutdown()
+        if AIOSProvisioner.claims is self._claims:
+            AIOSProvisioner.claims = None
+
+    def current_activity(self) -> dict[str, int] | None:
+        """Keeps Jupyter from shutting an 'idle' server down while a run goes on."""
+        busy = sum(one.busy for one in self.services.broker.views(None, None)) if self.services.ready else 0
+        return {"runs": busy} if busy else None
+
+    async def _warm_up(self, registry: Registry) -> None:
+        """MLflow's first import and the making of its store take seconds: nobody should wait for them later."""
+        try:
+            await self.services.in_thread(registry.list)
+        except ModelError as error:
+            self.log.warning("AIOS Lab: %s %s", error.message, error.hint)
+
+    def _slices_changed(self) -> None:
+        self._transitions.slices(self.services.broker.views(None, None))
+        self.services.feed.changed("slices", "cluster")
+
+    def _run_changed(self, run_id: str, state_changed: bool) -> None:
+        run = self.services.runs.get(run_id)
+        if state_changed:
+            self._transitions.run(run)
+            if run.ended is not None:
+                self.services.broker.unpin(run.slice_id, run.id)
+        self.services.feed.changed("runs")
+
+    def _jobs_changed(self) -> None:
+        self.services.feed.changed("jobs", "models")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.data_dir).expanduser().absolute()
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.folder / "runs"
+
+    def _artifacts(self) -> str:
+        return str(self.folder / "models")
+
+    def _ledger_path(self) -> Path:
+        if not self.ledger_url:
+            return self.folder / "ledger.db"
+        try:
+            url = make_url(self.ledger_url)
+        except ArgumentError as error:
+            raise ValueError(f"AIOSLab.ledger_url: {error}") from error
+        if url.get_backend_name() != "sqlite" or not url.database:
+            raise ValueError(
+                f"AIOSLab.ledger_url is {url.render_as_string()}; the ledger can only be a SQLite file, "
+                "written as sqlite:////folder/ledger.db."
+            )
+        return Path(url.database).absolute()
+
+    def _quotas_path(self) -> Path:
+        return Path(self.quotas).expanduser() if self.quotas else self.folder / "quotas.yaml"
+
+    def _mlflow(self) -> str:
+        return self.mlflow_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def _default_claim(self) -> ClaimRequest:
+        try:
+            return ClaimRequest.model_validate(dict(self.default_claim))
+        except ValidationError as error:
+            raise ValueError(f"AIOSLab.default_claim: {sentence(error)}") from None
+
+    def _emit(self, schema: str, data: dict[str, Any]) -> None:
+        assert self.serverapp is not None
+        self.serverapp.event_logger.emit(schema_id=schema, data=data)
+
+    def _kernel_environment(self) -> dict[str, str]:
+        assert self.serverapp is not None
+        variables = {
+            "AIOS_URL": _url(self.serverapp),
+            "AIOS_MLFLOW_URI": self._mlflow(),
+            "AIOS_RUNS": str(self.runs_dir),
+        }
+        if self.serverapp.certfile:
+            variables["AIOS_CA"] = os.path.abspath(self.serverapp.certfile)
+        return variables
+
+
+def _url(serverapp: ServerApp) -> str:
+    """Where a kernel on this machine reaches the server."""
+    url = urlsplit(serverapp.connection_url)
+    if serverapp.ip in ("", "*", "0.0.0.0", "::"):
+        url = url._replace(netloc=f"127.0.0.1:{serverapp.port}")
+    return urlunsplit(url).rstrip("/")
+
+
+launch = AIOSLab.launch_instance

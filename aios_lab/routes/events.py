@@ -1,0 +1,49 @@
+"""State changes of slices and runs as Jupyter events, for whoever listens on the server's event bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from jupyter_events import EventLogger
+
+from aios_lab.wire import Run, Slice
+
+SCHEMAS = Path(__file__).parent.parent / "events"
+SLICE_EVENT = "https://aios-lab.org/events/slice/v1"
+RUN_EVENT = "https://aios-lab.org/events/run/v1"
+
+
+def register(logger: EventLogger) -> None:
+    for schema in sorted(SCHEMAS.glob("*.yaml")):
+        logger.register_event_schema(schema)
+
+
+class Transitions:
+    """Compares what is with what was, and emits an event for each difference in state."""
+
+    def __init__(self, emit: Callable[[str, dict[str, Any]], None]) -> None:
+        self._emit = emit
+        self._slices: dict[str, tuple[str, int]] = {}
+        self._runs: dict[str, str] = {}
+
+    def slices(self, now: Iterable[Slice]) -> None:
+        seen = {one.id: one for one in now}
+        for one in seen.values():
+            state = (one.state.value, one.workers)
+            if self._slices.get(one.id) != state:
+                self._slices[one.id] = state
+                self._slice(one.id, one.state.value, one.workers, one.reason)
+        for gone in self._slices.keys() - seen.keys():
+            last, _ = self._slices.pop(gone)
+            if last not in ("released", "expired", "failed"):
+                self._slice(gone, "released", 0, "")
+
+    def _slice(self, slice_id: str, state: str, workers: int, reason: str) -> None:
+        self._emit(SLICE_EVENT, {"slice_id": slice_id, "state": state, "workers": workers, "reason": reason})
+
+    def run(self, run: Run) -> None:
+        if self._runs.get(run.id) != run.state.value:
+            self._runs[run.id] = run.state.value
+            self._emit(RUN_EVENT, {"run_id": run.id, "state": run.state.value})

@@ -1,0 +1,82 @@
+"""Runs: a kernel begins and reports them; their owner watches and stops them."""
+
+from __future__ import annotations
+
+from aios_lab.broker.errors import Refused
+from aios_lab.routes.call import Call, Query, Route
+from aios_lab.wire import Run, RunOrder, RunRequest, RunUpdate
+
+
+def visible(call: Call) -> list[Run]:
+    """A person sees the runs of their own, a kernel those of its slice."""
+    runs = call.services.runs.list(call.caller.user)
+    if call.caller.slice_id is not None:
+        return [run for run in runs if run.slice_id == call.caller.slice_id]
+    return [run for run in runs if run.mine]
+
+
+def own_run(call: Call, run_id: str) -> Run:
+    """Raises: Refused, 404 for a run that is not there, 403 for another's."""
+    run = call.services.runs.get(run_id)
+    call.caller.must_own_slice(run.slice_id, run.user)
+    return run.model_copy(update={"mine": True})
+
+
+def _own_kernel(call: Call) -> str:
+    if call.caller.slice_id is None:
+        raise Refused(
+            403,
+            "Only a kernel can begin or report a run.",
+            "forbidden",
+            "Use aios.train() or %%aios train in a notebook.",
+        )
+    return call.caller.slice_id
+
+
+async def list_runs(call: Call) -> list[Run]:
+    return visible(call)
+
+
+async def get_run(call: Call) -> Run:
+    return own_run(call, call.ids["run_id"])
+
+
+async def begin(call: Call) -> Run:
+    slice_id = _own_kernel(call)
+    run = await call.services.runs.begin(call.body, slice_id, call.caller.user)
+    call.services.broker.pin(slice_id, run.id)
+    return run
+
+
+async def update(call: Call) -> RunOrder:
+    _own_kernel(call)
+    run = own_run(call, call.ids["run_id"])
+    return await call.services.runs.update(run.id, call.body)
+
+
+async def stop(call: Call) -> Run:
+    run = own_run(call, call.ids["run_id"])
+    return call.services.runs.stop(run.id, bool(call.query["kill"]))
+
+
+ROUTES = (
+    Route("GET", "runs", list_runs, "The caller's runs, newest first.", {200: list[Run]}),
+    Route("POST", "runs", begin, "A kernel begins a run on its slice.", {200: Run}, body=RunRequest),
+    Route("GET", "runs/{run_id}", get_run, "One run.", {200: Run}),
+    Route(
+        "PATCH",
+        "runs/{run_id}",
+        update,
+        "The kernel reports progress, at least every half second, and learns whether to stop.",
+        {200: RunOrder},
+        body=RunUpdate,
+    ),
+    Route(
+        "POST",
+        "runs/{run_id}/stop",
+        stop,
+        "Stop a run: with kill=0 it keeps what it has so far.",
+        {200: Run},
+        query=(Query("kill", 0, 1, 0, "1 ends the processes at once"),),
+    ),
+)

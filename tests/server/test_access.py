@@ -1,0 +1,114 @@
+"""Who gets in, and where a kernel's own token does not lead."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tornado.httpclient import HTTPClientError
+
+ENDPOINTS = [
+    ("GET", "openapi.json"),
+    ("GET", "status"),
+    ("GET", "cluster"),
+    ("GET", "metrics"),
+    ("GET", "slices"),
+    ("GET", "slices/s-00000000"),
+    ("PATCH", "slices/s-00000000"),
+    ("DELETE", "slices/s-00000000"),
+    ("POST", "slices/s-00000000/activate"),
+    ("GET", "slices/s-00000000/connection"),
+    ("GET", "runs"),
+    ("POST", "runs"),
+    ("GET", "runs/r-0"),
+    ("PATCH", "runs/r-0"),
+    ("POST", "runs/r-0/stop"),
+    ("GET", "models"),
+    ("POST", "models"),
+    ("GET", "models/m"),
+    ("POST", "models/m/versions/1/compress"),
+    ("GET", "jobs"),
+    ("GET", "jobs/j-0"),
+    ("GET", "nowhere"),
+]
+
+
+def is_problem(body: object) -> bool:
+    return isinstance(body, dict) and set(body) == {"message", "reason", "hint"} and all(body.values())
+
+
+async def test_nobody_gets_in_without_signing_in_nor_with_a_made_up_token(api):
+    for method, path in ENDPOINTS:
+        for headers in ({"Authorization": ""}, {"Authorization": "token wrong"}):
+            with pytest.raises(HTTPClientError) as refused:
+                await api.fetch(
+                    "aios/api", path, method=method, headers=headers, allow_nonstandard_methods=True
+                )
+            assert refused.value.code in (401, 403), (method, path)
+            assert is_problem(json.loads(refused.value.response.body))
+        reply = await api(method, f"aios/api/{path}", token="made-up")
+        assert reply.status == 403, (method, path)
+        assert is_problem(reply.body)
+
+
+async def test_every_endpoint_is_in_the_matrix(api):
+    document = (await api("GET", "aios/api/openapi.json")).body
+    known = {(m.upper(), p.removeprefix("/aios/api/")) for p, ms in document["paths"].items() for m in ms}
+    assert len(known) == len(ENDPOINTS) - 1
+
+
+async def test_a_kernel_acts_on_its_own_slice_alone(api):
+    _, first = await api.kernel("a.ipynb")
+    kernel_id, second = await api.kernel("b.ipynb")
+    token = api.token(second)
+    assert (await api("GET", f"aios/api/slices/{second}", token=token)).body["mine"]
+    for method, path, body in (
+        ("GET", f"slices/{first}", None),
+        ("PATCH", f"slices/{first}", {"workers": 1}),
+        ("DELETE", f"slices/{first}", None),
+        ("POST", f"slices/{first}/activate", None),
+        ("GET", f"slices/{first}/connection", None),
+    ):
+        reply = await api(method, f"aios/api/{path}", body, token=token)
+        assert reply.status == 403, (method, path, reply)
+        assert is_problem(reply.body)
+    listed = {one["id"]: one for one in (await api("GET", "aios/api/slices", token=token)).body}
+    assert listed[second]["mine"]
+    assert not listed[first]["mine"]
+    assert listed[first]["name"] == "a.ipynb", "what others read when they wait for it"
+    assert listed[first]["kernel_id"] is None
+    for path in ("api/kernels", f"api/kernels/{kernel_id}", "api/contents", "api/sessions", "api/me"):
+        with pytest.raises(HTTPClientError) as refused:
+            await api.fetch(path, headers={"X-AIOS-Token": token, "Authorization": ""})
+        assert refused.value.code == 403, path
+
+
+async def test_a_connection_is_for_the_kernel_not_for_the_browser(api):
+    _, slice_id = await api.kernel()
+    reply = await api("GET", f"aios/api/slices/{slice_id}/connection")
+    assert reply.status == 403
+    assert is_problem(reply.body)
+
+
+async def test_a_cookie_needs_the_xsrf_token_and_a_kernel_does_not(api):
+    _, slice_id = await api.kernel()
+    signed_in = await api.fetch("aios/api/status")
+    cookie = "; ".join(value.split(";")[0] for value in signed_in.headers.get_list("Set-Cookie"))
+    headers = {"Cookie": cookie, "Authorization": ""}
+    assert (await api.fetch("aios/api/status", headers=dict(headers))).code == 200
+    with pytest.raises(HTTPClientError) as refused:
+        await api.fetch(
+            f"aios/api/slices/{slice_id}/activate",
+            method="POST",
+            headers=dict(headers),
+            allow_nonstandard_methods=True,
+        )
+    assert refused.value.code == 403
+    assert is_problem(json.loads(refused.value.response.body))
+    token = api.token(slice_id)
+    assert (await api("POST", f"aios/api/slices/{slice_id}/activate", token=token)).status == 200
+
+
+async def test_only_a_kernel_begins_a_run(api):
+    body = {"name": "n", "strategy": "ddp", "world_size": 1}
+    assert (await api("POST", "aios/api/runs", body)).status == 403

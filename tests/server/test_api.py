@@ -1,0 +1,175 @@
+"""Every endpoint: what it answers, and what it says to bad input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from test_access import is_problem
+
+RUN = {"name": "digits", "strategy": "ddp", "world_size": 2, "total_steps": 10}
+
+
+async def test_status_and_cluster_say_that_the_inventory_is_declared(api):
+    status = (await api("GET", "aios/api/status")).body
+    assert status["ready"]
+    assert status["simulated"]
+    assert status["problems"] == []
+    assert status["user"]
+    cluster = (await api("GET", "aios/api/cluster")).body
+    assert cluster["simulated"]
+    assert cluster["capacity"]["cpus"] == 4
+    assert cluster["used"]["cpus"] == 0
+
+
+async def test_metrics_are_text_for_prometheus(api):
+    answer = await api.fetch("aios/api/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert b"\naios_" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "raw", "status"),
+    [
+        ("PATCH", "slices/{slice}", b"{", 400),
+        ("PATCH", "slices/{slice}", b"\xff\xfe", 400),
+        ("PATCH", "slices/{slice}", b"[" * 100_000, 400),
+        ("PATCH", "slices/{slice}", b"[]", 400),
+        ("PATCH", "slices/{slice}", b"null", 400),
+        ("PATCH", "slices/{slice}", b'{"workers": -1}', 400),
+        ("PATCH", "slices/{slice}", b'{"workers": 0}', 400),
+        ("PATCH", "slices/{slice}", b'{"workers": "many"}', 400),
+        ("PATCH", "slices/{slice}", b'{"workers": 1e400}', 400),
+        ("PATCH", "slices/{slice}", b'{"cpus": NaN}', 400),
+        ("PATCH", "slices/{slice}", b'{"cpus": Infinity}', 400),
+        ("PATCH", "slices/{slice}", b'{"memory": "lots"}', 400),
+        ("PATCH", "slices/{slice}", b'{"memory": -5}', 400),
+        ("PATCH", "slices/{slice}", b'{"priority": "highest"}', 400),
+        ("PATCH", "slices/{slice}", b'{"wrokers": 1}', 400),
+        ("PATCH", "slices/{slice}", b'{"workers": 10000}', None),
+        ("PATCH", "slices/{slice}", b'{"project": "no-such"}', None),
+        ("PATCH", "slices/s-00000000", b"{}", 404),
+        ("DELETE", "slices/s-00000000", None, 404),
+        ("POST", "slices/s-00000000/activate", None, 404),
+        ("GET", "slices/s-00000000", None, 404),
+        ("GET", "slices/{slice}/connection?wait=x", None, None),
+        ("PUT", "slices/{slice}", b"{}", 405),
+        ("POST", "slices", b"{}", 405),
+        ("GET", "runs/r-none", None, 404),
+        ("POST", "runs/r-none/stop", None, 404),
+        ("POST", "models", b"{}", 400),
+        ("POST", "models", b'{"run_id": "r-none", "name": "../x"}', 400),
+        ("POST", "models", b'{"run_id": "r-none", "name": "x"}', 404),
+        ("GET", "models/none", None, 404),
+        ("POST", "models/none/versions/1/compress", b"{}", 404),
+        ("POST", "models/none/versions/one/compress", b"{}", 404),
+        ("POST", "models/none/versions/1/compress", b'{"energy": 2}', 400),
+        ("GET", "jobs/j-none", None, 404),
+        ("GET", "nowhere", None, 404),
+        ("DELETE", "", None, 404),
+    ],
+)
+async def test_bad_input_is_4xx_with_a_problem(aios_server, method, path, raw, status):
+    api, slice_id = aios_server
+    reply = await api(method, "aios/api/" + path.format(slice=slice_id), raw=raw)
+    assert 400 <= reply.status < 500, reply
+    assert status is None or reply.status in (status, 422), reply
+    assert is_problem(reply.body), reply
+
+
+@pytest.fixture
+def aios_server(api, jp_asyncio_loop):
+    _, slice_id = jp_asyncio_loop.run_until_complete(api.kernel())
+    return api, slice_id
+
+
+async def test_a_problem_is_one_plain_sentence(aios_server):
+    api, slice_id = aios_server
+    said = (await api("PATCH", f"aios/api/slices/{slice_id}", {"workers": -3})).body["message"]
+    assert said == "'workers' is -3: input should be greater than or equal to 1."
+
+
+async def test_a_slice_grows_connects_and_is_given_back(aios_server):
+    api, slice_id = aios_server
+    token = api.token(slice_id)
+    before = (await api("GET", f"aios/api/slices/{slice_id}")).body
+    assert before["dormant"]
+    assert before["workers"] == 0
+    asked = await api("PATCH", f"aios/api/slices/{slice_id}", {"workers": 2, "memory": "400MB"})
+    assert asked.body["max_workers"] == 2
+    assert not asked.body["dormant"]
+    path = f"aios/api/slices/{slice_id}/connection"
+    for _ in range(3):
+        reply = await api("GET", path, token=token, params={"wait": 18})
+        if reply.status == 200:
+            break
+    assert reply.status == 200, reply
+    assert reply.body["workers"] >= 1
+    assert reply.body["address"].startswith("tls://")
+    assert "BEGIN CERTIFICATE" in reply.body["ca"]
+    given = await api("DELETE", f"aios/api/slices/{slice_id}")
+    assert given.body["dormant"]
+    waiting = await api("GET", path, token=token)
+    assert waiting.status == 202
+    assert waiting.body["id"] == slice_id
+
+
+async def test_a_run_is_begun_reported_stopped_and_ended(aios_server):
+    api, slice_id = aios_server
+    token = api.token(slice_id)
+    run = (await api("POST", "aios/api/runs", RUN, token=token)).body
+    assert run["mine"]
+    path = f"aios/api/runs/{run['id']}"
+    metric = {"step": 1, "time": 1.0, "values": {"loss": 0.5}}
+    order = await api("PATCH", path, {"state": "running", "metrics": [metric]}, token=token)
+    assert order.body == {"order": "go"}
+    assert (await api("PATCH", path, {"state": "running"})).status == 403, "a browser reports no runs"
+    assert (await api("GET", path)).body["metrics"] == {"loss": 0.5}
+    assert (await api("POST", f"{path}/stop", params={"kill": 2})).status == 400
+    assert (await api("POST", f"{path}/stop")).body["state"] == "stopping"
+    assert (await api("PATCH", path, {}, token=token)).body == {"order": "stop"}
+    assert (await api("POST", f"{path}/stop", params={"kill": 1})).status == 200
+    assert (await api("PATCH", path, {"state": "stopped"}, token=token)).body == {"order": "kill"}
+    assert [one["state"] for one in (await api("GET", "aios/api/runs")).body] == ["stopped"]
+    register = await api("POST", "aios/api/models", {"run_id": run["id"], "name": "x"})
+    assert register.status == 409
+    assert is_problem(register.body)
+
+
+async def test_a_kernel_reports_no_run_of_another(aios_server):
+    api, slice_id = aios_server
+    run = (await api("POST", "aios/api/runs", RUN, token=api.token(slice_id))).body
+    _, other = await api.kernel("other.ipynb")
+    token = api.token(other)
+    for method, path, body in (
+        ("GET", "", None),
+        ("PATCH", "", {"state": "failed"}),
+        ("POST", "/stop", None),
+    ):
+        reply = await api(method, f"aios/api/runs/{run['id']}{path}", body, token=token)
+        assert reply.status == 403
+    assert (await api("GET", "aios/api/runs", token=token)).body == []
+
+
+async def test_the_openapi_document_resolves_and_validates_real_answers(aios_server):
+    from jsonschema import Draft202012Validator
+
+    api, _ = aios_server
+    document = (await api("GET", "aios/api/openapi.json")).body
+    assert document["openapi"].startswith("3.1")
+    assert {"Frame", "Subscribe", "Problem", "Run", "Slice"} <= set(document["components"]["schemas"])
+    for name in document["components"]["schemas"]:
+        Draft202012Validator.check_schema(document["components"]["schemas"][name])
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert operation["summary"], (method, path)
+            assert set(operation["responses"]) > {"4XX"}
+    for path in ("status", "cluster", "slices", "runs", "models", "jobs"):
+        answer = (await api("GET", f"aios/api/{path}")).body
+        schema = document["paths"][f"/aios/api/{path}"]["get"]["responses"]["200"]["content"][
+            "application/json"
+        ]
+        Draft202012Validator({**schema["schema"], "components": document["components"]}).validate(answer)
+    references = {part.split('"')[0] for part in json.dumps(document).split('"$ref": "')[1:]}
+    for reference in references:
+        assert reference.rpartition("/")[2] in document["components"]["schemas"]

@@ -1,0 +1,218 @@
+"""A kernel's life and its claim's: start, restart, shutdown, crash, failed launch, the server's end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from traitlets.config import Config
+
+from aios_lab.provisioner import VARIABLES, AIOSProvisioner, with_extension
+
+
+async def until(what: str, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    try:
+        async with asyncio.timeout(seconds):
+            while not (value := condition()):
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"{what}: not within {seconds:g} s") from None
+    return value
+
+
+async def run(api: Any, kernel_id: str, code: str) -> str:
+    """Execute in the kernel as Lab does and return what it printed."""
+    manager = api.app.serverapp.kernel_manager.get_kernel(kernel_id)
+    client: AsyncKernelClient = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=60)
+        printed: list[str] = []
+        await client.execute_interactive(
+            code,
+            timeout=60,
+            output_hook=lambda message: printed.append(
+                message["content"].get("text") or json.dumps(message["content"].get("traceback", ""))
+            ),
+        )
+    finally:
+        client.stop_channels()
+    return "".join(one for one in printed if one != '""').strip()
+
+
+def slices(api: Any) -> dict[str, Any]:
+    return {one.id: one for one in api.app.services.broker.views(None, None)}
+
+
+async def grow(api: Any, slice_id: str) -> None:
+    await api("PATCH", f"aios/api/slices/{slice_id}", {"workers": 1})
+    await until("a worker is up", lambda: api.app.services.broker.view(slice_id).workers == 1, 60)
+
+
+async def test_a_kernel_starts_with_a_sleeping_claim_and_knows_its_slice(api):
+    kernel_id, slice_id = await api.kernel("folder.ipynb")
+    view = await api.slice_of(kernel_id)
+    assert view["dormant"]
+    assert view["workers"] == 0
+    assert view["name"] == "folder.ipynb"
+    printed = await run(api, kernel_id, "import os, json; print(json.dumps(dict(os.environ)))")
+    env = json.loads(printed.splitlines()[-1])
+    assert env["AIOS_SLICE"] == slice_id
+    assert env["AIOS_TOKEN"] == api.token(slice_id)
+    assert env["AIOS_URL"].endswith("/a%40b")
+    assert Path(env["AIOS_RUNS"]).is_absolute()
+    assert env["AIOS_MLFLOW_URI"].startswith("sqlite:///")
+    server_token = api.app.serverapp.identity_provider.token
+    assert server_token not in printed
+
+
+async def test_our_extension_loads_beside_those_the_user_configured(api, monkeypatch, tmp_path):
+    profile = tmp_path / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("c.InteractiveShellApp.extensions = ['autoreload']\n")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    kernel_id, _ = await api.kernel()
+    printed = await run(api, kernel_id, "print(sorted(get_ipython().extension_manager.loaded))")
+    assert "'aios_lab.notebook'" in printed
+    assert "'autoreload'" in printed
+
+
+async def test_a_restart_keeps_the_claim_and_replaces_the_workers(api):
+    kernel_id, slice_id = await api.kernel()
+    token = api.token(slice_id)
+    await grow(api, slice_id)
+    reply = await api("POST", f"api/kernels/{kernel_id}/restart", {}, request_timeout=60)
+    assert reply.status == 200
+    view = await api.slice_of(kernel_id)
+    assert view["id"] == slice_id
+    assert api.token(slice_id) == token
+    await until("a worker is up again", lambda: api.app.services.broker.view(slice_id).workers == 1, 60)
+
+
+async def test_shutdown_gives_everything_back(api):
+    kernel_id, slice_id = await api.kernel()
+    await grow(api, slice_id)
+    await api("DELETE", f"api/kernels/{kernel_id}")
+    await until("the claim is over", lambda: slice_id not in slices(api))
+    await until("nothing is held", lambda: api.app.services.broker.cluster().used.cpus == 0)
+
+
+async def test_kill_9_frees_the_slice_and_the_restarted_kernel_finds_its_claim(api):
+    kernel_id, slice_id = await api.kernel()
+    await grow(api, slice_id)
+    body = {"name": "n", "strategy": "ddp", "world_size": 1}
+    run_id = (await api("POST", "aios/api/runs", body, token=api.token(slice_id))).body["id"]
+    provisioner = api.app.serverapp.kernel_manager.get_kernel(kernel_id).provisioner
+    os.kill(provisioner.pid, signal.SIGKILL)
+    await until("its claim sleeps", lambda: api.app.services.broker.view(slice_id).dormant)
+    await until("nothing is held", lambda: api.app.services.broker.cluster().used.cpus == 0)
+    failed = (await api("GET", f"aios/api/runs/{run_id}")).body
+    assert failed["state"] == "failed"
+    assert failed["error"]
+    manager = api.app.serverapp.kernel_manager.get_kernel(kernel_id)
+    await until(
+        "Jupyter restarts it", lambda: manager.provisioner.process is not None and not manager.shutting_down
+    )
+    assert (await run(api, kernel_id, "import os; print(os.environ['AIOS_SLICE'])")).endswith(slice_id)
+
+
+async def test_the_restart_limit_ends_the_claim(api):
+    kernel_id, slice_id = await api.kernel()
+    manager = api.app.serverapp.kernel_manager.get_kernel(kernel_id)
+    for callback in list(manager._restarter.callbacks["dead"]):
+        callback()
+    await until("the claim is over", lambda: slice_id not in slices(api))
+
+
+async def test_a_kernel_that_does_not_start_leaves_no_claim(api, jp_environ, tmp_path):
+    spec = tmp_path / "data" / "kernels" / "broken"
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(
+        json.dumps({"argv": ["/no/such/program", "{connection_file}"], "display_name": "b", "language": "x"})
+    )
+    api.app.serverapp.kernel_spec_manager.kernel_dirs.append(str(spec.parent))
+    with pytest.raises(FileNotFoundError):
+        await api.app.serverapp.kernel_manager.start_kernel(kernel_name="broken")
+    await until("no claim is left", lambda: not slices(api))
+
+
+async def test_a_notebook_asks_in_its_metadata(api, jp_root_dir):
+    metadata = {"aios": {"resources": {"workers": 3, "memory": "500MB"}}}
+    notebook = {"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    (jp_root_dir / "asks.ipynb").write_text(json.dumps(notebook))
+    kernel_id, _ = await api.kernel("asks.ipynb")
+    view = await api.slice_of(kernel_id)
+    assert view["max_workers"] == 3
+    assert view["problem"] == ""
+    assert not view["workers"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"aios": {"resources": {"workers": -3}}},
+        {"aios": {"resources": {"memory": "lots"}}},
+        {"aios": {"resources": {"workers": 10_000}}},
+        {"aios": {"resources": {"nonsense": 1}}},
+        {"aios": {"resources": [1]}},
+        {"aios": 7},
+    ],
+)
+async def test_a_bad_request_shows_in_the_slice_and_blocks_no_kernel(api, jp_root_dir, metadata):
+    notebook = {"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    (jp_root_dir / "bad.ipynb").write_text(json.dumps(notebook))
+    kernel_id, _ = await api.kernel("bad.ipynb")
+    assert (await api.slice_of(kernel_id))["problem"]
+
+
+async def test_the_servers_end_leaves_no_process_and_tolerates_late_kernels(api):
+    kernel_id, slice_id = await api.kernel()
+    await grow(api, slice_id)
+    pids = api.app.services.broker.engine.info(slice_id).pids
+    assert pids
+    await api.app.stop_extension()
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    await api.app.serverapp.kernel_manager.shutdown_kernel(kernel_id)
+    reply = await api("GET", "aios/api/slices")
+    assert reply.status == 409
+    assert reply.body["reason"] == "stopped"
+
+
+async def test_outside_a_server_a_kernel_is_a_plain_one(monkeypatch):
+    from jupyter_client.manager import AsyncKernelManager
+
+    monkeypatch.setattr(AIOSProvisioner, "claims", None)
+    monkeypatch.setenv("AIOS_TOKEN", "of an outer kernel")
+    KernelProvisionerFactory.clear_instance()
+    config = Config({"KernelProvisionerFactory": {"default_provisioner_name": "aios-provisioner"}})
+    factory = KernelProvisionerFactory.instance(config=config)
+    manager = AsyncKernelManager(kernel_name="python3")
+    try:
+        assert factory.default_provisioner_name == "aios-provisioner"
+        await manager.start_kernel()
+        assert isinstance(manager.provisioner, AIOSProvisioner)
+        assert not [part for part in manager.provisioner.process.args if "aios_lab" in part]
+        environment = Path(f"/proc/{manager.provisioner.pid}/environ").read_bytes()
+        assert not [name for name in VARIABLES if f"\0{name}=".encode() in environment]
+    finally:
+        await manager.shutdown_kernel(now=True)
+        KernelProvisionerFactory.clear_instance()
+
+
+def test_only_ipython_kernels_that_have_the_package_load_the_extension(tmp_path):
+    ours = [sys.executable, "-m", "ipykernel_launcher", "-f", "c.json"]
+    assert with_extension(ours) == [*ours, "--ext=aios_lab.notebook"]
+    flagged = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "c.json"]
+    assert with_extension(flagged)[-1] == "--ext=aios_lab.notebook"
+    elsewhere = [str(tmp_path / "bin" / "python"), *ours[1:]]
+    assert with_extension(elsewhere) == elsewhere
+    assert with_extension(["R", "-e", "IRkernel::main()"]) == ["R", "-e", "IRkernel::main()"]

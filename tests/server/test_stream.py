@@ -1,0 +1,91 @@
+"""The websocket: a snapshot on subscribing, then what is new, the newest for the slow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tornado.httpclient import HTTPClientError
+
+TOPICS = ["cluster", "slices", "runs", "models", "jobs"]
+
+
+async def read(socket: Any, topic: str, seconds: float = 20.0) -> dict[str, Any]:
+    """The next frame of a topic."""
+    async with asyncio.timeout(seconds):
+        while True:
+            message = await socket.read_message()
+            assert message is not None, "the server closed the websocket"
+            frame: dict[str, Any] = json.loads(message)
+            if frame["topic"] == topic:
+                return frame
+
+
+async def test_nobody_listens_without_signing_in(api, jp_ws_fetch):
+    _, slice_id = await api.kernel()
+    for headers in ({"Authorization": ""}, {"Authorization": "", "X-AIOS-Token": api.token(slice_id)}):
+        with pytest.raises(HTTPClientError) as refused:
+            await jp_ws_fetch("aios/api/stream", headers=headers)
+        assert refused.value.code == 403
+
+
+async def test_no_foreign_page_listens(api, jp_ws_fetch):
+    cookie = (await api.fetch("aios/api/status")).headers.get_list("Set-Cookie")
+    signed_in = "; ".join(one.split(";")[0] for one in cookie)
+    headers = {"Authorization": "", "Cookie": signed_in, "Origin": "https://elsewhere.example"}
+    with pytest.raises(HTTPClientError) as refused:
+        await jp_ws_fetch("aios/api/stream", headers=headers)
+    assert refused.value.code == 403
+
+
+async def test_a_snapshot_of_each_topic_then_pushes(api, jp_ws_fetch):
+    socket = await jp_ws_fetch("aios/api/stream")
+    await socket.write_message(json.dumps({"topics": TOPICS}))
+    seen = set()
+    while seen != set(TOPICS):
+        frame = json.loads(await asyncio.wait_for(socket.read_message(), 20))
+        assert set(frame) == {"topic", "seq", "data"}
+        assert frame["seq"] == 1 or frame["topic"] in seen
+        seen.add(frame["topic"])
+    kernel_id, slice_id = await api.kernel()
+    while True:
+        frame = await read(socket, "slices")
+        if [one["id"] for one in frame["data"]] == [slice_id]:
+            break
+    assert frame["seq"] >= 2
+    assert frame["data"][0]["kernel_id"] == kernel_id
+    assert frame["data"][0]["mine"]
+    body = {"name": "n", "strategy": "ddp", "world_size": 1}
+    run = (await api("POST", "aios/api/runs", body, token=api.token(slice_id))).body
+    assert (await read(socket, "runs"))["data"][0]["id"] == run["id"]
+    socket.close()
+
+
+async def test_the_sampler_runs_only_while_somebody_watches_use(api, jp_ws_fetch):
+    feed = api.app.services.feed
+    assert not feed.sampling
+    socket = await jp_ws_fetch("aios/api/stream")
+    await socket.write_message(json.dumps({"topics": ["runs"]}))
+    await read(socket, "runs")
+    assert not feed.sampling
+    await socket.write_message(json.dumps({"topics": ["cluster"]}))
+    await read(socket, "cluster")
+    assert feed.sampling
+    socket.close()
+    async with asyncio.timeout(5):
+        while feed.sampling:
+            await asyncio.sleep(0.02)
+
+
+async def test_bad_messages_are_answered_and_the_socket_lives_on(api, jp_ws_fetch):
+    socket = await jp_ws_fetch("aios/api/stream")
+    for message in ("{", "[]", json.dumps({"topics": "runs"}), json.dumps({"topics": ["secrets"]})):
+        await socket.write_message(message)
+        problem = (await read(socket, "problem"))["data"]
+        assert problem["reason"] == "bad_request"
+        assert problem["hint"]
+    await socket.write_message(json.dumps({"topics": ["runs"]}))
+    assert (await read(socket, "runs"))["data"] == []
+    socket.close()
