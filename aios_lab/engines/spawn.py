@@ -149,7 +149,10 @@ class Spawner:
 
     def kill(self, pid: int) -> None:
         """SIGKILL one process of ``family`` and all it started; one that is gone already is fine."""
-        self._send({"op": "kill", "pid": pid}, [])
+        try:
+            self._send({"op": "kill", "pid": pid}, [])
+        except SpawnError:  # with the forkserver all that it started is gone
+            return
 
     def close(self) -> None:
         """Hang up; what was spawned lives on until this process ends."""

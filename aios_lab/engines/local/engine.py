@@ -1,0 +1,182 @@
+"""The local engine: slices on this machine, forked from one warm forkserver.
+
+It lives in the Jupyter server's process and imports neither distributed nor torch there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from aios_lab.allocation.types import Resources
+from aios_lab.engines.base import EngineError, Inventory, SliceInfo, SliceLost, WorkersChanged
+from aios_lab.engines.local import orders, strays
+from aios_lab.engines.local.handle import SliceHandle
+from aios_lab.engines.local.inventory import declared, measured
+from aios_lab.engines.local.warm import Warm
+from aios_lab.engines.processes import EngineId
+
+log = logging.getLogger(__name__)
+
+
+class LocalEngine:
+    """An ``Engine`` for one machine.
+
+    Args:
+        inventory: amounts to simulate (see ``inventory.declared``); the machine's own when left out.
+        runtime_dir: where the log and the workers' files go; a temporary folder when left out.
+
+    Raises:
+        EngineError: the declared inventory makes no sense.
+    """
+
+    def __init__(
+        self,
+        inventory: Mapping[str, float | int | str] | None = None,
+        runtime_dir: str | Path | None = None,
+    ) -> None:
+        self._inventory = measured() if inventory is None else declared(inventory)
+        self._runtime_dir = None if runtime_dir is None else Path(runtime_dir)
+        self._slices: dict[str, SliceHandle] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._reserved: set[int] = set()
+        self._warm: Warm | None = None
+
+    def inventory(self) -> Inventory:
+        return self._inventory
+
+    def info(self, slice_id: str) -> SliceInfo | None:
+        handle = self._slices.get(slice_id)
+        return None if handle is None or not handle.report.address else handle.info
+
+    @property
+    def log(self) -> Path:
+        """What slices print."""
+        return (self._runtime_dir or self._folder) / "engine.log"
+
+    async def start(self, on_slice_lost: SliceLost, on_workers_changed: WorkersChanged) -> None:
+        """Begin to warm up and return at once; the first ``scale`` waits until it is done."""
+        self._on_lost = on_slice_lost
+        self._on_changed = on_workers_changed
+        base = self._runtime_dir or Path(tempfile.gettempdir())
+        self._folder = base / strays.folder_name(EngineId.mine())
+        await asyncio.to_thread(strays.reap, base)
+        self._folder.mkdir(mode=0o700, parents=True)
+        self.log.write_bytes(b"")
+        self._warm_up()
+
+    async def stop(self) -> None:
+        """End every slice; on return no process of the engine is left."""
+        warm, self._warm = self._warm, None
+        if warm is None:
+            return
+        await asyncio.gather(*(self.close(slice_id) for slice_id in list(self._slices)))
+        await warm.stop()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
+        """See ``Engine.scale``."""
+        async with self._lock(slice_id):
+            handle = self._slices.get(slice_id)
+            fresh = handle is None or handle.ended.is_set()
+            if handle is None or fresh:
+                handle = await self._open(slice_id)
+            try:
+                await self._resize(handle, unit, workers)
+            except BaseException:
+                if fresh:
+                    await self._end(handle)
+                raise
+            return handle.info
+
+    async def restart(self, slice_id: str) -> None:
+        """See ``Engine.restart``.
+
+        Raises:
+            EngineError: there is no such slice, or its workers did not come back.
+        """
+        async with self._lock(slice_id):
+            handle = self._slices.get(slice_id)
+            if handle is None:
+                raise EngineError(f"Slice {slice_id} is not open, so it cannot be restarted.")
+            await handle.order("restart")
+
+    async def close(self, slice_id: str) -> None:
+        """See ``Engine.close``. A ``scale`` under way fails."""
+        handle = self._slices.get(slice_id)
+        if handle is not None:
+            await self._end(handle)
+        async with self._lock(slice_id):
+            handle = self._slices.get(slice_id)
+            if handle is not None:
+                await self._end(handle)
+        self._locks.pop(slice_id, None)
+
+    def _lock(self, slice_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(slice_id, asyncio.Lock())
+
+    def _warm_up(self) -> None:
+        self._warm = Warm(self.log, self._cooled)
+
+    def _cooled(self) -> None:
+        log.error("the forkserver ended; all slices are lost, a new one is starting (see %s)", self.log)
+        self._warm_up()
+
+    async def _open(self, slice_id: str) -> SliceHandle:
+        if self._warm is None:
+            raise EngineError("The local engine is not running, so it cannot open a slice.")
+        from aios_lab.engines.local import tls
+
+        credentials = tls.issue(slice_id)
+        order = orders.Open(slice_id, credentials, str(self._folder / slice_id))
+        handle = SliceHandle(order, self._warm, self._changed, self._lost)
+        self._slices[slice_id] = handle
+        try:
+            await handle.start()
+        except BaseException:
+            await self._end(handle)
+            raise
+        return handle
+
+    async def _resize(self, handle: SliceHandle, unit: Resources, workers: int) -> None:
+        """Order the size, with devices for new workers; a slice that changes its shape gives up its own first."""
+        shape = orders.Shape.of(unit, simulated=self._inventory.simulated)
+        if handle.shape not in (None, shape) and shape.devices * workers > len(self._free_devices()):
+            await handle.scale(orders.Scale(shape, 0))
+        held = len(handle.report.devices) if handle.shape == shape else 0
+        missing = max(0, shape.devices * workers - held)
+        free = self._free_devices()
+        if missing > len(free):
+            raise EngineError(
+                f"Slice {handle.slice_id} needs {missing} more accelerators, but only {len(free)} are free. "
+                "Ask for fewer, or wait until others give theirs back."
+            )
+        devices = tuple(free[:missing])
+        self._reserved.update(devices)
+        try:
+            await handle.scale(orders.Scale(shape, workers, devices))
+        finally:
+            self._reserved.difference_update(devices)
+
+    def _free_devices(self) -> list[int]:
+        held = {device for handle in self._slices.values() for device in handle.report.devices}
+        taken = held | self._reserved
+        return [gpu.index for gpu in self._inventory.accelerators if gpu.index not in taken]
+
+    async def _end(self, handle: SliceHandle) -> None:
+        await handle.close()
+        if self._slices.get(handle.slice_id) is handle:
+            del self._slices[handle.slice_id]
+
+    def _changed(self, handle: SliceHandle) -> None:
+        self._on_changed(handle.slice_id, handle.report.workers)
+
+    def _lost(self, handle: SliceHandle, why: str) -> None:
+        if self._slices.get(handle.slice_id) is handle:
+            del self._slices[handle.slice_id]
+        self._on_lost(handle.slice_id, why)

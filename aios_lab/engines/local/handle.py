@@ -1,0 +1,166 @@
+"""The engine's side of one slice: the line to its host, and what the host last said."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import json
+import logging
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aios_lab.engines import spawn
+from aios_lab.engines.base import Credentials, EngineError, SliceInfo
+from aios_lab.engines.local import orders
+from aios_lab.engines.local.launch import environment
+from aios_lab.engines.local.warm import Warm
+
+log = logging.getLogger(__name__)
+
+_LEAVE = 3.0  # seconds a host may take to end its slice in good order
+
+
+class SliceHandle:
+    """A slice host at work. ``changed`` is called on each report, ``lost`` when it ended without ``close``."""
+
+    def __init__(
+        self,
+        order: orders.Open,
+        warm: Warm,
+        changed: Callable[[SliceHandle], None],
+        lost: Callable[[SliceHandle, str], None],
+    ) -> None:
+        self.slice_id = order.slice_id
+        self.credentials: Credentials = order.credentials
+        self.report = orders.Report()
+        self.shape: orders.Shape | None = None
+        self.ended = asyncio.Event()
+        self._order = order
+        self._warm = warm
+        self._changed = changed
+        self._lost: Callable[[SliceHandle, str], None] | None = lost
+        self._answers: dict[int, asyncio.Future[None]] = {}
+        self._ids = itertools.count(1)
+        self._ready = asyncio.Event()
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def info(self) -> SliceInfo:
+        report = self.report
+        return SliceInfo(
+            self.slice_id, report.address, self.credentials, report.workers, tuple(report.pids)
+        )
+
+    async def start(self) -> None:
+        """Return when the slice's scheduler listens.
+
+        Raises:
+            EngineError: the host did not start.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                await asyncio.to_thread(Path(self._order.folder).mkdir, parents=True, exist_ok=True)
+                await self._warm.ready()
+                self._child = await asyncio.to_thread(
+                    self._warm.spawner.spawn,
+                    "aios_lab.engines.local.host:main",
+                    orders.dump(self._order),
+                    {"control": theirs.fileno()},
+                    env=environment() | {"AIOS_SLICE": self.slice_id, "CUDA_VISIBLE_DEVICES": ""},
+                )
+        except spawn.SpawnError as error:
+            ours.close()
+            raise EngineError(f"Slice {self.slice_id} could not be opened: {error}") from error
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._listening = asyncio.create_task(self._listen(reader))
+        await self._or_lost(self._ready.wait())
+
+    async def scale(self, order: orders.Scale) -> None:
+        """Bring the slice to a size; see ``order`` for errors."""
+        self.shape = order.shape
+        await self.order("scale", scale=dataclasses.asdict(order))
+
+    async def order(self, op: str, **details: Any) -> None:
+        """Have the host do something, and return when it is done.
+
+        Raises:
+            EngineError: it could not, or the slice ended meanwhile.
+        """
+        if self.ended.is_set():
+            raise EngineError(f"Slice {self.slice_id} has ended.")
+        number = next(self._ids)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(orders.dump({"op": op, "id": number} | details))
+        try:
+            await self._or_lost(answer)
+        finally:
+            del self._answers[number]
+
+    async def close(self) -> None:
+        """End the slice; on return its processes and files are gone."""
+        self._lost = None
+        if self._listening is None:
+            return
+        if not self.ended.is_set():
+            self._writer.write(orders.dump({"op": "close"}))
+            try:
+                await self._child.wait(_LEAVE)
+            except TimeoutError:
+                self._child.kill()
+        await self._listening
+
+    async def _or_lost(self, awaited: Any) -> None:
+        """Await something that only a living host brings about."""
+        wanted = asyncio.ensure_future(awaited)
+        ended = asyncio.ensure_future(self.ended.wait())
+        try:
+            await asyncio.wait({wanted, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not wanted.done():
+                raise EngineError(f"Slice {self.slice_id} ended before it had done what was asked.")
+            wanted.result()
+        finally:
+            wanted.cancel()
+            ended.cancel()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        """Take in what the host says until it is gone, then see that all of the slice is."""
+        try:
+            while line := await reader.readline():
+                self._hear(json.loads(line))
+        except ConnectionError:
+            log.debug("%s: the line to its host broke", self.slice_id)
+        code = await self._child.wait()
+        if not self._child.told:
+            await self._warm.ended.wait()
+        self._writer.close()
+        await asyncio.to_thread(shutil.rmtree, self._order.folder, ignore_errors=True)
+        self.report = dataclasses.replace(self.report, workers=0, devices=[], pids=[])
+        self.ended.set()
+        if self._lost is not None:
+            self._lost(self, _cause(code, self._child.told))
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "report" in message:
+            before, self.report = self.report, orders.Report(**message["report"])
+            self._ready.set()
+            if before.workers != self.report.workers:
+                self._changed(self)
+        if "problem" in message:
+            log.warning("slice %s: %s", self.slice_id, message["problem"])
+        answer = self._answers.get(message.get("done", 0))
+        if answer is not None and not answer.done():
+            if "error" in message:
+                answer.set_exception(EngineError(message["error"]))
+            else:
+                answer.set_result(None)
+
+
+def _cause(code: int, told: bool) -> str:
+    if not told:
+        return "The forkserver that all slices come from was killed."
+    return f"The slice host was killed by signal {-code}." if code < 0 else f"The slice host ended (exit code {code})."

@@ -1,0 +1,145 @@
+"""The slice host: one process a slice, with its Dask scheduler and the watch over its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from typing import Any
+
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from aios_lab.engines.base import EngineError
+from aios_lab.engines.local import orders, tls
+from aios_lab.engines.local.fleet import Fleet
+from aios_lab.engines.local.memory import Excess, watch
+from aios_lab.engines.local.nodes import SliceScheduler, configure
+
+log = logging.getLogger(__name__)
+
+TOPIC = "aios"  # Dask events of the slice, for its owner's client
+_CLOSING = 1.0  # seconds that the scheduler may take to say goodbye
+
+
+def main(payload: bytes, fds: dict[str, int]) -> int:
+    """Target of ``spawn``: ``payload`` is an ``orders.Open``, ``fds["control"]`` the line to the engine."""
+    configure(accelerators=False)
+    asyncio.run(Host(orders.load_open(payload)).run(socket.socket(fileno=fds["control"])))
+    return 0
+
+
+class _Members(SchedulerPlugin):
+    """Tells the fleet who joins and who leaves."""
+
+    name = "aios-members"
+
+    def __init__(self) -> None:
+        self.fleet: Fleet | None = None
+        self._names: dict[str, str] = {}
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        self._names[worker] = str(scheduler.workers[worker].name)
+        if self.fleet is not None:
+            self.fleet.member_joined(self._names[worker])
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        name = self._names.pop(worker, None)
+        if self.fleet is not None and name is not None:
+            self.fleet.member_left(name)
+
+
+class Host:
+    """Obeys the engine, one order at a time, until it says close or its line breaks."""
+
+    def __init__(self, order: orders.Open) -> None:
+        self._open = order
+        self._said = b""
+
+    async def run(self, control: socket.socket) -> None:
+        reader, self._writer = await asyncio.open_connection(sock=control)
+        members = _Members()
+        self._scheduler = SliceScheduler(
+            host="127.0.0.1",
+            port=0,
+            protocol="tls",
+            security=tls.security(self._open.credentials),
+            dashboard=False,
+            plugins=[members],
+        )
+        await self._scheduler
+        self._fleet = members.fleet = Fleet(self._scheduler, self._open, self._report)
+        self._report()
+        guard = asyncio.create_task(watch(self._limits, self._exceeded))
+        try:
+            await self._serve(reader)
+        finally:
+            guard.cancel()
+            await self._say_goodbye()
+
+    async def _serve(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            order = json.loads(line)
+            if order["op"] == "close":
+                return
+            try:
+                await self._obey(order)
+            except EngineError as error:
+                self._send({"done": order["id"], "error": str(error)})
+            else:
+                self._send({"done": order["id"], "report": self._state()})
+
+    async def _obey(self, order: dict[str, Any]) -> None:
+        match order["op"]:
+            case "scale":
+                await self._fleet.scale(orders.load_scale(order["scale"]))
+            case "restart":
+                await self._scheduler.restart(wait_for_workers=False, stimulus_id="aios-restart")
+                await self._fleet.replace_all()
+            case unknown:
+                raise EngineError(f"The slice host knows no order {unknown!r}.")
+
+    async def _say_goodbye(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSING):
+                await self._scheduler.close()
+        except TimeoutError:
+            log.info("%s: some clients or workers did not take leave", self._open.slice_id)
+
+    def _state(self) -> dict[str, Any]:
+        pids = [os.getpid(), *self._fleet.pids]
+        return {
+            "address": self._scheduler.address,
+            "workers": self._fleet.joined,
+            "devices": self._fleet.devices,
+            "pids": pids,
+        }
+
+    def _report(self) -> None:
+        """Tell the engine of every change; unchanged states are not repeated."""
+        line = orders.dump({"report": self._state()})
+        if line != self._said:
+            self._said = line
+            self._writer.write(line)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._writer.write(orders.dump(message))
+
+    def _limits(self) -> list[tuple[int, int]]:
+        return [(slot.child.pid, slot.shape.memory) for slot in self._fleet.slots if slot.child is not None]
+
+    def _exceeded(self, excess: Excess) -> None:
+        """Say who is ended and why, to the log and to whoever listens on the slice."""
+        whole = excess.culprit == excess.worker
+        what = "The worker" if whole else f"Process {excess.culprit}, spawned by a worker,"
+        message = (
+            f"{what} was ended: with all its processes it used {excess.used >> 20} MiB "
+            f"of the {excess.limit >> 20} MiB that a worker of this slice may use. "
+            "Ask for more memory a worker, or use less at a time."
+        )
+        log.warning("%s: %s", self._open.slice_id, message)
+        event = {"event": "memory", "pid": excess.culprit, "used": excess.used, "limit": excess.limit}
+        self._scheduler.log_event(TOPIC, event | {"message": message})
+        self._send({"problem": message})

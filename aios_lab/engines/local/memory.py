@@ -1,0 +1,66 @@
+"""The memory limit of a slice's workers, each with all the processes it started or spawned."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from aios_lab.engines import spawn
+from aios_lab.engines.processes import proportional, resident, tree
+
+log = logging.getLogger(__name__)
+
+_EVERY = 0.5  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A worker's processes use more than they may; ``culprit`` leads the largest of their trees. Bytes."""
+
+    worker: int
+    culprit: int
+    used: int
+    limit: int
+
+
+async def watch(limits: Callable[[], Iterable[tuple[int, int]]], report: Callable[[Excess], None]) -> None:
+    """For ever: end whatever takes a worker over its limit; ``limits`` gives (pid of worker, bytes)."""
+    while True:
+        await asyncio.sleep(_EVERY)
+        pairs = list(limits())
+        if not pairs:
+            continue
+        try:
+            for excess in await asyncio.to_thread(_look, pairs):
+                report(excess)
+                spawn.kill(excess.culprit)
+        except spawn.SpawnError as error:  # a forkserver too busy to answer; were it gone, so were we
+            log.warning("memory could not be watched: %s", error)
+
+
+def _look(pairs: list[tuple[int, int]]) -> list[Excess]:
+    spawned = spawn.family()
+    found = (excess_of(worker, _roots(worker, spawned), limit) for worker, limit in pairs)
+    return [excess for excess in found if excess is not None]
+
+
+def _roots(worker: int, spawned: dict[int, int]) -> list[int]:
+    """The worker and all that was spawned below it."""
+    asked = [pid for pid, parent in spawned.items() if parent == worker]
+    return [worker] + [pid for child in asked for pid in _roots(child, spawned)]
+
+
+def excess_of(worker: int, roots: list[int], limit: int) -> Excess | None:
+    """Whether the trees of ``roots`` use more than ``limit`` bytes together.
+
+    Resident memory counts what a fork shares in every process: it only acquits. Proportional memory convicts.
+    """
+    trees = {root: tree(root) for root in roots}
+    if sum(resident(pid) for pids in trees.values() for pid in pids) <= limit:
+        return None
+    used = {root: sum(map(proportional, pids)) for root, pids in trees.items()}
+    if sum(used.values()) <= limit:
+        return None
+    return Excess(worker, max(used, key=lambda root: used[root]), sum(used.values()), limit)

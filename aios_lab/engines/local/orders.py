@@ -1,0 +1,91 @@
+"""What travels between the engine and a slice host: one JSON object a line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from aios_lab.allocation.types import Resources
+from aios_lab.engines.base import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The first order: become the host of this slice. ``folder`` is for its workers' files."""
+
+    slice_id: str
+    credentials: Credentials
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a worker process is told; ``memory`` in bytes, ``devices`` are NVML indices."""
+
+    slice_id: str
+    credentials: Credentials
+    folder: str
+    scheduler: str
+    name: str
+    threads: int
+    memory: int
+    devices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One unit as a worker sees it: whole threads, bytes of memory, whole devices."""
+
+    threads: int
+    memory: int
+    devices: int = 0
+
+    @classmethod
+    def of(cls, unit: Resources, *, simulated: bool) -> Shape:
+        """What a unit rounds up to; simulated devices are only counted, a worker gets none."""
+        devices = 0 if simulated else math.ceil(unit.gpu / 1000)
+        return cls(max(1, math.ceil(unit.cpu / 1000)), unit.memory << 20, devices)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Be ``workers`` workers of ``shape``; ``devices`` are for those that are new."""
+
+    shape: Shape
+    workers: int
+    devices: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Report:
+    """A host's state: workers that joined, devices in use, and the processes of the slice."""
+
+    address: str = ""
+    workers: int = 0
+    devices: list[int] = field(default_factory=list)
+    pids: list[int] = field(default_factory=list)
+
+
+def dump(message: Any) -> bytes:
+    """A dataclass or a plain object as one line."""
+    plain = dataclasses.asdict(message) if dataclasses.is_dataclass(message) else message
+    return json.dumps(plain).encode() + b"\n"
+
+
+def load_open(line: bytes) -> Open:
+    data = json.loads(line)
+    return Open(**data | {"credentials": Credentials(**data["credentials"])})
+
+
+def load_start(line: bytes) -> Start:
+    data = json.loads(line)
+    return Start(
+        **data | {"credentials": Credentials(**data["credentials"]), "devices": tuple(data["devices"])}
+    )
+
+
+def load_scale(data: dict[str, Any]) -> Scale:
+    return Scale(Shape(**data["shape"]), data["workers"], tuple(data["devices"]))

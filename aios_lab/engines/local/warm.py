@@ -1,0 +1,74 @@
+"""The engine's hold on one forkserver, from its start until nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from aios_lab.engines import spawn
+from aios_lab.engines.local.launch import launch
+from aios_lab.engines.processes import EngineId, sweep
+
+_WARM_UP = 120.0  # seconds that importing torch and distributed may take
+_LEAVE = 10.0  # seconds the forkserver may take to end everything by itself
+
+
+class Warm:
+    """A running forkserver. ``ended`` is set when it and all its processes are gone, for whatever reason."""
+
+    def __init__(self, log: Path, on_ended: Callable[[], None]) -> None:
+        """Start it; returns at once. ``on_ended`` is called on the loop unless ``stop`` was called before."""
+        self.engine = EngineId.mine()
+        self.ended = asyncio.Event()
+        channel, self._process = launch(self.engine, log)
+        self.spawner = spawn.Spawner(channel)
+        spawn.connect(self.spawner)
+        self._first_answer: asyncio.Task[dict[int, int]] | None = None
+        self._on_ended: Callable[[], None] | None = on_ended
+        self._death = asyncio.create_task(self._until_dead())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def ready(self) -> None:
+        """Return when it has imported everything and answers.
+
+        Raises:
+            SpawnError: it ended before.
+        """
+        if self._first_answer is None:
+            self._first_answer = asyncio.create_task(asyncio.to_thread(self.spawner.family, _WARM_UP))
+        await asyncio.shield(self._first_answer)
+
+    async def stop(self) -> None:
+        """End it and everything it started; on return nothing is left."""
+        self._on_ended = None
+        self._hang_up()
+        done, _ = await asyncio.wait({self._death}, timeout=_LEAVE)
+        if not done:
+            self._process.kill()
+            await self._death
+
+    async def _until_dead(self) -> None:
+        loop = asyncio.get_running_loop()
+        dead = asyncio.Event()
+        pidfd = os.pidfd_open(self._process.pid)
+        loop.add_reader(pidfd, dead.set)
+        try:
+            await dead.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._process.wait()
+        self._hang_up()
+        await asyncio.to_thread(sweep, self.engine)
+        self.ended.set()
+        if self._on_ended is not None:
+            self._on_ended()
+
+    def _hang_up(self) -> None:
+        spawn.disconnect(self.spawner)
+        self.spawner.close()

@@ -1,0 +1,61 @@
+"""A slice's worker process: a Dask worker that its slice host watches and replaces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from aios_lab.engines.local import orders, tls
+from aios_lab.engines.local.nodes import SliceWorker, configure
+
+
+def environment(base: dict[str, str], start: orders.Start) -> dict[str, str]:
+    """What a worker and all that it starts see: its slice, its threads, its devices and no others."""
+    threads = str(start.threads)
+    return base | {
+        "AIOS_SLICE": start.slice_id,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, start.devices)),
+    }
+
+
+def main(payload: bytes, fds: dict[str, int]) -> int:
+    """Target of ``spawn``: ``payload`` is an ``orders.Start``. Ends when the scheduler closes the worker."""
+    start = orders.load_start(payload)
+    import torch
+
+    torch.set_num_threads(start.threads)
+    configure(accelerators=bool(start.devices))
+    asyncio.run(_serve(start))
+    return 0
+
+
+async def _serve(start: orders.Start) -> None:
+    worker = SliceWorker(
+        start.scheduler,
+        name=start.name,
+        nthreads=start.threads,
+        security=tls.security(start.credentials),
+        host="127.0.0.1",
+        local_directory=os.path.join(start.folder, start.name),
+        death_timeout=30,
+        **_options(start),
+    )
+    await worker
+    await worker.finished()
+
+
+def _options(start: orders.Start) -> dict[str, Any]:
+    """Memory and devices; a GPU worker is what dask-cuda makes of its device (affinity, context, data)."""
+    if not start.devices:
+        return {"memory_limit": start.memory}
+    from dask_cuda.worker_spec import worker_spec
+
+    device = start.devices[0]
+    spec = worker_spec(CUDA_VISIBLE_DEVICES=list(start.devices), threads_per_worker=start.threads)
+    options = spec[device]["options"]
+    kept = ("plugins", "preload", "preload_argv", "data")
+    return {"memory_limit": start.memory} | {name: options[name] for name in kept}
