@@ -33,5 +33,23 @@ export default tseslint.config(
   },
   { plugins: { jupyter } },
   ...jupyter.configs.recommended,
+  {
+    files: ['src/index.ts'],
+    rules: {
+      // The outer shells, which activation makes at once; what they show is loaded when first drawn.
+      'jupyter/prefer-lazy-imports': [
+        'warn',
+        {
+          ignoreImports: [
+            './actions/register',
+            './model',
+            './panel/panel',
+            './renderer/RunOutput',
+            './status/StatusItem'
+          ]
+        }
+      ]
+    }
+  },
   prettier
 );

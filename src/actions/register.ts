@@ -1,0 +1,70 @@
+import { ARGS, CommandIDs } from '../commands';
+import type { IActionContext } from './context';
+
+/** Make the commands known. What they do is loaded with the first use. */
+export function registerCommands(context: IActionContext): void {
+  const { app, services } = context;
+  const { model, trans } = services;
+  const { commands } = app;
+
+  commands.addCommand(CommandIDs.refresh, {
+    label: trans.__('Refresh AIOS Panel'),
+    caption: trans.__('Ask the server for everything anew'),
+    describedBy: { args: ARGS[CommandIDs.refresh] },
+    execute: () => model.refresh()
+  });
+  commands.addCommand(CommandIDs.reconnect, {
+    label: trans.__('Reconnect Now'),
+    caption: trans.__('Reach for the server without waiting for the next try'),
+    describedBy: { args: ARGS[CommandIDs.reconnect] },
+    execute: () => model.retry()
+  });
+  commands.addCommand(CommandIDs.request, {
+    label: trans.__('Request Resources for This Notebook…'),
+    caption: trans.__('Ask for workers, memory and GPUs for the notebook in front'),
+    describedBy: { args: ARGS[CommandIDs.request] },
+    execute: async args => (await import('./slices')).request(context, args)
+  });
+  commands.addCommand(CommandIDs.resize, {
+    label: trans.__('Resize Slice…'),
+    caption: trans.__('Ask for another size of a slice'),
+    describedBy: { args: ARGS[CommandIDs.resize] },
+    execute: async args => (await import('./slices')).resize(context, args)
+  });
+  commands.addCommand(CommandIDs.release, {
+    label: trans.__('Release My Slice'),
+    caption: trans.__("Give the workers of this notebook's slice back"),
+    describedBy: { args: ARGS[CommandIDs.release] },
+    execute: async args => (await import('./slices')).release(context, args)
+  });
+  commands.addCommand(CommandIDs.stopRun, {
+    label: trans.__('Stop Run…'),
+    caption: trans.__('Stop a run and keep what it has learned'),
+    describedBy: { args: ARGS[CommandIDs.stopRun] },
+    execute: async args => (await import('./runs')).stopRun(context, args)
+  });
+  commands.addCommand(CommandIDs.register, {
+    label: trans.__('Register Model…'),
+    caption: trans.__("Put a run's model into the registry"),
+    describedBy: { args: ARGS[CommandIDs.register] },
+    execute: async args => (await import('./models')).register(context, args)
+  });
+  commands.addCommand(CommandIDs.compress, {
+    label: trans.__('Compress Model…'),
+    caption: trans.__('Make a smaller version of a model and compare the two'),
+    describedBy: { args: ARGS[CommandIDs.compress] },
+    execute: async args => (await import('./models')).compress(context, args)
+  });
+  commands.addCommand(CommandIDs.insertCode, {
+    label: trans.__('Insert Code'),
+    caption: trans.__('Put code into a new cell of the open notebook; copy it where none is open'),
+    describedBy: { args: ARGS[CommandIDs.insertCode] },
+    execute: async args => (await import('./general')).insertCode(context, args)
+  });
+  commands.addCommand(CommandIDs.copy, {
+    label: trans.__('Copy Text'),
+    caption: trans.__('Copy a line of code'),
+    describedBy: { args: ARGS[CommandIDs.copy] },
+    execute: async args => (await import('./general')).copy(context, args)
+  });
+}

@@ -1,0 +1,108 @@
+/** Numbers and times as people read them. Units are international, so none of this is translated. */
+
+const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** Three significant digits at most, without trailing zeros. */
+function short(value: number): string {
+  return String(Number(value.toPrecision(3)));
+}
+
+/** Bytes in decimal units, as in requests: 2000000000 → "2 GB". */
+export function bytes(value: number): string {
+  let rest = Math.max(0, value);
+  let unit = 0;
+  // 999.5 would round to "1000": step up before that
+  while (rest >= 999.5 && unit < BYTE_UNITS.length - 1) {
+    rest /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? Math.round(rest) : short(rest)} ${BYTE_UNITS[unit]}`;
+}
+
+/** A request's memory text for an amount: 2000000000 → "2GB". */
+export function memoryText(value: number): string {
+  return bytes(value).replace(' ', '');
+}
+
+/** A count: 1234567 → "1.23M". */
+export function count(value: number): string {
+  if (value >= 999_500) {
+    return `${short(value / 1e6)}M`;
+  }
+  if (value >= 10_000) {
+    return `${short(value / 1e3)}k`;
+  }
+  return String(Number(value.toFixed(2)));
+}
+
+/** Seconds as "12s", "3m 20s", "2h 5m", "3d 4h". */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) {
+    return `${whole}s`;
+  }
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) {
+    return pair(minutes, 'm', whole % 60, 's');
+  }
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) {
+    return pair(hours, 'h', minutes % 60, 'm');
+  }
+  return pair(Math.floor(hours / 24), 'd', hours % 24, 'h');
+}
+
+function pair(big: number, bigUnit: string, small: number, smallUnit: string): string {
+  return small ? `${big}${bigUnit} ${small}${smallUnit}` : `${big}${bigUnit}`;
+}
+
+/** A metric: four significant digits, or an exponent when very small or large. */
+export function metric(value: number): string {
+  if (!Number.isFinite(value)) {
+    return String(value);
+  }
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
+    return value.toExponential(2);
+  }
+  return String(Number(value.toPrecision(4)));
+}
+
+/** A rate a second: 0.25 → "0.25/s". */
+export function rate(value: number): string {
+  return `${value >= 100 ? Math.round(value) : short(value)}/s`;
+}
+
+/** A change from one amount to another: 100 → 25 is "−75%"; empty where there is no base. */
+export function change(before: number, after: number): string {
+  if (before === 0) {
+    return '';
+  }
+  const percent = Math.round((after / before - 1) * 100);
+  return percent < 0 ? `−${-percent}%` : percent > 0 ? `+${percent}%` : '±0%';
+}
+
+/** A share as a whole percentage, 0 to 100, of what may be no number. */
+export function percent(part: number, whole: number): number {
+  return whole > 0 ? Math.min(100, Math.max(0, (part / whole) * 100)) : 0;
+}
+
+/** A name that the registry takes, made of any text: letters, digits, `. _ -`; "model" when nothing is left. */
+export function modelName(text: string): string {
+  const clean = text
+    .trim()
+    .replace(/[^A-Za-z0-9 ._-]+/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 128);
+  return clean.trim() || 'model';
+}
+
+/** The last part of a path. */
+export function basename(path: string): string {
+  return path.split('/').filter(Boolean).pop() ?? path;
+}
+
+/** What to type to load a version. */
+export function loadLine(name: string, version: number): string {
+  return `aios.models.load(${JSON.stringify(name)}, ${version})`;
+}

@@ -1,0 +1,128 @@
+import * as React from 'react';
+
+import { basename, bytes, count, percent } from '../format';
+import { CommandIDs } from '../commands';
+import { Gauge } from '../parts/Bars';
+import { Chip } from '../parts/Chip';
+import { useServices } from '../parts/services';
+import type { Slice } from '../wire';
+import { Workers } from './Workers';
+
+/** One slice: whose it is, how big, in what state and why, what it uses. */
+export function SliceCard(props: { slice: Slice }): React.ReactElement {
+  const { slice } = props;
+  return (
+    <section
+      className={slice.mine ? 'aios-Card aios-Slice aios-mod-mine' : 'aios-Card aios-Slice'}
+      data-slice-id={slice.id}
+      data-state={slice.state}
+      data-workers={slice.workers}
+      data-target={slice.target}
+      data-kernel-id={slice.kernel_id ?? undefined}
+      aria-label={slice.name || slice.user}
+    >
+      <Head slice={slice} />
+      <Workers slice={slice} />
+      {slice.reason && <p className="aios-Slice-reason">{slice.reason}</p>}
+      {slice.problem && (
+        <p className="aios-Slice-problem" aria-live="polite">
+          {slice.problem}
+        </p>
+      )}
+      {slice.workers > 0 && <Use slice={slice} />}
+      {slice.mine && <Actions slice={slice} />}
+    </section>
+  );
+}
+
+function Head(props: { slice: Slice }): React.ReactElement {
+  const { trans } = useServices();
+  const { slice } = props;
+  const name = slice.name ? basename(slice.name) : slice.user;
+  const owner = slice.project ? `${slice.user} · ${slice.project}` : slice.user;
+  return (
+    <>
+      <div className="aios-Card-head">
+        <span className="aios-Card-name aios-Ellipsis" title={slice.name || slice.user}>
+          {name}
+        </span>
+        {slice.busy && (
+          <Chip
+            kind="busy"
+            label={trans.__('training')}
+            title={trans.__('A run is training on it: it keeps its workers.')}
+          />
+        )}
+        {slice.dormant ? (
+          <Chip
+            kind="dormant"
+            label={trans.__('dormant')}
+            title={trans.__('It holds nothing until it is first used.')}
+          />
+        ) : (
+          <Chip kind={slice.state} label={slice.state} />
+        )}
+      </div>
+      <div className="aios-Slice-owner aios-Faint aios-Ellipsis" title={owner}>
+        {owner}
+      </div>
+    </>
+  );
+}
+
+function Use(props: { slice: Slice }): React.ReactElement {
+  const { trans } = useServices();
+  const { slice } = props;
+  const memory = slice.unit.memory * slice.workers;
+  const used = slice.memory_used ?? null;
+  const cpu = slice.cpu_percent ?? null;
+  return (
+    <div className="aios-Slice-use">
+      {cpu !== null && (
+        <Gauge
+          label={trans.__('CPU')}
+          text={`${Math.round(cpu)}%`}
+          percent={cpu}
+          title={trans.__(
+            'Use of the %1 CPU threads it holds',
+            count(slice.unit.cpus * slice.workers)
+          )}
+        />
+      )}
+      {used !== null && (
+        <Gauge
+          label={trans.__('Mem')}
+          text={bytes(used)}
+          percent={percent(used, memory)}
+          title={trans.__('%1 used of the %2 it holds', bytes(used), bytes(memory))}
+        />
+      )}
+    </div>
+  );
+}
+
+function Actions(props: { slice: Slice }): React.ReactElement {
+  const { trans, commands } = useServices();
+  const args = { slice: props.slice.id };
+  const name = props.slice.name || props.slice.user;
+  return (
+    <div className="aios-Actions">
+      <button
+        className="jp-mod-styled aios-Button aios-Slice-resize"
+        aria-label={trans.__('Resize the slice of %1', name)}
+        onClick={() => void commands.execute(CommandIDs.resize, args)}
+      >
+        {trans.__('Resize…')}
+      </button>
+      <button
+        className="jp-mod-styled aios-Button aios-Slice-release"
+        aria-label={trans.__('Release the slice of %1', name)}
+        title={trans.__('Give its workers back; the notebook keeps running')}
+        disabled={props.slice.dormant}
+        onClick={() => void commands.execute(CommandIDs.release, args)}
+      >
+        {trans.__('Release')}
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,176 @@
+import type { Link } from './stream';
+import type { Topic } from './topics';
+import type { Cluster, Frame, Job, Model, Problem, Run, Slice, Status } from './wire';
+
+/** All that the front end knows; never changed in place. A list is null until first heard. */
+export interface IAIOSState {
+  link: Link;
+  /** Why there is nothing to show: the server is gone, or its extension is not enabled. */
+  trouble: Problem | null;
+  status: Status | null;
+  cluster: Cluster | null;
+  slices: Slice[] | null;
+  runs: Run[] | null;
+  models: Model[] | null;
+  jobs: Job[] | null;
+}
+
+export const EMPTY: IAIOSState = {
+  link: 'idle',
+  trouble: null,
+  status: null,
+  cluster: null,
+  slices: null,
+  runs: null,
+  models: null,
+  jobs: null
+};
+
+export type Action =
+  | { type: 'link'; link: Link }
+  | { type: 'trouble'; trouble: Problem | null }
+  | { type: 'status'; status: Status }
+  | { type: 'frame'; frame: Pick<Frame, 'topic' | 'data'> }
+  | { type: 'slice'; slice: Slice }
+  | { type: 'run'; run: Run }
+  | { type: 'job'; job: Job };
+
+/** The state after an action; the same object when nothing changed. */
+export function reduce(state: IAIOSState, action: Action): IAIOSState {
+  switch (action.type) {
+    case 'link':
+      return changeLink(state, action.link);
+    case 'trouble':
+      return { ...state, trouble: action.trouble };
+    case 'status':
+      return { ...state, status: action.status, trouble: null };
+    case 'frame':
+      return receive(state, action.frame.topic as Topic, action.frame.data);
+    case 'slice':
+      return { ...state, slices: upsert(state.slices, action.slice) };
+    case 'run':
+      return { ...state, runs: upsert(state.runs, action.run) };
+    case 'job':
+      return { ...state, jobs: upsert(state.jobs, action.job) };
+  }
+}
+
+function changeLink(state: IAIOSState, link: Link): IAIOSState {
+  if (link === state.link) {
+    return state;
+  }
+  return { ...state, link, trouble: link === 'connected' ? null : state.trouble };
+}
+
+function receive(state: IAIOSState, topic: Topic, data: unknown): IAIOSState {
+  switch (topic) {
+    case 'cluster':
+      return { ...state, cluster: data as Cluster };
+    case 'slices':
+      return { ...state, slices: data as Slice[] };
+    case 'runs':
+      return { ...state, runs: data as Run[] };
+    case 'models':
+      return { ...state, models: data as Model[] };
+    case 'jobs':
+      return { ...state, jobs: data as Job[] };
+    default:
+      return state; // a newer server's topic
+  }
+}
+
+/** The list with the item in the place of the one with its id, or at the front. */
+function upsert<T extends { id: string }>(list: T[] | null, item: T): T[] {
+  const known = list ?? [];
+  if (!known.some(one => one.id === item.id)) {
+    return [item, ...known];
+  }
+  return known.map(one => (one.id === item.id ? item : one));
+}
+
+const ENDED: readonly string[] = ['finished', 'stopped', 'failed'];
+
+export function hasEnded(run: Run): boolean {
+  return ENDED.includes(run.state);
+}
+
+const OVER: readonly string[] = ['released', 'expired'];
+
+/** The slices to show: mine first, then by user and name; not those that are over. */
+export function orderSlices(slices: readonly Slice[]): Slice[] {
+  return slices
+    .filter(slice => !OVER.includes(slice.state))
+    .sort(
+      (a, b) =>
+        Number(b.mine) - Number(a.mine) ||
+        a.user.localeCompare(b.user) ||
+        a.name.localeCompare(b.name) ||
+        a.created - b.created
+    );
+}
+
+/** The runs to show: those that go on first, then the newest first. */
+export function orderRuns(runs: readonly Run[]): Run[] {
+  return [...runs].sort(
+    (a, b) => Number(hasEnded(a)) - Number(hasEnded(b)) || b.created - a.created
+  );
+}
+
+/** How many workers a slice still waits for: more than it was granted, and asked for by somebody. */
+export function waitingFor(slice: Slice): number {
+  if (slice.dormant || !slice.reason) {
+    return 0;
+  }
+  return Math.max(0, slice.max_workers - slice.target);
+}
+
+/** What one user holds of a resource. */
+export interface IHolding {
+  user: string;
+  mine: boolean;
+  amount: number;
+}
+
+/** Who holds how much of the resource that counts: accelerators where there are any, else CPU threads. */
+export function holdings(slices: readonly Slice[], resource: 'gpus' | 'cpus'): IHolding[] {
+  const held = new Map<string, IHolding>();
+  for (const slice of slices) {
+    const amount = slice.unit[resource] * Math.max(slice.workers, slice.target);
+    if (amount > 0) {
+      const before = held.get(slice.user);
+      held.set(slice.user, {
+        user: slice.user,
+        mine: slice.mine || (before?.mine ?? false),
+        amount: amount + (before?.amount ?? 0)
+      });
+    }
+  }
+  return [...held.values()].sort((a, b) => Number(b.mine) - Number(a.mine) || b.amount - a.amount);
+}
+
+/** Seconds after which a run that the server does not know counts as lost. */
+const LOST_AFTER = 30;
+
+/**
+ * The run to draw for an output that may be older than what the server knows, or than the server.
+ *
+ * @param shown - the run as the output holds it
+ * @param runs - the server's runs, null when it was not heard
+ * @param now - seconds since the epoch
+ * @returns the newer of the two, and whether the run ended without anybody having said so
+ */
+export function reconcile(
+  shown: Run,
+  runs: readonly Run[] | null,
+  now: number
+): { run: Run; lost: boolean } {
+  if (hasEnded(shown) || runs === null) {
+    return { run: shown, lost: false };
+  }
+  const known = runs.find(run => run.id === shown.id);
+  if (!known) {
+    return { run: shown, lost: now - shown.created > LOST_AFTER };
+  }
+  const newer = hasEnded(known) || known.step >= shown.step;
+  return { run: newer ? known : shown, lost: false };
+}

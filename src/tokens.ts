@@ -1,0 +1,60 @@
+import { Token } from '@lumino/coreutils';
+import type { IDisposable } from '@lumino/disposable';
+import type { ISignal } from '@lumino/signaling';
+
+import type { IAIOSState } from './state';
+import type { Topic } from './topics';
+import type {
+  ClaimRequest,
+  CompressRequest,
+  Job,
+  ModelVersion,
+  RegisterRequest,
+  Run,
+  Slice
+} from './wire';
+
+/** What the server says, kept up to date, and what can be asked of it. Calls reject with a `ProblemError`. */
+export interface IAIOSModel {
+  /** Emitted after every change of `state`. */
+  readonly changed: ISignal<IAIOSModel, void>;
+  /** The present state; a new object after each change. */
+  readonly state: IAIOSState;
+  /** Whether changes are pushed; when false, only `refresh` brings news. */
+  live: boolean;
+  /** Keep these topics up to date until the returned object is disposed. */
+  watch(topics: readonly Topic[]): IDisposable;
+  /** Ask for everything once. Never rejects: a failure is the state's `trouble`. */
+  refresh(): Promise<void>;
+  /** Reach for a lost server at once. */
+  retry(): void;
+  resize(sliceId: string, request: ClaimRequest): Promise<Slice>;
+  release(sliceId: string): Promise<Slice>;
+  stop(runId: string, kill?: boolean): Promise<Run>;
+  register(request: RegisterRequest): Promise<ModelVersion>;
+  compress(name: string, version: number, request: CompressRequest): Promise<Job>;
+}
+
+export const IAIOSModel = new Token<IAIOSModel>(
+  'aios-lab:IAIOSModel',
+  'The state of the cluster, its slices, runs and models, and what can be asked of them.'
+);
+
+/** What a person set. */
+export interface IAIOSSettings {
+  liveUpdates: boolean;
+  compressEnergy: number;
+  showStatus: boolean;
+  confirmRelease: boolean;
+}
+
+/** Settings as they are now; read at use, so that a change holds at once. */
+export interface IAIOSPreferences {
+  readonly changed: ISignal<IAIOSPreferences, void>;
+  readonly values: IAIOSSettings;
+}
+
+export const IAIOSPreferences = new Token<IAIOSPreferences>(
+  'aios-lab:IAIOSPreferences',
+  'The settings of AIOS Lab.'
+);

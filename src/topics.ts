@@ -1,0 +1,3 @@
+/** What the server can send. */
+export const TOPICS = ['cluster', 'slices', 'runs', 'models', 'jobs'] as const;
+export type Topic = (typeof TOPICS)[number];
