@@ -23,13 +23,17 @@ def limit_place(name: str) -> str:
 
 
 def smaller(a: Resources, b: Resources) -> Resources:
-    return Resources(min(a.cpu, b.cpu), min(a.memory, b.memory), min(a.gpu, b.gpu), min(a.gpu_memory, b.gpu_memory))
+    return Resources(
+        min(a.cpu, b.cpu), min(a.memory, b.memory), min(a.gpu, b.gpu), min(a.gpu_memory, b.gpu_memory)
+    )
 
 
 def short_of(need: Resources, have: Resources) -> tuple[str, ...]:
     """The resources of which not enough is there; what is not needed may well be overdrawn."""
     return tuple(
-        name for (name, amount), (_, there) in zip(need.items(), have.items(), strict=True) if amount > max(0, there)
+        name
+        for (name, amount), (_, there) in zip(need.items(), have.items(), strict=True)
+        if amount > max(0, there)
     )
 
 
@@ -104,7 +108,9 @@ class Board:
         return held > 0 and self.targets[claim] == 0 and not kept_units(self.demands[claim], held)
 
     def changes(self) -> tuple[Change, ...]:
-        return tuple(Change(claim, node, units) for (claim, node), units in sorted(self.lost.items()) if units)
+        return tuple(
+            Change(claim, node, units) for (claim, node), units in sorted(self.lost.items()) if units
+        )
 
     def make_room(self, claim: str, node: str) -> int | None:
         """Shrink others until a unit of the claim fits on the node; how many units went, or none if it cannot be."""
@@ -129,12 +135,16 @@ class Board:
                     undone += 1
         return undone
 
-    def shrink_for(self, place: str, missing: tuple[str, ...], node: str | None = None, spare: str = "") -> list[Change]:
+    def shrink_for(
+        self, place: str, missing: tuple[str, ...], node: str | None = None, spare: str = ""
+    ) -> list[Change]:
         """Take one unit, or a whole claim where no unit can go alone, from whoever is furthest over target."""
         for pick in (self.elastic, self.releasable):
             victims = [c for c in self.units if c != spare and pick(c) and self._gives(c, place, missing)]
             if victims:
-                gone = self._going(min(victims, key=self._victim_order), place, node, whole=pick == self.releasable)
+                gone = self._going(
+                    min(victims, key=self._victim_order), place, node, whole=pick == self.releasable
+                )
                 for change in gone:
                     self.take_away(change.claim, change.node, change.units)
                 return gone
@@ -180,7 +190,9 @@ def set_up(snapshot: Snapshot, targets: Mapping[str, int]) -> Board:
 
 
 def _limited(tree: Tree, principal: str) -> tuple[str, ...]:
-    return tuple(limit_place(name) for name in tree.path(principal) if tree.principals[name].limit is not None)
+    return tuple(
+        limit_place(name) for name in tree.path(principal) if tree.principals[name].limit is not None
+    )
 
 
 def give_back(board: Board, claims: Iterable[str]) -> None:

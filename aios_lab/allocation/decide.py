@@ -49,7 +49,9 @@ def check(snapshot: Snapshot) -> None:
         if lease.claim not in claims:
             raise InvalidSnapshot(f"A lease names claim {lease.claim}, which demands nothing.")
         if lease.node not in nodes:
-            raise InvalidSnapshot(f"Claim {lease.claim} has a lease on node {lease.node}, which is not there.")
+            raise InvalidSnapshot(
+                f"Claim {lease.claim} has a lease on node {lease.node}, which is not there."
+            )
 
 
 def _unique(kind: str, names: list[str]) -> set[str]:

@@ -63,7 +63,9 @@ class _Book:
         held, start = self.held[demand.claim], starting_units(demand)
         possible = sum(how_many(demand.unit, node.capacity) for node in self.snapshot.nodes)
         if not possible:
-            return f"It can never start: one worker needs {amounts(demand.unit)}, and {self._largest(demand)}."
+            return (
+                f"It can never start: one worker needs {amounts(demand.unit)}, and {self._largest(demand)}."
+            )
         if start > possible:
             return (
                 f"It can never start: it needs {count(start)} at once ({amounts(demand.unit)} each), "
@@ -115,7 +117,8 @@ class _Book:
             target = self.targets[demand.claim]
             return f"It gives back {count(units)}: others are below their fair share, and its own is {count(target)}."
         leaving = [
-            f"{who(self.demands[c])} gives back {count(units)}" for c, units in sorted(self.shrinking.items())
+            f"{who(self.demands[c])} gives back {count(units)}"
+            for c, units in sorted(self.shrinking.items())
             if c != demand.claim
         ]
         if leaving and self.targets[demand.claim] > held:

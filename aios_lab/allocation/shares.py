@@ -24,7 +24,11 @@ def weighted_share(used: Resources, capacity: Resources, weight: int) -> float:
     if weight <= 0:
         return float("inf")
     return max(
-        (amount / (whole * weight) for (_, amount), (_, whole) in zip(used.items(), capacity.items(), strict=True) if whole),
+        (
+            amount / (whole * weight)
+            for (_, amount), (_, whole) in zip(used.items(), capacity.items(), strict=True)
+            if whole
+        ),
         default=0.0,
     )
 
@@ -60,6 +64,10 @@ class Tree:
 
     def share(self, name: str) -> float:
         return weighted_share(self.usage(name), self.capacity, self.principals[name].weight)
+
+    def dominant(self, name: str) -> float:
+        """The dominant share of the whole, 0 to 1, whatever the weight."""
+        return weighted_share(self.usage(name), self.capacity, 1)
 
     def over_limit(self, principal: str, amount: Resources) -> Principal | None:
         """The first principal on the path whose limit forbids this much more; none when it may be had."""

@@ -35,7 +35,9 @@ class Targets:
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
         self._free = {node.name: node.capacity for node in sorted(snapshot.nodes, key=lambda n: n.name)}
         self._claimants = self._keep(snapshot)
-        depths = range(max((len(self._tree.path(d.principal)) for d in snapshot.demands), default=0) - 1, -1, -1)
+        depths = range(
+            max((len(self._tree.path(d.principal)) for d in snapshot.demands), default=0) - 1, -1, -1
+        )
         for depth in depths:
             self._start(depth)
         for depth in depths:
@@ -77,7 +79,9 @@ class Targets:
         growing = [c for c in started if c.count < c.demand.max]
         self._serve(growing, depth, lambda c: min(1, c.demand.max - c.count))
 
-    def _serve(self, claimants: Iterable[Claimant], depth: int | None, step: Callable[[Claimant], int]) -> None:
+    def _serve(
+        self, claimants: Iterable[Claimant], depth: int | None, step: Callable[[Claimant], int]
+    ) -> None:
         """Serve in fair order; with a depth, only within the quota of the principal there.
 
         Room, limits and quotas only get tighter, so a claim that cannot be served once never can.
@@ -85,7 +89,11 @@ class Targets:
         queue = FairQueue(self._tree, claimants)
         while (claimant := queue.best()) is not None:
             units = step(claimant)
-            if units <= 0 or not self._allowed(claimant.demand, units, depth) or not self._place(claimant.demand, units):
+            if (
+                units <= 0
+                or not self._allowed(claimant.demand, units, depth)
+                or not self._place(claimant.demand, units)
+            ):
                 queue.drop(claimant)
                 continue
             self._give(claimant, units)
@@ -118,6 +126,8 @@ class Targets:
 def how_many(unit: Resources, free: Resources) -> int:
     """How many units fit; a unit that needs nothing fits without end (a billion times)."""
     counts = [
-        max(0, have) // need for (_, need), (_, have) in zip(unit.items(), free.items(), strict=True) if need > 0
+        max(0, have) // need
+        for (_, need), (_, have) in zip(unit.items(), free.items(), strict=True)
+        if need > 0
     ]
     return min(counts, default=1_000_000_000)

@@ -36,7 +36,9 @@ def validate(snapshot: Snapshot, plan: Plan) -> None:
         _claim(demand, had, _units(plan.shrinks, claim), _units(plan.grants, claim))
         left = had - _units(plan.shrinks, claim) + _units(plan.grants, claim)
         if left < demand.max and not plan.reasons.get(claim):
-            raise InvalidPlan(f"Claim {claim} ends with {left} of {demand.max} units, and the plan gives no reason.")
+            raise InvalidPlan(
+                f"Claim {claim} ends with {left} of {demand.max} units, and the plan gives no reason."
+            )
 
 
 def _units(changes: tuple[Change, ...], claim: str) -> int:
@@ -47,7 +49,9 @@ def _names(snapshot: Snapshot, plan: Plan, demands: Mapping[str, Demand]) -> Non
     nodes = {node.name for node in snapshot.nodes}
     for change in (*plan.grants, *plan.shrinks):
         if change.units <= 0:
-            raise InvalidPlan(f"A change of claim {change.claim} on {change.node} is not positive: {change.units}.")
+            raise InvalidPlan(
+                f"A change of claim {change.claim} on {change.node} is not positive: {change.units}."
+            )
         if change.claim not in demands:
             raise InvalidPlan(f"The plan names claim {change.claim}, which the snapshot does not have.")
         if change.node not in nodes:
@@ -61,7 +65,9 @@ def _shrinks(plan: Plan, held: Mapping[str, Mapping[str, int]]) -> None:
         taken[key] = taken.get(key, 0) + change.units
         there = held.get(change.claim, {}).get(change.node, 0)
         if taken[key] > there:
-            raise InvalidPlan(f"Claim {change.claim} holds {there} units on {change.node} and should give {taken[key]}.")
+            raise InvalidPlan(
+                f"Claim {change.claim} holds {there} units on {change.node} and should give {taken[key]}."
+            )
 
 
 def _conservation(
@@ -94,7 +100,11 @@ def _limits(
         for name in tree.path(demands[claim].principal):
             limit = tree.principals[name].limit
             for resource, need in demands[claim].unit.items():
-                if limit is not None and need and getattr(tree.usage(name), resource) > getattr(limit, resource):
+                if (
+                    limit is not None
+                    and need
+                    and getattr(tree.usage(name), resource) > getattr(limit, resource)
+                ):
                     raise InvalidPlan(f"The grant to claim {claim} exceeds the {resource} limit of {name}.")
 
 
@@ -103,14 +113,22 @@ def _claim(demand: Demand, held: int, shrunk: int, granted: int) -> None:
     if shrunk and granted:
         raise InvalidPlan(f"Claim {demand.claim} both gives and gets.")
     if granted and left + granted > demand.max:
-        raise InvalidPlan(f"Claim {demand.claim} gets {left + granted} units, and asked for {demand.max} at most.")
+        raise InvalidPlan(
+            f"Claim {demand.claim} gets {left + granted} units, and asked for {demand.max} at most."
+        )
     if granted and not held and granted < starting_units(demand):
-        raise InvalidPlan(f"Claim {demand.claim} starts with {granted} units, and its minimum is {demand.min}.")
+        raise InvalidPlan(
+            f"Claim {demand.claim} starts with {granted} units, and its minimum is {demand.min}."
+        )
     if not shrunk:
         return
     if left < min(held, demand.floor):
-        raise InvalidPlan(f"Claim {demand.claim} would fall to {left} units, below its floor of {demand.floor}.")
+        raise InvalidPlan(
+            f"Claim {demand.claim} would fall to {left} units, below its floor of {demand.floor}."
+        )
     if 0 < left < starting_units(demand):
-        raise InvalidPlan(f"Claim {demand.claim} would fall to {left} units, below its minimum of {demand.min}.")
+        raise InvalidPlan(
+            f"Claim {demand.claim} would fall to {left} units, below its minimum of {demand.min}."
+        )
     if not demand.preemptible and left < demand.max:
         raise InvalidPlan(f"Claim {demand.claim} is not preemptible and would be shrunk to {left} units.")

@@ -60,7 +60,17 @@ some_amounts = st.builds(
 def snapshots(draw: st.DrawFn, nodes: int = 3, claims: int = 6, holding: bool = True) -> Snapshot:
     """Any snapshot that a broker could show: leases never exceed a node."""
     machines = [
-        Node(f"n{i}", draw(st.builds(Resources, cpu=st.integers(0, 8_000), memory=st.integers(0, 16_000), gpu=st.sampled_from([0, 1000, 4000]))))
+        Node(
+            f"n{i}",
+            draw(
+                st.builds(
+                    Resources,
+                    cpu=st.integers(0, 8_000),
+                    memory=st.integers(0, 16_000),
+                    gpu=st.sampled_from([0, 1000, 4000]),
+                )
+            ),
+        )
         for i in range(draw(st.integers(1, nodes)))
     ]
     principals = [
@@ -71,7 +81,9 @@ def snapshots(draw: st.DrawFn, nodes: int = 3, claims: int = 6, holding: bool = 
             limit=draw(some_amounts) if draw(st.integers(0, 3)) == 0 else None,
             priority=draw(st.sampled_from([0, 0, 1])),
         )
-        for path in draw(st.lists(st.sampled_from([*PATHS, "cluster/vision", "cluster"]), unique=True, max_size=4))
+        for path in draw(
+            st.lists(st.sampled_from([*PATHS, "cluster/vision", "cluster"]), unique=True, max_size=4)
+        )
     ]
     demands = []
     for i in range(draw(st.integers(0, claims))):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aios_lab.allocation import Resources, Snapshot, decide, validate
 from aios_lab.allocation.shares import Tree, total_capacity
-from tests.allocation.snapshots import carry_out, holdings, snapshots
+from allocation.snapshots import carry_out, holdings, snapshots
 
 settings.register_profile("quick", max_examples=200, deadline=None)
 settings.load_profile("quick")
@@ -39,7 +39,10 @@ def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, random: Rando
         return tuple(random.sample(items, len(items)))
 
     other = Snapshot(
-        shuffled(snapshot.nodes), shuffled(snapshot.principals), shuffled(snapshot.demands), shuffled(snapshot.leases)
+        shuffled(snapshot.nodes),
+        shuffled(snapshot.principals),
+        shuffled(snapshot.demands),
+        shuffled(snapshot.leases),
     )
     assert decide(snapshot) == decide(snapshot) == decide(other)
 

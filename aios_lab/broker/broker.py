@@ -1,0 +1,309 @@
+"""The live state: claims come in, the core decides, the ledger notes it, the engine acts."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from aios_lab import wire
+from aios_lab.allocation import InvalidPlan, InvalidSnapshot, Plan, decide, validate
+from aios_lab.broker.claims import make_claim
+from aios_lab.broker.errors import Refused
+from aios_lab.broker.ledger import Entry, Ledger
+from aios_lab.broker.life import Life
+from aios_lab.broker.quotas import Quotas
+from aios_lab.broker.slices import Owner, Slice
+from aios_lab.broker.snapshot import plan_record, take_snapshot
+from aios_lab.broker.views import cluster_view, short_name, sleeping_reason, slice_view
+from aios_lab.engines.base import Engine
+from aios_lab.wire import ClaimRequest, SliceState
+
+log = logging.getLogger(__name__)
+
+TICK = 2.0
+
+
+class Broker:
+    """One server's broker. All methods are called on the loop that ``start`` ran on.
+
+    What changes a slice is in the ledger before anything acts on it; where the ledger cannot be written, the
+    method raises Refused and nothing changed.
+    """
+
+    def __init__(
+        self, engine: Engine, ledger: Ledger, quotas: Quotas, default_claim: ClaimRequest | None = None
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._quotas = quotas
+        self._default = default_claim or ClaimRequest(workers=1)
+        self._tokens: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
+        self._callbacks: list[Callable[[str], None]] = []
+        self._wake = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._trouble: dict[str, Refused] = {}
+        self._life = Life(engine, ledger, self._slice_changed)
+
+    async def start(self) -> None:
+        """Take the ledger, end what an earlier server left in it, start the engine and the loop.
+
+        Raises:
+            Refused: 'ledger_in_use', 'ledger_unavailable', or what is wrong with the default claim.
+            EngineError: the engine did not start.
+        """
+        self._ledger.open()
+        try:
+            self._ledger.expire(time.time())
+            await self._engine.start(self._life.lost, self._life.workers_changed)
+        except BaseException:
+            self._ledger.close()
+            raise
+        try:
+            make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
+        except BaseException:
+            await self._engine.stop()
+            self._ledger.close()
+            raise
+        self._loop = asyncio.get_running_loop().create_task(self._run(), name="aios broker")
+
+    async def stop(self) -> None:
+        """End every slice; on return no process and no lease is left."""
+        if self._loop is None:
+            return
+        self._loop.cancel()
+        await asyncio.wait([self._loop])
+        self._loop = None
+        await self._life.stop()
+        self._tokens.clear()
+        self._ledger.close()
+
+    def file(self, request: ClaimRequest | None, owner: Owner) -> str:
+        """File an owner's claim and return its slice id. It sleeps until it is first used.
+
+        A request that cannot be met does not keep a kernel from starting: the default claim stands in for it,
+        and the slice's ``problem`` says why.
+
+        Raises:
+            Refused: 'ledger_unavailable'.
+        """
+        inventory = self._engine.inventory()
+        claim = make_claim(self._default, None, owner.user, inventory, self._quotas)
+        problem = ""
+        try:
+            asked = request or ClaimRequest()
+            if owner.project is not None and asked.project is None:
+                asked = asked.model_copy(update={"project": owner.project})
+            claim = make_claim(asked, claim, owner.user, inventory, self._quotas)
+        except Refused as refused:
+            problem = f"{refused.message} {refused.hint}"
+        slice_id = f"s-{secrets.token_hex(4)}"
+        now = time.time()
+        self._tokens[slice_id] = secrets.token_urlsafe(32)
+        try:
+            self._life.put("filed", Slice(slice_id, owner, claim, now, now, epoch=1, problem=problem))
+        except Refused:
+            del self._tokens[slice_id]
+            raise
+        return slice_id
+
+    def request(self, slice_id: str, request: ClaimRequest) -> None:
+        """Ask for another size; the claim is awake from now on.
+
+        Raises:
+            Refused: the slice is gone (404), or the request cannot be met (422).
+        """
+        one = self._life.get(slice_id)
+        claim = make_claim(request, one.claim, one.owner.user, self._engine.inventory(), self._quotas)
+        self._life.want(one, claim)
+        self._wake.set()
+
+    def activate(self, slice_id: str) -> None:
+        """First use: the claim wants its units from now on. Does nothing when it is awake already."""
+        one = self._life.get(slice_id)
+        if not one.wanted or one.cap is not None:
+            self._life.want(one, one.claim)
+            self._wake.set()
+
+    def release(self, slice_id: str) -> None:
+        """Give all units back; the claim sleeps until its next use."""
+        self._life.release(self._life.get(slice_id))
+
+    def end(self, slice_id: str, why: str) -> None:
+        """The owner is gone. Unknown ids are fine: ends may come more than once."""
+        self._tokens.pop(slice_id, None)
+        self._life.end(slice_id, why)
+
+    def recycle(self, slice_id: str) -> None:
+        """The owner restarted: it keeps its slice, with clean workers and no runs."""
+        self._life.recycle(self._life.get(slice_id))
+
+    def pin(self, slice_id: str, run_id: str) -> None:
+        """A run began: the units that are there now are not taken away before ``unpin``."""
+        one = self._life.get(slice_id)
+        self._life.put(
+            "pinned", one.step(time.time(), pins={**one.pins, run_id: one.target}), {"run": run_id}
+        )
+
+    def unpin(self, slice_id: str, run_id: str) -> None:
+        """A run ended. A slice that is gone is fine."""
+        one = self._life.slices.get(slice_id)
+        if one is not None and run_id in one.pins:
+            pins = {run: units for run, units in one.pins.items() if run != run_id}
+            self._life.put("unpinned", one.step(time.time(), pins=pins), {"run": run_id})
+            self._wake.set()
+
+    def living(self, slice_id: str) -> bool:
+        return slice_id in self._life.slices
+
+    def owner(self, slice_id: str) -> Owner:
+        """Whose slice it is. Raises: Refused (404)."""
+        return self._life.get(slice_id).owner
+
+    def token(self, slice_id: str) -> str:
+        """The secret of the slice's kernel. Raises: Refused (404)."""
+        self._life.get(slice_id)
+        return self._tokens[slice_id]
+
+    def authenticate(self, token: str) -> str | None:
+        """The slice whose secret this is. Takes the same time for every wrong guess."""
+        given, found = token.encode(), None
+        for slice_id, secret in self._tokens.items():
+            if hmac.compare_digest(secret.encode(), given):
+                found = slice_id
+        return found
+
+    async def connection(self, slice_id: str, wait: float = 0.0) -> wire.Connection | None:
+        """How to reach the slice's scheduler, once its minimum of workers, and at least one, is up.
+
+        Waits up to ``wait`` seconds; None when it is not ready then, or when it sleeps or has failed.
+
+        Raises:
+            Refused: the slice is gone (404).
+        """
+        changed = asyncio.Event()
+
+        def note(which: str) -> None:
+            if which == slice_id:
+                changed.set()
+
+        self.subscribe(note)
+        try:
+            async with asyncio.timeout(wait):
+                while True:
+                    changed.clear()
+                    ready = self._ready(slice_id)
+                    if ready is not None or not self._life.get(slice_id).wanted:
+                        return ready
+                    await changed.wait()
+        except TimeoutError:
+            return None
+        finally:
+            self.unsubscribe(note)
+
+    def _ready(self, slice_id: str) -> wire.Connection | None:
+        one = self._life.get(slice_id)
+        info = self._engine.info(slice_id) if one.wanted and one.target else None
+        if info is None or info.workers < min(one.claim.min, one.target):
+            return None
+        keys = info.credentials
+        return wire.Connection(
+            address=info.address, ca=keys.ca, cert=keys.cert, key=keys.key, workers=info.workers
+        )
+
+    def view(self, slice_id: str) -> wire.Slice:
+        """The slice as its owner sees it. Raises: Refused (404)."""
+        return self._view(self._life.get(slice_id), mine=True)
+
+    def views(self, user: str | None, slice_id: str | None = None) -> list[wire.Slice]:
+        """All slices, oldest first, as a user sees them, or as the kernel of one slice does."""
+        everyone = sorted(self._life.slices.values(), key=lambda one: (one.created, one.id))
+        return [
+            self._view(one, mine=one.id == slice_id if slice_id is not None else one.owner.user == user)
+            for one in everyone
+        ]
+
+    def _view(self, one: Slice, mine: bool) -> wire.Slice:
+        if not one.wanted:
+            reason = sleeping_reason(one)
+        elif one.state == SliceState.GRANTED:
+            reason = self._reasons.get(one.id) or "Granted; its workers are starting."
+        else:
+            reason = self._reasons.get(one.id, "")
+        return slice_view(one, mine, self._life.workers(one.id), reason)
+
+    def cluster(self) -> wire.Cluster:
+        slices = list(self._life.slices.values())
+        members = {(one.claim.project, one.owner.user) for one in slices}
+        return cluster_view(self._engine.inventory(), slices, self._quotas.principals(sorted(members)))
+
+    def problems(self) -> list[wire.Problem]:
+        """What an administrator should mend now: the quota file, the ledger's disk."""
+        quotas = [self._quotas.problem.problem] if self._quotas.problem else []
+        return quotas + [refused.problem for _, refused in sorted(self._trouble.items())]
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        """Call back with a slice's id whenever what is seen of it changed."""
+        self._callbacks.append(callback)
+
+    def unsubscribe(self, callback: Callable[[str], None]) -> None:
+        self._callbacks.remove(callback)
+
+    def _slice_changed(self, slice_id: str) -> None:
+        self._wake.set()
+        for callback in list(self._callbacks):
+            callback(slice_id)
+
+    async def _run(self) -> None:
+        """Decide after every change; heartbeat and look at the quota file at every tick."""
+        ticked = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(TICK):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if time.monotonic() - ticked >= TICK:
+                ticked = time.monotonic()
+                self._guarded("tick", self._tick)
+            self._guarded("decision", self._decide)
+
+    def _guarded(self, what: str, action: Callable[[], None]) -> None:
+        """One failed round must not stop the heartbeats of all slices: it is told, and tried again."""
+        try:
+            action()
+            self._trouble.pop(what, None)
+        except Refused as refused:
+            self._trouble[what] = refused
+            log.warning("%s", refused.message)
+        except (InvalidPlan, InvalidSnapshot) as error:
+            hint = "Nothing was changed. Please report it with the server's log."
+            self._trouble[what] = Refused(409, f"A decision was rejected: {error}", "invalid_plan", hint)
+            log.exception("A decision was rejected.")
+
+    def _tick(self) -> None:
+        self._ledger.heartbeat(time.time())
+        self._quotas.reload()
+        self._life.reconcile()
+
+    def _decide(self) -> None:
+        slices = self._life.slices
+        snapshot = take_snapshot(self._engine.inventory(), self._quotas, slices.values())
+        plan = decide(snapshot)
+        validate(snapshot, plan)
+        acting = self._life.acting(plan)
+        self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, plan)))
+        self._tell(plan)
+
+    def _tell(self, plan: Plan) -> None:
+        """Hand on the reasons that changed."""
+        before, self._reasons = self._reasons, dict(plan.reasons)
+        for slice_id in sorted({*before, *self._reasons}):
+            if before.get(slice_id) != self._reasons.get(slice_id):
+                for callback in list(self._callbacks):
+                    callback(slice_id)

@@ -1,0 +1,246 @@
+"""The ledger: an append-only record of what was decided and done, in SQLite.
+
+``events`` is the record itself; ``claims`` and ``leases`` show its newest state. A lease without a heartbeat for
+``TTL`` seconds has expired: its broker is dead, and its engine's processes with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from aios_lab.broker.errors import Refused
+from aios_lab.broker.slices import ENDED, Slice
+from aios_lab.wire import SliceState
+
+TTL = 10.0
+
+_META = sa.MetaData()
+EVENTS = sa.Table(
+    "events",
+    _META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("time", sa.Float, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("slice_id", sa.String, index=True),
+    sa.Column("epoch", sa.Integer),
+    sa.Column("data", sa.JSON, nullable=False),
+)
+CLAIMS = sa.Table(
+    "claims",
+    _META,
+    sa.Column("slice_id", sa.String, primary_key=True),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("user", sa.String, nullable=False),
+    sa.Column("updated", sa.Float, nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+)
+LEASES = sa.Table(
+    "leases",
+    _META,
+    sa.Column("slice_id", sa.String, primary_key=True),
+    sa.Column("node", sa.String, primary_key=True),
+    sa.Column("units", sa.Integer, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("heartbeat", sa.Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the record. With a slice, its claim and leases become what the slice shows."""
+
+    kind: str
+    slice: Slice | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LivingLease:
+    slice_id: str
+    node: str
+    units: int
+    epoch: int
+    heartbeat: float
+
+
+class Ledger:
+    """One server's ledger at ``path``; ``open`` it before use. Every write is one short transaction."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock: IO[str] | None = None
+        self._db: sa.Engine | None = None
+
+    @property
+    def lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
+    def open(self) -> None:
+        """Lock the ledger for this process and make its tables.
+
+        Raises:
+            Refused: 409 'ledger_in_use' when another server has it; 409 'ledger_unavailable' when it cannot be
+                written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self._take_lock()
+        except OSError as error:
+            raise self._unavailable(error.strerror or str(error)) from error
+        # One connection, used from one thread at a time: the server's loop.
+        options: dict[str, Any] = {"check_same_thread": False, "timeout": 0.25}
+        self._db = sa.create_engine(f"sqlite:///{self.path}", poolclass=StaticPool, connect_args=options)
+        sa.event.listen(self._db, "connect", _pragmas)
+        try:
+            with self._writing() as connection:
+                _META.create_all(connection)
+        except Refused:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.dispose()
+            self._db = None
+        if self._lock is not None:
+            # The file stays: deleting it would let two servers lock two files of one name.
+            self._lock.close()
+            self._lock = None
+
+    def write(self, entries: Sequence[Entry], now: float) -> None:
+        """Append entries, all or none.
+
+        Raises:
+            Refused: 409 'ledger_unavailable', nothing was written; 409 'ledger_conflict' when a slice's epoch does
+                not follow the one recorded.
+        """
+        if not entries:
+            return
+        with self._writing() as connection:
+            for entry in entries:
+                self._append(connection, entry, now)
+
+    def heartbeat(self, now: float) -> None:
+        """All leases of this broker live."""
+        with self._writing() as connection:
+            connection.execute(sa.update(LEASES).values(heartbeat=now))
+
+    def expire(self, now: float) -> list[str]:
+        """End all claims that an earlier broker left behind, and free their leases; their slice ids.
+
+        Holding the lock means that no other broker lives.
+        """
+        with self._writing() as connection:
+            living = CLAIMS.c.state.not_in([state.value for state in ENDED])
+            rows = connection.execute(sa.select(CLAIMS.c.slice_id, CLAIMS.c.epoch).where(living)).all()
+            for slice_id, epoch in rows:
+                state, line = SliceState.EXPIRED.value, {"why": "The server that held it ended."}
+                values = {"epoch": epoch + 1, "state": state, "updated": now}
+                connection.execute(sa.update(CLAIMS).where(CLAIMS.c.slice_id == slice_id).values(**values))
+                event = {"time": now, "kind": state, "slice_id": slice_id, "epoch": epoch + 1, "data": line}
+                connection.execute(sa.insert(EVENTS).values(**event))
+            connection.execute(sa.delete(LEASES))
+        return [slice_id for slice_id, _ in rows]
+
+    def living_leases(self, now: float) -> list[LivingLease]:
+        """Leases whose broker gave a sign of life within the TTL."""
+        query = (
+            sa.select(LEASES)
+            .where(LEASES.c.heartbeat >= now - TTL)
+            .order_by(LEASES.c.slice_id, LEASES.c.node)
+        )
+        with self._writing() as connection:
+            return [LivingLease(**row._mapping) for row in connection.execute(query)]
+
+    def events(self, slice_id: str | None = None) -> list[dict[str, Any]]:
+        """The record, oldest first; with an id only that slice's."""
+        query = sa.select(EVENTS).order_by(EVENTS.c.id)
+        if slice_id is not None:
+            query = query.where(EVENTS.c.slice_id == slice_id)
+        with self._writing() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def _append(self, connection: sa.Connection, entry: Entry, now: float) -> None:
+        one = entry.slice
+        about = {"slice_id": one.id, "epoch": one.epoch} if one else {}
+        shown = {**(one.data() | {"state": one.state.value} if one else {}), **entry.data}
+        connection.execute(sa.insert(EVENTS).values(time=now, kind=entry.kind, data=shown, **about))
+        if one is not None:
+            self._claim(connection, one, now)
+            self._leases(connection, one, now)
+
+    def _claim(self, connection: sa.Connection, one: Slice, now: float) -> None:
+        values = {"epoch": one.epoch, "state": one.state.value, "updated": now, "data": one.data()}
+        if one.epoch == 1:
+            connection.execute(sa.insert(CLAIMS).values(slice_id=one.id, user=one.owner.user, **values))
+            return
+        follows = (CLAIMS.c.slice_id == one.id) & (CLAIMS.c.epoch == one.epoch - 1)
+        if connection.execute(sa.update(CLAIMS).where(follows).values(**values)).rowcount != 1:
+            raise Refused(
+                409,
+                f"Slice {one.id} was changed elsewhere at the same time.",
+                "ledger_conflict",
+                "Look at its present state and ask again.",
+            )
+
+    def _leases(self, connection: sa.Connection, one: Slice, now: float) -> None:
+        connection.execute(sa.delete(LEASES).where(LEASES.c.slice_id == one.id))
+        rows = [
+            {"slice_id": one.id, "node": node, "units": units, "epoch": one.epoch, "heartbeat": now}
+            for node, units in one.units.items()
+            if units
+        ]
+        if rows:
+            connection.execute(sa.insert(LEASES), rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        if self._db is None:
+            raise self._unavailable("it is not open")
+        try:
+            with self._db.begin() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise self._unavailable(str(error.orig)) from error
+
+    def _unavailable(self, why: str) -> Refused:
+        return Refused(
+            409,
+            f"The ledger {self.path} cannot be written ({why}); nothing was changed.",
+            "ledger_unavailable",
+            "Make room on its disk, or give the server's user the right to write there, and try again.",
+        )
+
+    def _take_lock(self) -> IO[str]:
+        lock = open(self.lock_path, "a+", encoding="ascii")  # noqa: SIM115 - held as long as the ledger
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = lock.read().strip() or "unknown"
+            lock.close()
+            raise Refused(
+                409,
+                f"The ledger {self.path} is in use by another Jupyter server (process {pid}).",
+                "ledger_in_use",
+                "Stop that server, or start this one with a ledger of its own.",
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        return lock
+
+
+def _pragmas(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,261 @@
+"""What happens to slices: every step goes into the ledger, then to the engine, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aios_lab.allocation import Change, Plan
+from aios_lab.broker.errors import Refused
+from aios_lab.broker.ledger import Entry, Ledger
+from aios_lab.broker.operations import Operations
+from aios_lab.broker.slices import Claim, Slice
+from aios_lab.engines.base import Engine, EngineError
+from aios_lab.wire import SliceState
+
+log = logging.getLogger(__name__)
+
+RETRY = 1.0
+
+
+@dataclass
+class Act:
+    """What a plan means for one slice: units by node to add or to retire."""
+
+    more: dict[str, int] = field(default_factory=dict)
+    less: dict[str, int] = field(default_factory=dict)
+
+
+class Life:
+    """The living slices, and the engine's work on them. ``changed`` is called after every step of one."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, changed: Callable[[str], None]) -> None:
+        self.slices: dict[str, Slice] = {}
+        self._engine = engine
+        self._ledger = ledger
+        self._changed = changed
+        self._operations = Operations(on_idle=changed)
+
+    def get(self, slice_id: str) -> Slice:
+        """Raises: Refused, 404 'no_slice'."""
+        if slice_id not in self.slices:
+            raise Refused(
+                404,
+                f"There is no slice {slice_id}.",
+                "no_slice",
+                "Its kernel may have ended; the panel and aios.slice() show the living ones.",
+            )
+        return self.slices[slice_id]
+
+    def workers(self, slice_id: str) -> int:
+        info = self._engine.info(slice_id)
+        return info.workers if info else 0
+
+    def put(self, kind: str, one: Slice, data: Mapping[str, Any] | None = None) -> None:
+        """Make a step: into the ledger first, so that a failed write changes nothing. Raises: Refused."""
+        self._put_all([Entry(kind, one, data or {})])
+
+    def _put_all(self, entries: list[Entry]) -> None:
+        self._ledger.write(entries, time.time())
+        for one in (entry.slice for entry in entries if entry.slice is not None):
+            if one.ended:
+                self.slices.pop(one.id, None)
+            else:
+                self.slices[one.id] = one
+            self._changed(one.id)
+
+    def want(self, one: Slice, claim: Claim) -> None:
+        """The claim, in this size, wants units from now on."""
+        state = SliceState.REQUESTED if one.state == SliceState.FAILED and not one.held else one.state
+        asked = one.asked if one.wanted else time.time()
+        step = one.step(time.time(), state, claim=claim, wanted=True, asked=asked, problem="", cap=None)
+        self.put("requested", step)
+
+    def release(self, one: Slice) -> None:
+        if one.wanted or one.held or one.state == SliceState.FAILED:
+            self._leave(one, "given_back", {"wanted": False, "problem": ""})
+
+    def end(self, slice_id: str, why: str) -> None:
+        """The owner is gone. Its processes end even where the ledger cannot be written: the step is made later."""
+        one = self.slices.get(slice_id)
+        if one is None or one.gone:
+            return
+        try:
+            self._leave(one, "owner_ended", {"wanted": False, "gone": True}, {"why": why})
+        except Refused as refused:
+            log.warning("%s", refused.message)
+            self.slices[slice_id] = one.step(time.time(), wanted=False, gone=True)
+            self.slices[slice_id] = _same_epoch(self.slices[slice_id], one)
+            self._operations.start(slice_id, lambda: self._close(slice_id), urgent=True)
+
+    def _leave(
+        self, one: Slice, kind: str, changes: dict[str, Any], data: dict[str, Any] | None = None
+    ) -> None:
+        """Give everything back: through the engine when it has something of the slice."""
+        now, slice_id = time.time(), one.id
+        if one.held or self._operations.busy(slice_id) or self._engine.info(slice_id) is not None:
+            self.put(
+                kind, one.step(now, SliceState.DRAINING, pins={}, leaving=dict(one.units), **changes), data
+            )
+            self._operations.start(slice_id, lambda: self._close(slice_id), urgent=True)
+        else:
+            state = SliceState.RELEASED if changes.get("gone") else SliceState.REQUESTED
+            self.put(kind, one.emptied(now, state, **changes), data)
+
+    def recycle(self, one: Slice) -> None:
+        slice_id = one.id
+        if one.pins:
+            self.put("unpinned", one.step(time.time(), pins={}), {"why": "The kernel restarted."})
+        if self._engine.info(slice_id) is not None:
+            self._operations.start(slice_id, lambda: self._restart(slice_id))
+
+    def lost(self, slice_id: str, why: str) -> None:
+        """The engine says that a slice is gone: it sleeps until its owner asks again."""
+        one = self.slices.get(slice_id)
+        if one is not None and not one.gone and one.state != SliceState.DRAINING:
+            self._operations.start(
+                slice_id, lambda: self._fail(slice_id, why, rest=SliceState.REQUESTED), urgent=True
+            )
+
+    def workers_changed(self, slice_id: str, workers: int) -> None:
+        if slice_id in self.slices:
+            self._changed(slice_id)
+
+    def reconcile(self) -> None:
+        """Nothing of a slice stays that has no owner, and no scheduler of one that sleeps."""
+        for slice_id, one in list(self.slices.items()):
+            left_over = one.held or self._engine.info(slice_id) is not None
+            if not one.wanted and not self._operations.busy(slice_id) and (left_over or one.gone):
+                self._operations.start(slice_id, lambda slice_id=slice_id: self._close(slice_id))  # type: ignore[misc]
+
+    def acting(self, plan: Plan) -> dict[str, Act]:
+        """The parts of a plan that can begin now: a slice with an operation in flight has its turn after it."""
+        acts: dict[str, Act] = {}
+        for change in plan.grants:
+            _add(acts.setdefault(change.claim, Act()).more, change)
+        for change in plan.shrinks:
+            _add(acts.setdefault(change.claim, Act()).less, change)
+        return {claim: act for claim, act in sorted(acts.items()) if not self._operations.busy(claim)}
+
+    def carry_out(self, acts: Mapping[str, Act], plan: Entry) -> None:
+        """Note the plan and what it changes in one write, then begin. Raises: Refused, nothing changed."""
+        if not acts:
+            return
+        now = time.time()
+        entries = [plan]
+        for slice_id, act in acts.items():
+            one = self.slices[slice_id]
+            entries.append(
+                Entry("granted", one.grant(now, act.more))
+                if act.more
+                else Entry("shrinking", one.shrink(now, act.less))
+            )
+        before = {slice_id: self.slices[slice_id] for slice_id in acts}
+        self._put_all(entries)
+        for slice_id in acts:
+            self._operations.start(slice_id, self._scaling(slice_id, before[slice_id]))
+
+    def _scaling(self, slice_id: str, before: Slice) -> Callable[[], Any]:
+        return lambda: self._scale(slice_id, before)
+
+    async def _scale(self, slice_id: str, before: Slice) -> None:
+        one = self.slices[slice_id]
+        try:
+            await self._engine.scale(slice_id, one.unit, one.target)
+        except EngineError as error:
+            await self._scale_failed(slice_id, before, str(error))
+            return
+        await self._note(slice_id, "settled", lambda now_is: now_is.settled(time.time()))
+
+    async def _scale_failed(self, slice_id: str, before: Slice, why: str) -> None:
+        """A slice that only failed to grow goes on as it was; any other one has failed."""
+        if before.held and not self.slices[slice_id].leaving and self._engine.info(slice_id) is not None:
+            undone = {"units": before.units, "cap": before.held, "problem": why}
+            await self._note(
+                slice_id,
+                "not_grown",
+                lambda now_is: now_is.step(time.time(), SliceState.ACTIVE, **undone),
+                {"why": why},
+            )
+        else:
+            await self._fail(slice_id, why, rest=SliceState.FAILED)
+
+    async def _fail(self, slice_id: str, why: str, rest: SliceState) -> None:
+        """Fail, clear away what is left, then rest in a state from which the owner can ask again."""
+        changes = {"wanted": False, "problem": why, "pins": {}}
+        await self._note(
+            slice_id, "failed", lambda one: one.step(time.time(), SliceState.FAILED, **changes), {"why": why}
+        )
+        await self._clear(slice_id)
+        await self._note(slice_id, "emptied", lambda one: one.emptied(time.time(), rest))
+
+    async def _close(self, slice_id: str) -> None:
+        await self._clear(slice_id)
+        await self._note(slice_id, "emptied", _emptied)
+
+    async def _clear(self, slice_id: str) -> None:
+        """End the slice in the engine, however often it takes: its units are held until then."""
+        while True:
+            try:
+                return await self._engine.close(slice_id)
+            except EngineError as error:
+                log.warning("Slice %s does not end: %s", slice_id, error)
+                await asyncio.sleep(RETRY)
+
+    async def _restart(self, slice_id: str) -> None:
+        try:
+            await self._engine.restart(slice_id)
+        except EngineError as error:
+            await self._fail(slice_id, str(error), rest=SliceState.REQUESTED)
+
+    async def _note(
+        self, slice_id: str, kind: str, make: Callable[[Slice], Slice], data: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make a step that follows from what the engine did; where the ledger cannot be written, later."""
+        while slice_id in self.slices:
+            try:
+                return self.put(kind, make(self.slices[slice_id]), data)
+            except Refused as refused:
+                log.warning("%s", refused.message)
+                # A disk gives no sign when it has room again.
+                await asyncio.sleep(RETRY)
+
+    async def stop(self) -> None:
+        """End all slices and the engine; what is left in the ledger is ended."""
+        await self._operations.cancel_all()
+        await self._engine.stop()
+        try:
+            self._put_all([*self._endings(self.slices.values())])
+        except Refused as refused:
+            # The next server on this ledger expires what is written there as living.
+            log.warning("%s", refused.message)
+        self.slices.clear()
+
+    def _endings(self, slices: Iterable[Slice]) -> Iterable[Entry]:
+        now, why = time.time(), {"why": "The server stopped."}
+        for one in slices:
+            draining = one.step(now, SliceState.DRAINING)
+            yield Entry("owner_ended", draining, why)
+            yield Entry("emptied", draining.emptied(now, SliceState.RELEASED))
+
+
+def _emptied(one: Slice) -> Slice:
+    """A slice that gave everything back: released with its owner, else asleep or waiting again."""
+    now = time.time()
+    draining = one.step(now, SliceState.DRAINING)
+    state = SliceState.RELEASED if one.gone else SliceState.REQUESTED
+    return _same_epoch(draining.emptied(now, state), one, ahead=1)
+
+
+def _same_epoch(one: Slice, other: Slice, ahead: int = 0) -> Slice:
+    from dataclasses import replace
+
+    return replace(one, epoch=other.epoch + ahead)
+
+
+def _add(units: dict[str, int], change: Change) -> None:
+    units[change.node] = units.get(change.node, 0) + change.units

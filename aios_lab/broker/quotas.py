@@ -1,0 +1,252 @@
+"""The quota file: who is guaranteed what, and how the rest is shared.
+
+```yaml
+cluster: {limit: {gpus: 4}}
+projects:
+  default: {}                     # always there
+  vision:
+    weight: 200                   # twice the share of a project with 100
+    quota: {gpus: 2}              # guaranteed
+    limit: {cpus: 32, memory: 64GiB}
+    priority: 1
+    users:
+      "*": {limit: {gpus: 1}}     # every user of the project who is not named
+      ada: {weight: 300}
+```
+
+Without a file there is one project, "default", in which all users weigh the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import yaml
+
+from aios_lab.allocation import UNLIMITED, Principal, Resources
+from aios_lab.broker.errors import Refused
+from aios_lab.broker.sizes import MIB, memory_bytes, thousandths
+
+CLUSTER = "cluster"
+DEFAULT_PROJECT = "default"
+ANY_USER = "*"
+
+
+class QuotaError(ValueError):
+    """The quota file is wrong; the message has a line number for every mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    principal: Principal
+    users: Mapping[str, Principal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    cluster: Principal = Principal(CLUSTER)
+    projects: Mapping[str, Project] = field(default_factory=dict)
+
+
+class Quotas:
+    """The principals of the quota file, read again when it changes.
+
+    A file that becomes wrong while the server runs changes nothing: the last good one counts, and ``problem``
+    says what is wrong.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        """
+        Raises:
+            Refused: 422 'bad_quotas' when the file is wrong, naming its lines.
+        """
+        self.path = Path(path) if path is not None else None
+        self.problem: Refused | None = None
+        self._tree = _with_default(Tree())
+        self._seen: tuple[int, int] | None = None
+        self.reload()
+        if self.problem is not None:
+            raise self.problem
+
+    def reload(self) -> bool:
+        """Read the file if it changed since; whether other quotas count now."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        self._seen = stamp
+        try:
+            tree = parse(self.path.read_text("utf-8")) if self.path and stamp else Tree()
+        except (QuotaError, OSError, UnicodeDecodeError) as error:
+            self.problem = Refused(
+                422,
+                f"The quota file {self.path} is wrong: {error}",
+                "bad_quotas",
+                "Mend these lines; it is read again as soon as it is saved.",
+            )
+            return False
+        self.problem = None
+        self._tree = _with_default(tree)
+        return True
+
+    @property
+    def projects(self) -> tuple[str, ...]:
+        return tuple(sorted(self._tree.projects))
+
+    def project(self, name: str | None) -> str:
+        """The project that is meant; 'default' when none is named.
+
+        Raises:
+            Refused: 422 'unknown_project'.
+        """
+        name = name or DEFAULT_PROJECT
+        if name not in self._tree.projects:
+            raise Refused(
+                422,
+                f"There is no project {name!r}.",
+                "unknown_project",
+                f"Ask for one of: {', '.join(self.projects)}.",
+            )
+        return name
+
+    def principals(self, members: Iterable[tuple[str, str]]) -> tuple[Principal, ...]:
+        """The tree for these (project, user) pairs, sorted by path."""
+        found = {self._tree.cluster.path: self._tree.cluster}
+        for project in self._tree.projects.values():
+            found[project.principal.path] = project.principal
+        for name, user in members:
+            path = principal_path(name, user)
+            known = self._tree.projects.get(name)
+            principal = known and (known.users.get(user) or known.users.get(ANY_USER))
+            found[path] = replace(principal, path=path) if principal else Principal(path)
+        return tuple(found[path] for path in sorted(found))
+
+    def _stamp(self) -> tuple[int, int] | None:
+        if self.path is None:
+            return None
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime_ns, stat.st_size
+
+
+def principal_path(project: str, user: str) -> str:
+    """The path of a user in a project; a slash in a name is written as %2F."""
+    return "/".join((CLUSTER, *(part.replace("/", "%2F") for part in (project, user))))
+
+
+def parse(text: str) -> Tree:
+    """
+    Raises:
+        QuotaError: with a line number for every mistake.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise QuotaError(f"line {line}: {error.problem or 'this is not YAML'}.") from error
+    reader = _Reader()
+    tree = reader.tree(root) if root is not None else Tree()
+    if reader.mistakes:
+        raise QuotaError(" ".join(f"line {line}: {text}" for line, text in sorted(reader.mistakes)))
+    return tree
+
+
+class _Reader:
+    """Walks the YAML nodes, which know their lines; collects mistakes rather than stop at the first."""
+
+    def __init__(self) -> None:
+        self.mistakes: list[tuple[int, str]] = []
+
+    def wrong(self, node: yaml.Node, text: str) -> None:
+        self.mistakes.append((node.start_mark.line + 1, text))
+
+    def tree(self, root: yaml.Node) -> Tree:
+        parts = self.mapping(root, "the file", ("cluster", "projects"))
+        cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
+        projects = {}
+        for name, node in self.mapping(parts.get("projects"), "projects").items():
+            fields = self.mapping(node, f"project {name}", (*_FIELDS, "users"))
+            users = self.mapping(fields.pop("users", None), f"users of project {name}")
+            path = f"{CLUSTER}/{name.replace('/', '%2F')}"
+            people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
+            projects[name] = Project(self.fields(fields, path), people)
+        return Tree(cluster, projects)
+
+    def mapping(
+        self, node: yaml.Node | None, what: str, known: tuple[str, ...] | None = None
+    ) -> dict[str, yaml.Node]:
+        if node is None or (isinstance(node, yaml.ScalarNode) and node.value in ("", "null", "~")):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self.wrong(node, f"{what} should be a mapping.")
+            return {}
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or not key.value:
+                self.wrong(key, f"{what} has a key that is no name.")
+            elif known is not None and key.value not in known:
+                self.wrong(key, f"{what} has no {key.value!r}; it may have: {', '.join(known)}.")
+            elif key.value in found:
+                self.wrong(key, f"{what} has {key.value!r} twice.")
+            else:
+                found[key.value] = value
+        return found
+
+    def principal(self, node: yaml.Node, path: str) -> Principal:
+        return self.fields(self.mapping(node, path, tuple(_FIELDS)), path)
+
+    def fields(self, parts: Mapping[str, yaml.Node], path: str) -> Principal:
+        read: dict[str, Callable[[yaml.Node], object]] = {
+            "weight": lambda node: self.whole(node, "weight", 0),
+            "priority": lambda node: self.whole(node, "priority", -1000),
+            "quota": lambda node: self.amounts(node, "quota", 0),
+            "limit": lambda node: self.amounts(node, "limit", UNLIMITED),
+        }
+        values = {name: read[name](node) for name, node in parts.items() if name in read}
+        return replace(Principal(path), **values)  # type: ignore[arg-type]
+
+    def whole(self, node: yaml.Node, what: str, least: int) -> int:
+        try:
+            value = int(node.value) if isinstance(node, yaml.ScalarNode) else least - 1
+        except ValueError:
+            value = least - 1
+        if not least <= value <= 1_000_000:
+            self.wrong(node, f"{what} should be a whole number from {least} to 1000000.")
+            return 0
+        return value
+
+    def amounts(self, node: yaml.Node, what: str, rest: int) -> Resources:
+        """Resources with ``rest`` for what is left out."""
+        values = {}
+        for name, part in self.mapping(node, what, tuple(_AMOUNTS)).items():
+            field_name, read = _AMOUNTS[name]
+            try:
+                values[field_name] = read(
+                    yaml.safe_load(part.value) if isinstance(part, yaml.ScalarNode) else part
+                )
+            except Refused as refused:
+                self.wrong(part, f"{what}: {refused.message} {refused.hint}")
+        return replace(Resources(rest, rest, rest, rest), **values)
+
+
+def _mebibytes(value: object) -> int:
+    return 0 if value == 0 else memory_bytes(value) // MIB
+
+
+_FIELDS = ("weight", "quota", "limit", "priority")
+_AMOUNTS: Mapping[str, tuple[str, Callable[[object], int]]] = {
+    "cpus": ("cpu", lambda value: thousandths(value, "number of CPU threads")),
+    "memory": ("memory", _mebibytes),
+    "gpus": ("gpu", lambda value: thousandths(value, "number of GPUs")),
+    "gpu_memory": ("gpu_memory", _mebibytes),
+}
+
+
+def _with_default(tree: Tree) -> Tree:
+    if DEFAULT_PROJECT in tree.projects:
+        return tree
+    default = Project(Principal(f"{CLUSTER}/{DEFAULT_PROJECT}"))
+    return replace(tree, projects={DEFAULT_PROJECT: default, **tree.projects})

@@ -1,0 +1,136 @@
+"""A slice's record and its states: frozen data, pure steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from aios_lab.allocation import Resources
+from aios_lab.wire import Priority, SliceState
+
+S = SliceState
+
+# From each state to those that may follow; 'expired' may follow any that lives.
+FOLLOWS: Mapping[SliceState, frozenset[SliceState]] = {
+    S.REQUESTED: frozenset({S.GRANTED, S.DRAINING, S.FAILED, S.RELEASED}),
+    S.GRANTED: frozenset({S.ACTIVE, S.DRAINING, S.FAILED}),
+    S.ACTIVE: frozenset({S.RESIZING, S.DRAINING, S.FAILED}),
+    S.RESIZING: frozenset({S.ACTIVE, S.DRAINING, S.FAILED}),
+    S.DRAINING: frozenset({S.REQUESTED, S.RELEASED, S.FAILED}),
+    S.FAILED: frozenset({S.REQUESTED, S.DRAINING, S.RELEASED}),
+    S.RELEASED: frozenset(),
+    S.EXPIRED: frozenset(),
+}
+ENDED = frozenset({S.RELEASED, S.EXPIRED})
+
+
+class WrongState(RuntimeError):
+    """A step that the states do not allow: a mistake in the broker, never a user's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who a claim belongs to. ``user`` comes from the server, never from the client."""
+
+    user: str
+    project: str | None = None
+    kernel_id: str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is wanted: ``min`` to ``max`` units, each with the resources of ``unit``."""
+
+    unit: Resources
+    min: int
+    max: int
+    project: str
+    priority: Priority = "normal"
+    duration: float | None = None
+    preemptible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One claim and what it holds.
+
+    ``units`` by node are held: granted, or not yet confirmed to be gone. ``leaving`` of them are being retired.
+    ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``pins`` gives, for
+    every run on it, the units that run needs. ``epoch`` rises by one with every step.
+    """
+
+    id: str
+    owner: Owner
+    claim: Claim
+    created: float
+    since: float
+    state: SliceState = S.REQUESTED
+    epoch: int = 0
+    wanted: bool = False
+    asked: float = 0.0
+    gone: bool = False
+    cap: int | None = None
+    unit: Resources = Resources()
+    units: Mapping[str, int] = field(default_factory=dict)
+    leaving: Mapping[str, int] = field(default_factory=dict)
+    pins: Mapping[str, int] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def held(self) -> int:
+        return sum(self.units.values())
+
+    @property
+    def target(self) -> int:
+        return self.held - sum(self.leaving.values())
+
+    @property
+    def floor(self) -> int:
+        return max(self.pins.values(), default=0)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def step(self, now: float, state: SliceState | None = None, **changes: Any) -> Slice:
+        """The next epoch of the slice, in another state or with other contents.
+
+        Raises:
+            WrongState: the state cannot follow the present one.
+        """
+        if state is None or state == self.state:
+            return replace(self, epoch=self.epoch + 1, **changes)
+        if state != S.EXPIRED and state not in FOLLOWS[self.state]:
+            raise WrongState(f"Slice {self.id} cannot go from {self.state} to {state}.")
+        return replace(self, epoch=self.epoch + 1, state=state, since=now, **changes)
+
+    def grant(self, now: float, more: Mapping[str, int]) -> Slice:
+        """Hold more units from now on."""
+        units = {node: self.units.get(node, 0) + more.get(node, 0) for node in {*self.units, *more}}
+        unit = self.unit if self.held else self.claim.unit
+        state = S.RESIZING if self.state in (S.ACTIVE, S.RESIZING) else S.GRANTED
+        return self.step(now, state, unit=unit, units=units)
+
+    def shrink(self, now: float, less: Mapping[str, int]) -> Slice:
+        """Begin to retire units; they stay held until ``settled``."""
+        state = S.RESIZING if sum(less.values()) < self.held else S.DRAINING
+        return self.step(now, state, leaving=dict(less))
+
+    def settled(self, now: float) -> Slice:
+        """The engine has done what was asked: what was leaving is gone."""
+        left = {node: n - self.leaving.get(node, 0) for node, n in self.units.items()}
+        units = {node: n for node, n in left.items() if n}
+        return self.step(now, S.ACTIVE if units else S.REQUESTED, units=units, leaving={})
+
+    def emptied(self, now: float, state: SliceState, **changes: Any) -> Slice:
+        """Everything it held is gone."""
+        return self.step(now, state, units={}, leaving={}, pins={}, **changes)
+
+    def data(self) -> dict[str, Any]:
+        """All of it but the id, the state and the epoch, as JSON can hold it."""
+        rest = asdict(self)
+        for name in ("id", "state", "epoch"):
+            del rest[name]
+        return rest

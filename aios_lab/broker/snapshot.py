@@ -1,0 +1,68 @@
+"""The broker's state as the allocation core sees it, and as the ledger keeps it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from aios_lab.allocation import Demand, Lease, Plan, Resources, Snapshot
+from aios_lab.broker.claims import PRIORITIES
+from aios_lab.broker.quotas import Quotas, principal_path
+from aios_lab.broker.slices import Slice
+from aios_lab.broker.views import short_name
+from aios_lab.engines.base import Inventory
+
+
+def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice]) -> Snapshot:
+    """All that a decision may depend on. Claims that sleep and hold nothing are no part of it."""
+    living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
+    members = {(one.claim.project, one.owner.user) for one in living}
+    leases = (
+        Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
+    )
+    return Snapshot(
+        inventory.nodes, quotas.principals(sorted(members)), tuple(map(_demand, living)), tuple(leases)
+    )
+
+
+def _demand(one: Slice) -> Demand:
+    """What a slice wants. One that gives back, or changes the size of its units, wants none of its present
+    shape; a run that is on it keeps its units until it ends."""
+    claim = one.claim
+    leaves = not one.wanted or (one.held > 0 and one.unit != claim.unit)
+    most = claim.max if one.cap is None else min(claim.max, one.cap)
+    return Demand(
+        claim=one.id,
+        principal=principal_path(claim.project, one.owner.user),
+        unit=one.unit if one.held else claim.unit,
+        min=0 if leaves else min(claim.min, most),
+        max=0 if leaves else most,
+        priority=PRIORITIES[claim.priority],
+        preemptible=claim.preemptible,
+        submitted=one.asked or one.created,
+        duration=claim.duration,
+        floor=min(one.floor, one.held),
+        name=short_name(one),
+    )
+
+
+def plan_record(snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
+    """A decision as the ledger keeps it: enough to replay and audit it."""
+    seen = json.dumps(_slim(asdict(snapshot)), sort_keys=True, separators=(",", ":"))
+    return {
+        "hash": hashlib.sha256(seen.encode()).hexdigest(),
+        "snapshot": json.loads(seen),
+        "grants": [asdict(change) for change in plan.grants],
+        "shrinks": [asdict(change) for change in plan.shrinks],
+    }
+
+
+def _slim(value: Any) -> Any:
+    """Without the nothings of resource vectors: most have no accelerators."""
+    if isinstance(value, dict):
+        vector = set(value) == set(Resources.__slots__)
+        return {name: _slim(part) for name, part in value.items() if not vector or part}
+    return [_slim(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,113 @@
+"""The broker's state as wire models: what people and programs see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from aios_lab import wire
+from aios_lab.allocation import Principal, Resources
+from aios_lab.allocation.shares import Tree
+from aios_lab.broker.quotas import principal_path
+from aios_lab.broker.sizes import MIB, to_wire
+from aios_lab.broker.slices import Slice
+from aios_lab.engines.base import Inventory
+from aios_lab.wire import SliceState
+
+NOT_USED = "Not used yet: it holds nothing until the first aios.client() or training."
+GIVEN_BACK = "Given back: it holds nothing until the next aios.client() or training."
+
+
+def slice_view(one: Slice, mine: bool, workers: int, reason: str) -> wire.Slice:
+    """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts."""
+    return wire.Slice(
+        id=one.id,
+        state=one.state,
+        dormant=not one.wanted,
+        user=one.owner.user,
+        project=one.claim.project,
+        name=one.owner.name if mine else short_name(one),
+        kernel_id=one.owner.kernel_id if mine else None,
+        mine=mine,
+        unit=to_wire(one.unit if one.held else one.claim.unit),
+        workers=workers,
+        target=one.target,
+        min_workers=one.claim.min,
+        max_workers=one.claim.max,
+        priority=one.claim.priority,
+        reason=reason if mine else "",
+        problem=one.problem if mine else "",
+        created=one.created,
+        since=one.since,
+        busy=bool(one.pins),
+    )
+
+
+def short_name(one: Slice) -> str:
+    """The notebook's name without its folders: what others read when they wait for it."""
+    return one.owner.name.rpartition("/")[2] or one.id
+
+
+def sleeping_reason(one: Slice) -> str:
+    if one.problem:
+        return one.problem
+    if one.state == SliceState.DRAINING:
+        return "It is giving back what it holds."
+    return GIVEN_BACK if one.asked else NOT_USED
+
+
+def cluster_view(
+    inventory: Inventory, slices: Iterable[Slice], principals: Iterable[Principal]
+) -> wire.Cluster:
+    """The cluster: capacity and what slices hold of it, by node and by principal."""
+    living = list(slices)
+    whole = sum((node.capacity for node in inventory.nodes), Resources())
+    tree = Tree(principals, whole)
+    used = {node.name: Resources() for node in inventory.nodes}
+    for one in living:
+        tree.use(principal_path(one.claim.project, one.owner.user), one.unit * one.held)
+        for node, units in one.units.items():
+            used[node] += one.unit * units
+    first = inventory.nodes[0].name if inventory.nodes else ""
+    return wire.Cluster(
+        simulated=inventory.simulated,
+        nodes=[
+            wire.NodeView(
+                name=node.name,
+                capacity=to_wire(node.capacity),
+                used=to_wire(used[node.name]),
+                accelerators=_accelerators(inventory) if node.name == first else [],
+            )
+            for node in inventory.nodes
+        ],
+        capacity=to_wire(whole),
+        used=to_wire(sum(used.values(), Resources())),
+        principals=[_share(tree, p, whole) for p in principals],
+    )
+
+
+def _accelerators(inventory: Inventory) -> list[wire.Accelerator]:
+    return [
+        wire.Accelerator(index=one.index, name=one.name, uuid=one.uuid, memory=one.memory * MIB)
+        for one in inventory.accelerators
+    ]
+
+
+def _share(tree: Tree, principal: Principal, whole: Resources) -> wire.PrincipalShare:
+    def shown(amounts: Resources | None, there: Callable[[Resources], bool]) -> wire.Amounts | None:
+        return to_wire(amounts) if amounts is not None and there(amounts) else None
+
+    limit = principal.limit
+    if limit is not None:
+        limit = Resources(
+            min(limit.cpu, whole.cpu),
+            min(limit.memory, whole.memory),
+            min(limit.gpu, whole.gpu),
+            min(limit.gpu_memory, whole.gpu_memory),
+        )
+    return wire.PrincipalShare(
+        path=principal.path,
+        weight=principal.weight,
+        share=min(1.0, max(0.0, tree.dominant(principal.path))),
+        quota=shown(principal.quota, lambda amounts: amounts != Resources()),
+        limit=shown(limit, lambda _: True),
+    )
