@@ -1,0 +1,18 @@
+"""Distributed training over the workers of a slice: ``train`` gives a ``Run``. Light to import: torch only on ranks."""
+
+from aios_lab.training.errors import CannotTrain, RankFailure, Stopped, TrainingFailed
+from aios_lab.training.launch import train
+from aios_lab.training.run import Run
+from aios_lab.training.tracker import LocalTracker, Tracker, TrackerUnavailable
+
+__all__ = [
+    "CannotTrain",
+    "LocalTracker",
+    "RankFailure",
+    "Run",
+    "Stopped",
+    "Tracker",
+    "TrackerUnavailable",
+    "TrainingFailed",
+    "train",
+]

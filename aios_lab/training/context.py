@@ -1,0 +1,161 @@
+"""What a training function gets as ``ctx``. All of it is optional: plain DDP code runs too."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aios_lab.training import strategies
+from aios_lab.training.errors import Stopped
+from aios_lab.training.link import Link
+from aios_lab.training.spec import RankSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed import ProcessGroup
+
+MODEL_FOLDER = "model"
+
+
+class Context:
+    """One rank's view of its run.
+
+    ``rank``, ``world_size``, ``local_rank`` count as torchrun does; ``device`` is the rank's torch device.
+    """
+
+    def __init__(self, spec: RankSpec, link: Link) -> None:
+        self.rank = spec.rank
+        self.world_size = spec.world_size
+        self.local_rank = spec.local_rank
+        self.run_id = spec.run_id
+        self._spec = spec
+        self._link = link
+        self._strategy = strategies.find(spec.strategy)
+        self._step = 0
+        self._model: torch.nn.Module | None = None
+        self.model_saved = False
+
+    @property
+    def device(self) -> torch.device:
+        """The accelerator that this rank's worker was given, else the CPU."""
+        import torch
+
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        index = int(os.environ.get("LOCAL_RANK", "0"))
+        if visible == "" or not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            return torch.device("cpu")
+        return torch.device("cuda", index)
+
+    @property
+    def process_group(self) -> ProcessGroup:
+        """The group of all ranks; made at first use, or the one that your own init_process_group() made."""
+        import torch.distributed as dist
+
+        self._join()
+        group = dist.group.WORLD
+        assert group is not None
+        return group
+
+    @property
+    def stopped(self) -> bool:
+        """True once the run is to stop; ``report`` then raises :class:`Stopped`."""
+        return self._link.stopping.is_set()
+
+    @property
+    def prepared_model(self) -> torch.nn.Module | None:
+        """The user's own module that ``prepare`` got last."""
+        return None if self._model is None else self._strategy.unwrap(self._model)
+
+    def prepare(self, model: torch.nn.Module, optimizer: Any = None, dataloader: Any = None) -> Any:
+        """Make model, optimizer and DataLoader work together over all ranks; returns those given, in that order.
+
+        Call it once the optimizer is made. The DataLoader's batch size stays the global batch: each rank gets its
+        part of every batch, and gradients are weighted where the parts differ.
+
+        Raises:
+            CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.share`).
+        """
+        shared = None if dataloader is None else self._share(dataloader, model)
+        self._join()
+        self._model = wrapped = self._strategy.wrap(model, self.device)
+        given = [x for x in (wrapped, optimizer, shared) if x is not None]
+        return given[0] if len(given) == 1 else tuple(given)
+
+    def report(self, step: int | None = None, epoch: int | None = None, **metrics: Any) -> None:
+        """Show metrics of this step (numbers or one-element tensors); rank 0's are shown. Cheap, never blocks.
+
+        Raises:
+            Stopped: the run is to stop. Catch it to return a partial result.
+        """
+        self._step = self._step + 1 if step is None else step
+        if self.rank == 0:
+            self._link.report(
+                self._step, time.time(), epoch, {name: _number(v) for name, v in metrics.items()}
+            )
+        if self._link.stopping.is_set():
+            self._link.raised = True
+            raise Stopped(f"the run was stopped at step {self._step}")
+
+    def progress(self, total_steps: int | None = None, total_epochs: int | None = None) -> None:
+        """Say how long the run will be, for the progress bar and the time left."""
+        if self.rank == 0:
+            self._link.send("progress", {"total_steps": total_steps, "total_epochs": total_epochs})
+
+    def save_model(
+        self,
+        model: torch.nn.Module,
+        example: Any = None,
+        evaluation: tuple[Any, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Save the model with the run, ready to register; on ranks other than 0 it does nothing.
+
+        Args:
+            example: an input batch, for checks when the model is loaded or compressed.
+            evaluation: held-out inputs and labels, so that compressed children can be measured.
+        """
+        if self.rank != 0:
+            return
+        from aios_lab.models import bundle
+
+        folder = Path(self._spec.folder) / MODEL_FOLDER
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        inner = self._strategy.unwrap(model)
+        bundle.save(folder, inner, example=example, evaluation=evaluation, metrics=dict(metrics or {}))
+        self.model_saved = True
+        self._link.send("model", str(folder))
+
+    def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        """Your own module out of what ``prepare`` gave."""
+        return self._strategy.unwrap(model)
+
+    def _join(self) -> None:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            return
+        device = self.device
+        if device.type == "cuda":
+            import torch
+
+            torch.cuda.set_device(device)
+        dist.init_process_group(self._strategy.backend(device))
+
+    def _share(self, dataloader: Any, model: torch.nn.Module) -> Any:
+        from aios_lab.training import sharding
+
+        seed = self._spec.seed or 0
+        shared = sharding.share(dataloader, seed=seed, rank=self.rank, world=self.world_size)
+        if isinstance(shared, sharding.SharedLoader) and self.world_size > 1:
+            sharding.weigh_gradients(model, shared)
+        return shared
+
+
+def _number(value: Any) -> Any:
+    """A float now; a CUDA tensor as it is, to be read by the sending thread, so that the step does not wait."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+    return value if getattr(value, "is_cuda", False) else float(value)

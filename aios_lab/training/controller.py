@@ -1,0 +1,275 @@
+"""Leads one run from the kernel: places its ranks, feeds what happens to the gang, carries out its orders."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from aios_lab.training import supervisor
+from aios_lab.training.bus import bus_of
+from aios_lab.training.environment import is_loopback
+from aios_lab.training.failures import root_cause
+from aios_lab.training.gang import Gang
+from aios_lab.training.placement import Place
+from aios_lab.training.reporter import Reporter
+from aios_lab.training.run import Run
+from aios_lab.training.spec import End, OrderName, RankSpec
+from aios_lab.wire import RunMetric, RunState
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+POLL = 0.25  # seconds between looks at deadlines and at the client's connection
+SCATTER_ABOVE = 1 << 20  # bytes of packed work that go to the workers apart from the task
+RESULT_WAIT = 60.0  # seconds to fetch rank 0's return value
+LOST_AFTER = 5.0  # seconds without the scheduler until the run counts as lost
+
+
+class Controller(threading.Thread):
+    """One run's thread in the kernel; every event reaches it through the run's inbox."""
+
+    def __init__(
+        self,
+        run: Run,
+        client: Client,
+        places: list[Place],
+        specs: list[RankSpec],
+        work: bytes,
+        reporter: Reporter,
+    ) -> None:
+        super().__init__(name=f"aios-run-{specs[0].run_id}", daemon=True)
+        self._run = run
+        self._client = client
+        self._places = places
+        self._specs = specs
+        self._work = work
+        self._reporter = reporter
+        self._gang = Gang(len(specs))
+        self._futures: list[Future] = []
+        self._port = 0
+        self._apart_since: float | None = None
+        self._begun = False
+
+    @property
+    def _id(self) -> str:
+        return self._specs[0].run_id
+
+    def run(self) -> None:
+        self._reporter.start()
+        problem = ""
+        try:
+            self._submit()
+            self._lead()
+        except Exception as error:  # whatever broke here, the kernel's wait() must end and say so
+            problem = f"{type(error).__name__}: {error}"
+            self._broken(-1, f"the run could not be led any further: {problem}")
+        self._conclude()
+
+    # --- what happens ------------------------------------------------------------------------------------
+
+    def _submit(self) -> None:
+        addresses = [place.address for place in self._places]
+        bus_of(self._client).attach(self._client, self._id, self._post, addresses)
+        living = self._client.scheduler_info()["workers"]
+        work: Any = self._work
+        if len(self._work) > SCATTER_ABOVE:
+            work = self._client.scatter(self._work, workers=addresses, broadcast=True, hash=False)
+        for spec, place in zip(self._specs, self._places, strict=True):
+            future = self._client.submit(
+                supervisor.supervise,
+                spec,
+                work,
+                key=f"aios-{self._id}-rank-{spec.rank}",
+                workers=[place.address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+            )
+            future.add_done_callback(self._when_done(spec.rank))
+            self._futures.append(future)
+            if place.address not in living:
+                self._post(-1, "lost", place.address)
+
+    def _when_done(self, rank: int) -> Callable[[Future], None]:
+        def done(future: Future) -> None:
+            if future.status == "error":
+                self._post(rank, "broken", repr(future.exception()))
+            elif future.status in ("cancelled", "lost"):
+                self._post(rank, "broken", "its task was cancelled by the scheduler")
+
+        return done
+
+    def _post(self, rank: int, kind: str, body: Any) -> None:
+        self._run.inbox.put((kind, rank, body))
+
+    def _lead(self) -> None:
+        while not self._gang.over:
+            try:
+                kind, rank, body = self._run.inbox.get(timeout=POLL)
+            except queue.Empty:
+                kind, rank, body = "tick", -1, None
+            self._carry_out(self._on_event(kind, rank, body))
+            self._carry_out(self._gang.tick(time.monotonic()))
+            self._watch_connection()
+            self._show_state()
+
+    def _on_event(self, kind: str, rank: int, body: Any) -> list[OrderName]:
+        now = time.monotonic()
+        match kind:
+            case "ready":
+                self._port = body["port"] or self._port
+                return self._gang.on_ready(rank)
+            case "metrics":
+                self._metrics(body)
+            case "log":
+                lines = [f"[rank {rank}] {line}" for line in body]
+                self._run.live.add_lines(lines)
+                self._reporter.add([], lines)
+            case "progress":
+                self._run.live.set(**body)
+                self._reporter.tell(**body)
+            case "model":
+                self._run.live.set(has_model=True)
+                self._reporter.tell(model=body)
+            case "ended":
+                return self._gang.on_end(End(**body), now)
+            case "lost":
+                return self._worker_lost(body, now)
+            case "broken":
+                return self._gang.on_end(self._end(rank, "failed", body), now)
+            case "stop":
+                return self._gang.on_stop(now)
+            case "kill":
+                return self._gang.on_kill(now)
+            case "order":  # the tracker's; unlike a user's second stop, its echo of a first does not kill
+                stopping = self._gang.state is RunState.STOPPING
+                return (
+                    self._gang.on_kill(now) if body == "kill" else [] if stopping else self._gang.on_stop(now)
+                )
+        return []
+
+    def _metrics(self, batch: list[tuple[int, float, int | None, dict[str, float]]]) -> None:
+        metrics, odd = [], []
+        for step, when, epoch, values in batch:
+            metrics.append(RunMetric(step=step, time=when, epoch=epoch, values=values))
+            odd += [
+                f"[rank 0] step {step}: {name} is {v}" for name, v in values.items() if not math.isfinite(v)
+            ]
+        self._run.live.add_metrics(metrics)
+        finite = [
+            m.model_copy(update={"values": {k: v for k, v in m.values.items() if math.isfinite(v)}})
+            for m in metrics
+        ]
+        self._reporter.add(finite, odd)
+
+    def _worker_lost(self, address: str, now: float) -> list[OrderName]:
+        orders: list[OrderName] = []
+        for spec, place in zip(self._specs, self._places, strict=True):
+            if place.address == address:
+                text = f"its worker {address} was lost (killed, out of memory, or its machine is gone)"
+                orders += self._gang.on_end(self._end(spec.rank, "lost", text), now)
+        return orders
+
+    def _watch_connection(self) -> None:
+        if self._client.status == "running":
+            self._apart_since = None
+            return
+        self._apart_since = self._apart_since or time.monotonic()
+        if time.monotonic() - self._apart_since > LOST_AFTER or self._client.status == "closed":
+            self._broken(-1, "the connection to the slice's scheduler was lost")
+
+    def _broken(self, rank: int, text: str) -> None:
+        """End the whole run from here: nobody else will."""
+        for spec in self._specs:
+            if rank in (-1, spec.rank):
+                self._gang.on_end(self._end(spec.rank, "lost", text), time.monotonic())
+
+    def _end(self, rank: int, outcome: Any, error: str) -> End:
+        return End(rank, self._specs[rank].host, outcome, time.time(), error=error)
+
+    # --- what is done about it -----------------------------------------------------------------------------
+
+    def _carry_out(self, orders: list[OrderName]) -> None:
+        for order in orders:
+            values = {}
+            if order == "go":
+                host = self._specs[0].host
+                address = "127.0.0.1" if is_loopback(host) else host
+                values = {"MASTER_ADDR": address, "MASTER_PORT": str(self._port)}
+                self._begun = True
+                now = time.time()
+                self._run.live.set(started=now)
+            self._send(supervisor.deliver, self._id, order, values)
+
+    def _send(self, function: Callable[..., Any], *args: Any) -> threading.Thread:
+        """Call ``function`` on the run's workers without waiting: one that hangs must not hold up the others."""
+        alive = {
+            place.address
+            for place, spec in zip(self._places, self._specs, strict=True)
+            if not self._gone(spec)
+        }
+
+        def call(address: str) -> None:
+            try:
+                self._client.run(function, *args, workers=[address], on_error="ignore")
+            except (
+                OSError,
+                ValueError,
+                RuntimeError,
+                KeyError,
+            ):  # the worker has just gone: its loss is heard of
+                return
+
+        threads = [threading.Thread(target=call, args=(a,), daemon=True) for a in sorted(alive)]
+        for thread in threads:
+            thread.start()
+        return threads[-1] if threads else threading.current_thread()
+
+    def _gone(self, spec: RankSpec) -> bool:
+        end = self._gang.ends.get(spec.rank)
+        return end is not None and end.outcome == "lost"
+
+    def _show_state(self) -> None:
+        state = self._gang.state
+        if state is not self._run.live.state and not self._gang.over:
+            self._run.live.set(state=state)
+            self._reporter.tell(state=state)
+
+    def _conclude(self) -> None:
+        state = self._gang.state
+        failure = root_cause(list(self._gang.ends.values())) if state is RunState.FAILED else None
+        packed, problem = self._fetch()
+        for future in self._futures:
+            future.cancel()
+        self._send(supervisor.release, self._id)
+        self._drain()
+        bus_of(self._client).detach(self._id)
+        error = None if failure is None else str(failure)
+        self._run.live.set(state=state, ended=time.time(), error=error)
+        self._reporter.tell(state=state, error=error)
+        self._reporter.finish()
+        self._run.end(packed, problem, failure)
+
+    def _fetch(self) -> tuple[bytes | None, str]:
+        """Rank 0's packed return value, or why there is none."""
+        end = self._gang.ends[0]
+        if not end.has_result:
+            return None, end.error if end.outcome in ("ok", "stopped") else ""
+        try:
+            return self._futures[0].result(timeout=RESULT_WAIT), ""
+        except Exception as error:  # Dask raises whatever the transfer raised
+            return None, f"the result was lost on its way from {end.host}: {type(error).__name__}: {error}"
+
+    def _drain(self) -> None:
+        """Take what came while the run was ending, such as the last lines of a killed rank."""
+        while True:
+            try:
+                kind, rank, body = self._run.inbox.get_nowait()
+            except queue.Empty:
+                return
+            if kind in ("metrics", "log", "model", "progress"):
+                self._on_event(kind, rank, body)

@@ -1,0 +1,63 @@
+"""The environment of a rank: what torchrun sets, and where its ranks meet."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from aios_lab.training.spec import RankSpec
+
+if TYPE_CHECKING:
+    from torch.distributed import TCPStore
+
+
+def rank_environment(spec: RankSpec) -> dict[str, str]:
+    """The worker's environment with torchrun's variables; MASTER_ADDR and MASTER_PORT come with the start."""
+    local_rank, local_world = spec.local_rank, spec.local_world_size
+    if os.environ.get("CUDA_VISIBLE_DEVICES"):  # a worker with accelerators shows a rank its own alone
+        local_rank, local_world = 0, 1
+    environment = {
+        **os.environ,
+        "RANK": str(spec.rank),
+        "WORLD_SIZE": str(spec.world_size),
+        "LOCAL_RANK": str(local_rank),
+        "LOCAL_WORLD_SIZE": str(local_world),
+        "GROUP_RANK": str(spec.node_rank),
+        "GROUP_WORLD_SIZE": str(spec.nodes),
+        "ROLE_NAME": "default",
+        "ROLE_RANK": str(spec.rank),
+        "ROLE_WORLD_SIZE": str(spec.world_size),
+        "TORCHELASTIC_RUN_ID": spec.run_id,
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_MAX_RESTARTS": "0",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "AIOS_RUN": spec.run_id,
+        "PYTHONUNBUFFERED": "1",
+    }
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        environment[name] = str(spec.threads)
+    environment.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
+    if is_loopback(spec.host):
+        environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    return environment
+
+
+def open_store(host: str) -> tuple[TCPStore, int]:
+    """A store for the ranks to meet at and its port: bound before anyone is told, so nobody can take the port."""
+    from torch.distributed import TCPStore
+
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.bind((host, 0))
+    listener.listen(1024)
+    port = int(listener.getsockname()[1])
+    store = TCPStore(host, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
+    return store, port
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,60 @@
+"""Which rank's error is the cause of a run's failure, and which only followed from it."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+
+from aios_lab.training.errors import RankFailure, TrainingFailed
+from aios_lab.training.spec import End
+
+# What a rank says when the other end of a connection went away: Gloo, NCCL, and the store.
+_PEER_ERRORS = re.compile(
+    r"connection (was )?(closed|reset|refused|aborted)|broken pipe|closed by peer|remote (peer|process|side)"
+    r"|timed out waiting .*(recv|send|client)|gloo.*(timed? ?out|fail|error)|socket ?(timeout|error)"
+    r"|nccl.*(remote|unhandled system|aborted|watchdog)|DistNetworkError|DistStoreError|ConnectionResetError"
+    r"|rank \d+ .*(not responding|failed to pass monitoredbarrier)|wait timeout after",
+    re.IGNORECASE,
+)
+
+
+def is_consequence(end: End) -> bool:
+    """Whether a rank's error looks like that of another rank's death."""
+    return end.outcome == "failed" and bool(end.traceback) and bool(_PEER_ERRORS.search(end.error))
+
+
+def root_cause(ends: Sequence[End]) -> TrainingFailed:
+    """The earliest error that is no consequence of another; of consequences alone, the earliest.
+
+    Raises:
+        ValueError: no rank failed.
+    """
+    failed = sorted((end for end in ends if end.outcome in ("failed", "lost")), key=lambda end: end.time)
+    if not failed:
+        failed = [end for end in ends if end.outcome == "killed"]
+    if not failed:
+        raise ValueError("no rank failed")
+    cause = min(failed, key=is_consequence)  # min keeps the first of equals: the earliest
+    followed = tuple(_failure(end) for end in failed if end is not cause)
+    return TrainingFailed(_failure(cause), followed)
+
+
+def died(code: int) -> str:
+    """How a process ended that did not say anything itself; ``code`` as of subprocess."""
+    if code >= 0:
+        return f"its process ended with exit code {code} before the function returned (os._exit or a native library)"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    why = {
+        "SIGKILL": ": often its memory ran out; take smaller batches or ask for workers with more memory",
+        "SIGSEGV": " (segmentation fault in native code); the log has the Python lines where it happened",
+        "SIGABRT": " (native code gave up); the log has the Python lines where it happened",
+    }.get(name, "")
+    return f"its process was killed by {name}{why}"
+
+
+def _failure(end: End) -> RankFailure:
+    return RankFailure(end.rank, end.host, end.error or "its process was killed", end.traceback)

@@ -1,0 +1,147 @@
+"""``train``: from what a user asks to a run that is led in the background."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aios_lab.training import payload, strategies
+from aios_lab.training.bus import bus_of
+from aios_lab.training.controller import Controller
+from aios_lab.training.errors import CannotTrain
+from aios_lab.training.live import LiveRun
+from aios_lab.training.placement import Place, place
+from aios_lab.training.reporter import Reporter
+from aios_lab.training.run import Run
+from aios_lab.training.spec import RankSpec, Work
+from aios_lab.training.tracker import LocalTracker, Tracker
+from aios_lab.wire import RunRequest
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+def train(
+    fn: Callable[..., Any] | None = None,
+    script: str | os.PathLike[str] | None = None,
+    args: Sequence[Any] = (),
+    *,
+    client: Client,
+    workers: int | None = None,
+    strategy: str = "ddp",
+    tracker: Tracker | None = None,
+    name: str | None = None,
+    source: str = "",
+    seed: int | None = None,
+    total_steps: int | None = None,
+    total_epochs: int | None = None,
+    **options: Any,
+) -> Run:
+    """Train on the workers of a Dask cluster, one rank a worker; returns at once.
+
+    Args:
+        fn: called on every rank as ``fn(ctx, *args, **options)``, or without ``ctx`` where it takes none. An
+            ``nn.Module`` that it returns is saved with the run; what rank 0 returns is ``run.result()``.
+        script: instead of ``fn``, a path or the text of a script to run as ``torchrun`` would.
+        args: arguments of ``fn``, or ``sys.argv[1:]`` of the script.
+        client: a connected, synchronous client.
+        workers: how many ranks; all running workers by default.
+        strategy: how ranks work together: ``"ddp"``.
+        tracker: keeps the run; files in a folder by default.
+        source: the text that is trained, for the record; the function's source by default.
+        seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
+
+    Raises:
+        CannotTrain: it cannot start as asked; nothing was started.
+    """
+    strategies.find(strategy)
+    work = _work(fn, script, args, options)
+    packed = payload.pack(work)
+    places = place(client, workers)
+    tracker = tracker or LocalTracker()
+    request = RunRequest(
+        name=name or _name(work),
+        strategy=strategy,
+        world_size=len(places),
+        total_steps=total_steps,
+        total_epochs=total_epochs,
+        source=source or _source(work),
+        parameters={key: _plain(value) for key, value in options.items()},
+    )
+    begun = tracker.begin(request)
+    folder = Path(tracker.runs_dir).resolve() / begun.id
+    run = Run(LiveRun(begun), folder)
+    topic = bus_of(client).topic
+    sources = payload.cell_sources(work)
+    path = payload.import_path()
+    specs = [
+        RankSpec(
+            run_id=begun.id,
+            rank=rank,
+            world_size=len(places),
+            strategy=strategy,
+            topic=topic,
+            folder=str(folder),
+            cwd=os.getcwd(),
+            path=path,
+            sources=sources,
+            seed=seed,
+            **_where(spot),
+        )
+        for rank, spot in enumerate(places)
+    ]
+    reporter = Reporter(tracker, begun.id, lambda order: run.inbox.put(("order", -1, order)))
+    Controller(run, client, places, specs, packed, reporter).start()
+    return run
+
+
+def _work(
+    fn: Callable[..., Any] | None,
+    script: str | os.PathLike[str] | None,
+    args: Sequence[Any],
+    options: dict[str, Any],
+) -> Work:
+    if (fn is None) == (script is None):
+        raise CannotTrain("train() needs a function or script=…, one of the two.")
+    if fn is not None:
+        return payload.function_work(fn, args, options)
+    assert script is not None
+    if options:
+        unknown = ", ".join(sorted(options))
+        raise CannotTrain(
+            f"A script takes no options such as {unknown}: pass them as args=['--{next(iter(options))}', …]."
+        )
+    return payload.script_work(script, args)
+
+
+def _where(spot: Place) -> dict[str, Any]:
+    return {
+        "host": spot.host,
+        "local_rank": spot.local_rank,
+        "local_world_size": spot.local_world_size,
+        "node_rank": spot.node_rank,
+        "nodes": spot.nodes,
+    }
+
+
+def _name(work: Work) -> str:
+    if work.script is not None:
+        return Path(work.script.path).name if work.script.path else "script"
+    return str(getattr(work.function, "__name__", "train"))
+
+
+def _source(work: Work) -> str:
+    if work.script is not None:
+        return work.script.text
+    try:
+        return inspect.getsource(work.function) if work.function is not None else ""
+    except (OSError, TypeError):  # defined where no source is kept
+        return ""
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON can keep it."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)[:200]

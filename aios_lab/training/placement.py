@@ -1,0 +1,67 @@
+"""Which worker gets which rank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aios_lab.training.errors import CannotTrain
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One rank's place: a worker's address and host, and the rank's number on that host."""
+
+    address: str
+    host: str
+    local_rank: int
+    local_world_size: int
+    node_rank: int
+    nodes: int
+
+
+def place(client: Client, wanted: int | None) -> list[Place]:
+    """A place for each rank on a worker of its own, ranks of one host beside each other; all workers by default.
+
+    Raises:
+        CannotTrain: there are not so many workers.
+    """
+    if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1):
+        raise CannotTrain(
+            f"workers={wanted!r} is not a number of workers: give 1 or more, or leave it out for all."
+        )
+    workers = [
+        (str(w["host"]), str(w["name"]), a)
+        for a, w in _workers(client).items()
+        if w.get("status") == "running"
+    ]
+    if not workers:
+        raise CannotTrain(
+            "The slice has no running worker. Ask for one with aios.request(workers=…) and try again."
+        )
+    if wanted is not None and wanted > len(workers):
+        raise CannotTrain(
+            f"workers={wanted} was asked, but the slice has {len(workers)}. "
+            f"Train on up to {len(workers)}, or ask for more with aios.request(workers={wanted}) first."
+        )
+    return _numbered(sorted(workers)[: wanted or len(workers)])
+
+
+def _workers(client: Client) -> dict[str, dict[str, Any]]:
+    workers: dict[str, dict[str, Any]] = client.scheduler_info()["workers"]
+    return workers
+
+
+def _numbered(workers: list[tuple[str, str, str]]) -> list[Place]:
+    on_host = Counter(host for host, _, _ in workers)
+    hosts = sorted(on_host)
+    seen: Counter[str] = Counter()
+    places = []
+    for host, _, address in workers:
+        places.append(Place(address, host, seen[host], on_host[host], hosts.index(host), len(hosts)))
+        seen[host] += 1
+    return places

@@ -1,0 +1,224 @@
+"""One rank: a process of its own below its Dask worker, that runs the user's code and tells how it went."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import io
+import linecache
+import os
+import pickle
+import runpy
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import cloudpickle
+
+from aios_lab.training.context import Context
+from aios_lab.training.errors import Stopped
+from aios_lab.training.link import Link
+from aios_lab.training.spec import RESULT_LIMIT, RankSpec, Script, Work
+
+_OWN_FILES = (__file__, runpy.__file__, "<frozen runpy>")
+_kept_groups: list[Any] = []  # process groups, held until os._exit: see _keep_process_groups
+
+
+def main(payload: bytes, fds: dict[str, int]) -> NoReturn:
+    """What a supervisor spawns: ``payload`` is a pickled (RankSpec, packed Work)."""
+    spec, work = pickle.loads(payload)
+    link = Link(fds["messages"], fds["control"])
+    _prepare(spec, link)
+    outcome = _attempt(spec, work, link)
+    _finish(link, outcome)
+    os._exit(outcome["code"])
+
+
+def _prepare(spec: RankSpec, link: Link) -> None:
+    faulthandler.enable()
+    socket.setdefaulttimeout(None)
+    sys.path[:] = [spec.cwd, *(entry for entry in sys.path if entry not in ("", spec.cwd))]
+    sys.path += [entry for entry in spec.path if entry not in sys.path]
+    for name, lines in spec.sources.items():
+        linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+
+    def interrupted(_signal: int, _frame: FrameType | None) -> None:
+        if link.interrupts:
+            link.raised = True
+            raise Stopped("the run was stopped")
+
+    signal.signal(signal.SIGINT, interrupted)
+
+
+def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
+    """Run the work; what came of it as a message: outcome, code, error, traceback, result."""
+    context: Context | None = None
+    try:
+        _ready_torch(spec)
+        work: Work = cloudpickle.loads(packed)
+        context = Context(spec, link)
+        link.at_once = not work.wants_context
+        link.send("ready", {"pid": os.getpid(), "host": socket.gethostname()})
+        if not link.await_go():
+            return _outcome("stopped")
+        os.environ.update(link.environment)
+        value = _call(_callable(spec, work, context), link)
+    except Stopped:
+        _save(context, None if context is None else context.prepared_model)
+        return _outcome("stopped")
+    except SystemExit as error:
+        return _exited(error, link)
+    except (
+        BaseException
+    ) as error:  # the user's code may raise anything, and the kernel must hear of all of it
+        return _failed(error)
+    if context.rank == 0:
+        value = _unwrapped(context, value)
+        return _outcome("stopped" if link.raised else "ok", **_packed_result(value))
+    return _outcome("stopped" if link.raised else "ok")
+
+
+def _ready_torch(spec: RankSpec) -> None:
+    import torch
+
+    torch.set_num_threads(spec.threads)
+    if spec.seed is not None:
+        torch.manual_seed(spec.seed)
+    _keep_process_groups()
+
+
+def _keep_process_groups() -> None:
+    """Hold every process group until this process ends.
+
+    When DDP goes out of scope after destroy_process_group(), ~ProcessGroupGloo joins its thread while it holds
+    the GIL, and about a quarter of the processes hang for ever (pytorch #56297, #190489). A group that is
+    still referenced is not destructed, and os._exit takes it along.
+    """
+    import torch.distributed as dist
+    from torch.distributed import distributed_c10d as c10d
+
+    destroy = dist.destroy_process_group
+
+    def destroy_and_keep(group: Any = None) -> None:
+        _kept_groups.extend(c10d._world.pg_map)
+        destroy(group)
+
+    dist.destroy_process_group = c10d.destroy_process_group = destroy_and_keep
+
+
+def _callable(spec: RankSpec, work: Work, context: Context) -> Callable[[], Any]:
+    if work.script is not None:
+        script = work.script
+        return lambda: _run_script(spec, script)
+    function = work.function
+    assert function is not None
+    given = (context, *work.args) if work.wants_context else work.args
+    return lambda: function(*given, **(work.options or {}))
+
+
+def _call(function: Callable[[], Any], link: Link) -> Any:
+    try:
+        link.interrupts = True
+        if link.stopping.is_set():
+            raise Stopped("the run was stopped")
+        return function()
+    finally:
+        link.interrupts = False
+
+
+def _run_script(spec: RankSpec, script: Script) -> None:
+    """Run it as ``python script.py`` would: __main__, sys.argv, its own folder first on the import path."""
+    path = script.path if script.path and Path(script.path).is_file() else _written(spec, script.text)
+    if script.path:
+        sys.path.insert(0, os.path.dirname(script.path))
+    sys.argv = [script.path or path, *script.args]
+    _kept_groups.append(runpy.run_path(path, run_name="__main__"))
+
+
+def _written(spec: RankSpec, text: str) -> str:
+    """The script as a file of the run; every rank of a host writes the same, so the last rename wins."""
+    path = Path(spec.folder) / "script.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".script-{spec.rank}.py")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+    return str(path)
+
+
+def _unwrapped(context: Context, value: Any) -> Any:
+    """The result as users know it: a model without its wrapping, saved with the run."""
+    import torch
+
+    if not isinstance(value, torch.nn.Module):
+        return value
+    model = context.unwrap(value)
+    _save(context, model)
+    return model.to("cpu")
+
+
+def _save(context: Context | None, model: Any) -> None:
+    """Save a model that the function returned, or was training when stopped, unless it saved one itself."""
+    if context is None or context.rank != 0 or model is None or context.model_saved:
+        return
+    try:
+        context.save_model(model)
+    except Exception as error:  # a model that cannot be saved must not cost the run its result
+        print(f"The model was not saved with the run: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _packed_result(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    try:
+        data = cloudpickle.dumps(value)
+    except Exception as error:  # pickling runs the value's own code
+        return {"problem": f"The function's result cannot be sent back: {type(error).__name__}: {error}"}
+    if len(data) > RESULT_LIMIT:
+        return {
+            "problem": f"The function's result has {len(data)} bytes; at most {RESULT_LIMIT} can be sent back."
+        }
+    return {"result": data}
+
+
+def _outcome(outcome: str, code: int = 0, **more: Any) -> dict[str, Any]:
+    return {"outcome": outcome, "code": code, **more}
+
+
+def _exited(error: SystemExit, link: Link) -> dict[str, Any]:
+    if not error.code:
+        return _outcome("ok")
+    if link.raised:
+        return _outcome("stopped")
+    code = error.code if isinstance(error.code, int) else 1
+    return _outcome(
+        "failed", code & 0xFF or 1, error=f"sys.exit({error.code!r})", traceback=_formatted(error)
+    )
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
+    line = traceback.format_exception_only(error)[-1].strip()
+    return _outcome("failed", 1, error=line, traceback=_formatted(error))
+
+
+def _formatted(error: BaseException) -> str:
+    """The traceback from the user's first line on."""
+    shown = traceback.TracebackException.from_exception(error)
+    stack = [f for f in shown.stack if f.filename not in _OWN_FILES]
+    shown.stack = traceback.StackSummary.from_list(stack) if stack else shown.stack
+    return "".join(shown.format())
+
+
+def _finish(link: Link, outcome: dict[str, Any]) -> None:
+    """Flush what os._exit would drop, then tell the outcome as the last word."""
+    for stream in [x for x in gc.get_objects() if issubclass(type(x), (io.TextIOWrapper, io.BufferedWriter))]:
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed, detached, or its disk is full: nobody is left to tell
+            continue
+    link.close()
+    link.send("outcome", outcome)

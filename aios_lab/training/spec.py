@@ -1,0 +1,69 @@
+"""What travels between the kernel, a rank's supervisor and the rank: plain data, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+OrderName = Literal["go", "stop", "kill"]
+Outcome = Literal["ok", "stopped", "failed", "killed", "lost"]
+
+STOP_GRACE = 1.0  # seconds from a stop to SIGKILL; with it a whole cancel stays under 2 seconds
+RESULT_LIMIT = 512 * 2**20  # bytes of a pickled return value
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script to run as ``__main__``: its ``text``, its ``path`` when it came from a file, its arguments."""
+
+    text: str
+    path: str
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every rank runs: a function with its arguments, or a script."""
+
+    function: Callable[..., Any] | None = None
+    args: tuple[Any, ...] = ()
+    options: dict[str, Any] | None = None
+    wants_context: bool = False
+    script: Script | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankSpec:
+    """Where and as what one rank runs. ``folder`` is the run's folder on every host."""
+
+    run_id: str
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+    node_rank: int
+    nodes: int
+    host: str
+    strategy: str
+    topic: str
+    folder: str
+    cwd: str
+    path: tuple[str, ...]
+    sources: dict[str, list[str]]
+    seed: int | None
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a rank ended. ``code`` is its exit code, negative for a signal, None when nobody saw it."""
+
+    rank: int
+    host: str
+    outcome: Outcome
+    time: float
+    code: int | None = None
+    error: str = ""
+    traceback: str = ""
+    has_result: bool = False

@@ -1,0 +1,220 @@
+"""The Dask task that holds a rank's place on its worker: it spawns the rank, hears it out and ends it.
+
+It runs in a thread of the worker; orders reach it through ``deliver``, which ``Client.run`` calls on the
+worker's event loop, so that a stop works however busy the worker's threads are.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import selectors
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from aios_lab.engines.spawn import Child, SpawnError, spawn
+from aios_lab.training.environment import open_store, rank_environment
+from aios_lab.training.failures import died
+from aios_lab.training.frames import FrameReader, FrameWriter
+from aios_lab.training.logs import Output
+from aios_lab.training.pipes import INCOMING, Pipes
+from aios_lab.training.spec import STOP_GRACE, End, OrderName, Outcome, RankSpec
+
+TICK = 0.1  # seconds between batches of events
+
+_running: dict[tuple[str, int], Supervisor] = {}
+_stores: dict[str, Any] = {}  # run id -> the TCPStore that its ranks meet at, until release()
+_over: OrderedDict[str, None] = OrderedDict()  # runs that were stopped before their rank began here
+
+
+def supervise(spec: RankSpec, work: bytes) -> bytes | None:
+    """Run one rank to its end; its pickled return value, if it had any."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+
+    def wanted() -> bool:
+        """False once the kernel is gone or let go of the run: its scheduler then cancels the task."""
+        return task is None or task.state not in ("cancelled", "released", "forgotten")
+
+    def publish(kind: str, body: Any) -> None:
+        worker.log_event(spec.topic, {"run": spec.run_id, "rank": spec.rank, "kind": kind, "body": body})
+
+    threads = max(1, worker.state.nthreads)
+    return Supervisor(replace(spec, threads=threads), work, publish, wanted).run()
+
+
+def deliver(run_id: str, order: OrderName, values: Mapping[str, str]) -> int:
+    """Give an order to the run's ranks on this worker; how many heard it."""
+    if order != "go":
+        _over[run_id] = None
+        while len(_over) > 1000:
+            _over.popitem(last=False)
+    heard = [supervisor for (run, _), supervisor in list(_running.items()) if run == run_id]
+    for supervisor in heard:
+        supervisor.order(order, dict(values))
+    return len(heard)
+
+
+def release(run_id: str) -> None:
+    """Forget a run that has ended: nobody needs its meeting point any more."""
+    _stores.pop(run_id, None)
+
+
+class Supervisor:
+    """One rank's life. ``run`` is called in a thread of the worker, ``order`` on its event loop."""
+
+    def __init__(
+        self, spec: RankSpec, work: bytes, publish: Callable[[str, Any], None], wanted: Callable[[], bool]
+    ) -> None:
+        self._spec = spec
+        self._work = work
+        self._publish = publish
+        self._wanted = wanted
+        self._output = Output(Path(spec.folder) / f"rank{spec.rank}.log")
+        self._frames = FrameReader()
+        self._lock = threading.Lock()
+        self._child: Child | None = None
+        self._control: FrameWriter | None = None
+        self._stop_by: float | None = None
+        self._killed = False
+        self._port = 0
+        self._metrics: list[Any] = []
+        self._said: dict[str, Any] | None = None
+
+    def order(self, order: OrderName, values: dict[str, str]) -> None:
+        """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed."""
+        with self._lock:
+            if order == "kill":
+                self._kill()
+                return
+            if order == "stop" and self._stop_by is None:
+                self._stop_by = time.monotonic() + STOP_GRACE
+            if self._control is not None:
+                try:
+                    self._control.send((order, values))
+                except OSError:  # the rank has just ended
+                    return
+
+    def run(self) -> bytes | None:
+        """Spawn the rank, serve it until it and all that it started are gone, and publish how it ended."""
+        key = (self._spec.run_id, self._spec.rank)
+        _running[key] = self
+        try:
+            if self._spec.run_id in _over:
+                return self._end(End(*self._place(), outcome="killed", time=time.time()))
+            if self._spec.rank == 0:
+                _stores[self._spec.run_id], self._port = open_store(self._spec.host)
+            with Pipes() as pipes:
+                code = self._live(pipes)
+            return self._end(self._ending(code))
+        except (OSError, RuntimeError, SpawnError) as error:
+            text = f"the rank's process could not be started: {error}"
+            return self._end(End(*self._place(), outcome="failed", time=time.time(), error=text))
+        finally:
+            _running.pop(key, None)
+
+    def _live(self, pipes: Pipes) -> int:
+        payload = pickle.dumps((self._spec, self._work))
+        folder = self._spec.cwd if os.path.isdir(self._spec.cwd) else None
+        child = spawn(
+            "aios_lab.training.rank:main", payload, pipes.theirs, env=rank_environment(self._spec), cwd=folder
+        )
+        pipes.close_theirs()
+        with self._lock:
+            self._child = child
+            self._control = FrameWriter(pipes.ours["control"])
+            if self._killed:
+                child.kill()
+            elif self._stop_by is not None:
+                self._control.send(("stop", {}))
+        try:
+            return self._serve(child, pipes)
+        finally:
+            with self._lock:
+                self._control = None
+            child.kill()
+
+    def _serve(self, child: Child, pipes: Pipes) -> int:
+        """Read everything until the rank is gone; its exit code."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(child, selectors.EVENT_READ)
+            for name in INCOMING:
+                selector.register(pipes.ours[name], selectors.EVENT_READ, name)
+            tick = time.monotonic()
+            while (code := child.poll()) is None:
+                for key, _ in selector.select(TICK):
+                    if key.data is not None:
+                        data = pipes.read(key.data)
+                        if data is None:
+                            selector.unregister(key.fileobj)
+                        else:
+                            self._hear(key.data, data)
+                if time.monotonic() - tick >= TICK:
+                    tick = time.monotonic()
+                    self._tick()
+        for name in INCOMING:
+            for data in pipes.drain(name):
+                self._hear(name, data)
+        return code
+
+    def _hear(self, name: str, data: bytes) -> None:
+        if name != "messages":
+            self._output.feed(name, data)
+            return
+        for kind, body in self._frames.feed(data):
+            if kind == "metrics":
+                self._metrics += body
+            elif kind == "outcome":
+                self._said = body
+            elif kind == "ready":
+                self._publish("ready", {**body, "port": self._port})
+            else:
+                self._publish(kind, body)
+
+    def _tick(self) -> None:
+        self._publish_batches(self._output.take())
+        late = self._stop_by is not None and time.monotonic() >= self._stop_by
+        if late or not self._wanted():
+            with self._lock:
+                self._kill()
+
+    def _publish_batches(self, lines: list[str]) -> None:
+        if self._metrics:
+            self._publish("metrics", self._metrics)
+            self._metrics = []
+        if lines:
+            self._publish("log", lines)
+
+    def _kill(self) -> None:
+        self._killed = True
+        if self._child is not None:
+            self._child.kill()
+
+    def _place(self) -> tuple[int, str]:
+        return self._spec.rank, self._spec.host
+
+    def _ending(self, code: int) -> End:
+        now = time.time()
+        if self._said is not None:
+            said = self._said
+            error = said.get("error", said.get("problem", ""))
+            outcome: Outcome = said["outcome"]
+            return End(*self._place(), outcome, now, code, error, said.get("traceback", ""), "result" in said)
+        if self._killed:
+            return End(*self._place(), "killed", now, code)
+        if code == 0:  # os._exit(0): as torchrun sees it, the rank is done
+            return End(*self._place(), "ok", now, code)
+        return End(*self._place(), "failed", now, code, died(code))
+
+    def _end(self, end: End) -> bytes | None:
+        self._publish_batches(self._output.finish())
+        self._publish("ended", asdict(end))
+        result: bytes | None = (self._said or {}).get("result")
+        return result
