@@ -82,25 +82,24 @@ class Broker:
         self._tokens.clear()
         self._ledger.close()
 
-    def file(self, request: ClaimRequest | None, owner: Owner) -> str:
+    def file(self, request: ClaimRequest | None, owner: Owner, problem: str = "") -> str:
         """File an owner's claim and return its slice id. It sleeps until it is first used.
 
         A request that cannot be met does not keep a kernel from starting: the default claim stands in for it,
-        and the slice's ``problem`` says why.
+        and the slice's ``problem`` says why, after what the caller knows of already.
 
         Raises:
             Refused: 'ledger_unavailable'.
         """
         inventory = self._engine.inventory()
         claim = make_claim(self._default, None, owner.user, inventory, self._quotas)
-        problem = ""
         try:
             asked = request or ClaimRequest()
             if owner.project is not None and asked.project is None:
                 asked = asked.model_copy(update={"project": owner.project})
             claim = make_claim(asked, claim, owner.user, inventory, self._quotas)
         except Refused as refused:
-            problem = f"{refused.message} {refused.hint}"
+            problem = f"{problem} {refused.message} {refused.hint}".strip()
         slice_id = f"s-{secrets.token_hex(4)}"
         now = time.time()
         self._tokens[slice_id] = secrets.token_urlsafe(32)
