@@ -47,7 +47,7 @@ def kill(pid: int) -> None:
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of /proc/<pid>/stat); None when it is gone."""
+    """When a process started, in clock ticks since boot (field 22 of proc's stat); None when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[19])
@@ -89,7 +89,7 @@ def tree(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process shows as resident, pages it shares counted in full; 0 when it is gone."""
+    """Bytes of memory resident for a process, pages it shares counted in full; 0 when it is gone."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * _PAGE

@@ -286,11 +286,11 @@ def _readable(fd: int, timeout: float | None) -> bool:
 async def _until_readable(fd: int) -> None:
     """Await data or end of file; on a duplicate, since a loop keeps one callback a descriptor."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
+    ready = asyncio.Event()
     copy = os.dup(fd)
-    loop.add_reader(copy, lambda: ready.done() or ready.set_result(None))
+    loop.add_reader(copy, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(copy)
         os.close(copy)

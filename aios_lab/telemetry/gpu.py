@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One device now. Memory in bytes, utilisation in percent, power in watts; None where NVML does not say."""
+    """One device now. Memory in bytes, utilisation in percent, power in watts; None where NVML is silent."""
 
     index: int
     name: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -144,7 +143,7 @@ class LocalEngine:
         return handle
 
     async def _resize(self, handle: SliceHandle, unit: Resources, workers: int) -> None:
-        """Order the size, with devices for new workers; a slice that changes its shape gives up its own first."""
+        """Order the size, with devices for new workers; a slice of another shape gives its own up first."""
         shape = orders.Shape.of(unit, simulated=self._inventory.simulated)
         if handle.shape not in (None, shape) and shape.devices * workers > len(self._free_devices()):
             await handle.scale(orders.Scale(shape, 0))

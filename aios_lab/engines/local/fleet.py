@@ -1,4 +1,4 @@
-"""The workers of one slice: started from the forkserver, replaced when they end unasked, retired on a shrink."""
+"""The workers of one slice: started by the forkserver, replaced when they end unasked, retired on a shrink."""
 
 from __future__ import annotations
 
@@ -199,7 +199,9 @@ class Fleet:
                 async with asyncio.timeout(_MOVE):
                     await self._scheduler.retire_workers(names=names, close_workers=True)
             except TimeoutError:
-                log.warning("%s: data did not move within %.0f s; workers are ended", self._open.slice_id, _MOVE)
+                log.warning(
+                    "%s: data did not move within %.0f s; workers are ended", self._open.slice_id, _MOVE
+                )
         await self._end(leaving, grace=_LEAVE)
 
     def _least_loaded(self, slots: list[Slot], count: int) -> list[Slot]:

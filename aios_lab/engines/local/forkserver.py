@@ -167,7 +167,9 @@ class Forkserver:
                     self._forget(ours)
                 finally:
                     live(birth, self._pid)
-            self._keep(Process(pid, parent, os.dup(status), ours if birth.requests is not None else None), ours)
+            self._keep(
+                Process(pid, parent, os.dup(status), ours if birth.requests is not None else None), ours
+            )
         if birth.requests is not None:
             os.close(birth.requests)
         else:
@@ -257,7 +259,9 @@ class Forkserver:
 def _receive_fds(client: socket.socket) -> tuple[bytes, list[int]]:
     """Like ``socket.recv_fds``, but a message whose descriptors were cut is dropped whole."""
     size = array.array("i").itemsize
-    data, ancillary, flags, _ = client.recvmsg(16, socket.CMSG_SPACE(_MOST_FDS * size), socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, flags, _ = client.recvmsg(
+        16, socket.CMSG_SPACE(_MOST_FDS * size), socket.MSG_CMSG_CLOEXEC
+    )
     fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

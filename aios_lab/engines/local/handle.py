@@ -25,7 +25,7 @@ _LEAVE = 3.0  # seconds a host may take to end its slice in good order
 
 
 class SliceHandle:
-    """A slice host at work. ``changed`` is called on each report, ``lost`` when it ended without ``close``."""
+    """A slice host at work. ``changed``: its number of workers did; ``lost``: it ended without ``close``."""
 
     def __init__(
         self,
@@ -51,9 +51,7 @@ class SliceHandle:
     @property
     def info(self) -> SliceInfo:
         report = self.report
-        return SliceInfo(
-            self.slice_id, report.address, self.credentials, report.workers, tuple(report.pids)
-        )
+        return SliceInfo(self.slice_id, report.address, self.credentials, report.workers, tuple(report.pids))
 
     async def start(self) -> None:
         """Return when the slice's scheduler listens.
@@ -163,4 +161,8 @@ class SliceHandle:
 def _cause(code: int, told: bool) -> str:
     if not told:
         return "The forkserver that all slices come from was killed."
-    return f"The slice host was killed by signal {-code}." if code < 0 else f"The slice host ended (exit code {code})."
+    return (
+        f"The slice host was killed by signal {-code}."
+        if code < 0
+        else f"The slice host ended (exit code {code})."
+    )

@@ -57,6 +57,7 @@ class Host:
     def __init__(self, order: orders.Open) -> None:
         self._open = order
         self._said = b""
+        self._family: list[int] = []
 
     async def run(self, control: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=control)
@@ -72,7 +73,7 @@ class Host:
         await self._scheduler
         self._fleet = members.fleet = Fleet(self._scheduler, self._open, self._report)
         self._report()
-        guard = asyncio.create_task(watch(self._limits, self._exceeded))
+        guard = asyncio.create_task(watch(self._limits, self._spawned, self._exceeded))
         try:
             await self._serve(reader)
         finally:
@@ -109,7 +110,7 @@ class Host:
             log.info("%s: some clients or workers did not take leave", self._open.slice_id)
 
     def _state(self) -> dict[str, Any]:
-        pids = [os.getpid(), *self._fleet.pids]
+        pids = [os.getpid(), *sorted({*self._fleet.pids, *self._family})]
         return {
             "address": self._scheduler.address,
             "workers": self._fleet.joined,
@@ -129,6 +130,10 @@ class Host:
 
     def _limits(self) -> list[tuple[int, int]]:
         return [(slot.child.pid, slot.shape.memory) for slot in self._fleet.slots if slot.child is not None]
+
+    def _spawned(self, pids: list[int]) -> None:
+        self._family = pids
+        self._report()
 
     def _exceeded(self, excess: Excess) -> None:
         """Say who is ended and why, to the log and to whoever listens on the slice."""

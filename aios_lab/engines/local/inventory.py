@@ -25,7 +25,7 @@ _MIB = 1 << 20
 
 
 def measured() -> Inventory:
-    """CPU threads, memory and accelerators that this process may use, less a reserve for the server itself."""
+    """What this process may use, less a reserve of memory for the server itself: 10 %, at least 1 GiB."""
     total = min([psutil.virtual_memory().total, *_cgroup_memory()])
     memory = total - max(1 << 30, total // 10)
     devices = gpus()
@@ -47,7 +47,9 @@ def declared(amounts: Mapping[str, float | int | str]) -> Inventory:
     """
     unknown = sorted(set(amounts) - set(_FIELDS))
     if unknown:
-        raise EngineError(f"The declared inventory has {', '.join(unknown)}; it may have {', '.join(_FIELDS)}.")
+        raise EngineError(
+            f"The declared inventory has {', '.join(unknown)}; it may have {', '.join(_FIELDS)}."
+        )
     here = measured().nodes[0].capacity
     count = int(_amount("gpus", amounts.get("gpus", 0)))
     each = int(_amount("gpu_memory", amounts.get("gpu_memory", _DEFAULT_GPU_MEMORY))) // _MIB
@@ -79,7 +81,7 @@ def _amount(name: str, value: float | int | str) -> float:
             f"The declared inventory says {name} = {value!r}, which is no amount: "
             "write a number, for memory also like '16GB' or '512MiB'."
         )
-    return float(match[1]) * factor
+    return float(match[1]) * float(factor)
 
 
 def _cpus() -> float:

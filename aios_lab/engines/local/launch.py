@@ -30,7 +30,9 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
-def launch(engine: EngineId | None = None, log: Path | None = None) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def launch(
+    engine: EngineId | None = None, log: Path | None = None
+) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a forkserver that ends with this process; returns at once with the request socket.
 
     Requests sent before it is warm wait in the socket. What it and its children print goes to the end of
@@ -41,7 +43,13 @@ def launch(engine: EngineId | None = None, log: Path | None = None) -> tuple[soc
     with theirs, contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
-            [sys.executable, "-m", "aios_lab.engines.local.forkserver", str(theirs.fileno()), str(os.getpid())],
+            [
+                sys.executable,
+                "-m",
+                "aios_lab.engines.local.forkserver",
+                str(theirs.fileno()),
+                str(os.getpid()),
+            ],
             pass_fds=[theirs.fileno()],
             env=env,
             stdin=subprocess.DEVNULL,

@@ -25,31 +25,39 @@ class Excess:
     limit: int
 
 
-async def watch(limits: Callable[[], Iterable[tuple[int, int]]], report: Callable[[Excess], None]) -> None:
-    """For ever: end whatever takes a worker over its limit; ``limits`` gives (pid of worker, bytes)."""
+async def watch(
+    limits: Callable[[], Iterable[tuple[int, int]]],
+    spawned: Callable[[list[int]], None],
+    exceeded: Callable[[Excess], None],
+) -> None:
+    """For ever: end whatever takes a worker over its limit; ``limits`` gives (pid of worker, bytes).
+
+    ``spawned`` hears the pids of all that this process and its workers asked the forkserver for.
+    """
     while True:
         await asyncio.sleep(_EVERY)
         pairs = list(limits())
         if not pairs:
             continue
         try:
-            for excess in await asyncio.to_thread(_look, pairs):
-                report(excess)
+            family = await asyncio.to_thread(spawn.family)
+            spawned(list(family))
+            for excess in await asyncio.to_thread(_look, pairs, family):
+                exceeded(excess)
                 spawn.kill(excess.culprit)
         except spawn.SpawnError as error:  # a forkserver too busy to answer; were it gone, so were we
             log.warning("memory could not be watched: %s", error)
 
 
-def _look(pairs: list[tuple[int, int]]) -> list[Excess]:
-    spawned = spawn.family()
-    found = (excess_of(worker, _roots(worker, spawned), limit) for worker, limit in pairs)
+def _look(pairs: list[tuple[int, int]], family: dict[int, int]) -> list[Excess]:
+    found = (excess_of(worker, _roots(worker, family), limit) for worker, limit in pairs)
     return [excess for excess in found if excess is not None]
 
 
-def _roots(worker: int, spawned: dict[int, int]) -> list[int]:
+def _roots(worker: int, family: dict[int, int]) -> list[int]:
     """The worker and all that was spawned below it."""
-    asked = [pid for pid, parent in spawned.items() if parent == worker]
-    return [worker] + [pid for child in asked for pid in _roots(child, spawned)]
+    asked = [pid for pid, parent in family.items() if parent == worker]
+    return [worker] + [pid for child in asked for pid in _roots(child, family)]
 
 
 def excess_of(worker: int, roots: list[int], limit: int) -> Excess | None:

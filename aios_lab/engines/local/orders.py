@@ -69,9 +69,9 @@ class Report:
     pids: list[int] = field(default_factory=list)
 
 
-def dump(message: Any) -> bytes:
+def dump(message: Open | Start | dict[str, Any]) -> bytes:
     """A dataclass or a plain object as one line."""
-    plain = dataclasses.asdict(message) if dataclasses.is_dataclass(message) else message
+    plain = dataclasses.asdict(message) if isinstance(message, Open | Start) else message
     return json.dumps(plain).encode() + b"\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -58,7 +59,8 @@ def security(credentials: Credentials) -> Security:
     """What Dask needs to speak TLS as a member of the slice, and to accept nobody else."""
     from distributed import Security
 
-    return Security(
+    create: Callable[..., Security] = Security
+    return create(
         require_encryption=True,
         tls_ca_file=credentials.ca,
         tls_scheduler_cert=credentials.cert,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aios_lab.engines.local import orders, tls
@@ -45,7 +46,8 @@ async def _serve(start: orders.Start) -> None:
         **_options(start),
     )
     await worker
-    await worker.finished()
+    finished: Callable[[], Awaitable[None]] = worker.finished
+    await finished()
 
 
 def _options(start: orders.Start) -> dict[str, Any]:
