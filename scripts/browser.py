@@ -35,7 +35,9 @@ def works(path: str | None) -> bool:
     if not path or not os.access(path, os.X_OK):
         return False
     try:
-        return subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
+        return (
+            subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -50,7 +52,9 @@ def installed() -> str | None:
 
 
 def playwrights() -> str | None:
-    asked = subprocess.run([sys.executable, "-c", ASK_PLAYWRIGHT], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK_PLAYWRIGHT], capture_output=True, text=True, check=False
+    )
     return asked.stdout.strip() or None
 
 

@@ -85,10 +85,15 @@ def main() -> int:
     parser.add_argument("what", nargs="+", choices=["lint", *SUITES])
     wanted = parser.parse_args().what
     os.environ["PYTHONUNBUFFERED"] = "1"
-    chosen = {**(LINT if "lint" in wanted else {}), **{name: SUITES[name] for name in SUITES if name in wanted}}
+    chosen = {
+        **(LINT if "lint" in wanted else {}),
+        **{name: SUITES[name] for name in SUITES if name in wanted},
+    }
     outcomes = [run(name, command) for name, command in chosen.items()]
     print("\n=== summary", *(outcome.row() for outcome in outcomes), sep="\n")
-    tests, failed, skipped = (sum(getattr(o, key) for o in outcomes) for key in ("tests", "failed", "skipped"))
+    tests, failed, skipped = (
+        sum(getattr(o, key) for o in outcomes) for key in ("tests", "failed", "skipped")
+    )
     if tests:
         more = f", {skipped} skipped" if skipped else ""
         print(f"{tests - failed - skipped} passed, {failed} failed{more}", flush=True)

@@ -31,7 +31,9 @@ def suitable_node(path: str | None = None) -> str | None:
     if node is None:
         return None
     try:
-        text = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        text = subprocess.run(
+            [node, "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.match(r"v(\d+)\.(\d+)", text)
@@ -69,24 +71,30 @@ def is_current(root: Path) -> bool:
     return stamp.is_file() and stamp.read_text().strip() == fingerprint(root)
 
 
-def install_packages(root: Path, env: Mapping[str, str] | None = None) -> bool:
-    """Bring ``node_modules`` to what ``yarn.lock`` says; return False when it was so already."""
+def packages_are_current(root: Path) -> bool:
+    """Say whether ``node_modules`` is what ``yarn.lock`` says."""
     stamp = root / "node_modules" / ".aios-lock.sha256"
-    wanted = digest(root, [root / name for name in PACKAGE_FILES])
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return False
-    _jlpm(root, env, "install", "--immutable")
-    stamp.write_text(wanted)
-    return True
+    return stamp.is_file() and stamp.read_text() == _lock(root)
 
 
-def build(root: Path, env: Mapping[str, str] | None = None) -> bool:
-    """Build ``labextension/`` when it is stale; return False when there was nothing to do.
+def install_packages(root: Path, env: Mapping[str, str] | None = None) -> None:
+    """Bring ``node_modules`` to what ``yarn.lock`` says."""
+    if not packages_are_current(root):
+        _jlpm(root, env, "install", "--immutable")
+        (root / "node_modules" / ".aios-lock.sha256").write_text(_lock(root))
+
+
+def _lock(root: Path) -> str:
+    return digest(root, [root / name for name in PACKAGE_FILES])
+
+
+def build(root: Path, env: Mapping[str, str] | None = None) -> None:
+    """Build ``labextension/`` when it is stale.
 
     Raises :class:`FrontEndError` when a step fails.
     """
     if is_current(root):
-        return False
+        return
     wanted = fingerprint(root)
     stamp = root / "labextension" / "sources.sha256"
     stamp.unlink(missing_ok=True)
@@ -95,20 +103,26 @@ def build(root: Path, env: Mapping[str, str] | None = None) -> bool:
     install_packages(root, env)
     _jlpm(root, env, "build:prod")
     stamp.write_text(wanted + "\n")
-    return True
 
 
 def _jlpm(root: Path, env: Mapping[str, str] | None, *arguments: str) -> None:
     env = dict(os.environ if env is None else env)
     if suitable_node(env.get("PATH")) is None:
-        raise FrontEndError("No Node ^20.19 or >=22.12 is on PATH. `pip install` and `make` bring one by themselves.")
+        raise FrontEndError(
+            "No Node ^20.19 or >=22.12 is on PATH. `pip install` and `make` bring one by themselves."
+        )
     jlpm = shutil.which("jlpm", path=env.get("PATH"))
     if jlpm is None:
         raise FrontEndError(f"`jlpm` is not on PATH: install {BUILDER}.")
-    # A proxy or registry set for npm is the user's; progress bars would fill a log.
     env |= {"YARN_ENABLE_PROGRESS_BARS": "0", "YARN_ENABLE_TELEMETRY": "0"}
     done = subprocess.run(
-        [jlpm, *arguments], cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [jlpm, *arguments],
+        cwd=root,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise FrontEndError(

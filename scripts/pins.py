@@ -36,7 +36,8 @@ def resolve() -> dict[str, str]:
         subprocess.run([*command, "--report", report.name, *requirements()], check=True)
         found = json.loads(Path(report.name).read_text())["install"]
     return {
-        each["metadata"]["name"].lower().replace("_", "-"): each["metadata"]["version"].split("+")[0] for each in found
+        each["metadata"]["name"].lower().replace("_", "-"): each["metadata"]["version"].split("+")[0]
+        for each in found
     }
 
 

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import front_end
@@ -29,7 +30,13 @@ FREE_GB = 6
 BUILD_TOOLS = ["hatchling", "hatch-nodejs-version", "editables", front_end.BUILDER]
 EXTRAS = {"lab": ["examples"], "test": ["test"]}
 # What the installed environment depends on; the sources themselves are used where they lie.
-INSTALLED_FROM = ["pyproject.toml", "constraints.txt", "install.json", "scripts/hatch_build.py", "scripts/setup.py"]
+INSTALLED_FROM = [
+    "pyproject.toml",
+    "constraints.txt",
+    "install.json",
+    "scripts/hatch_build.py",
+    "scripts/setup.py",
+]
 
 
 class SetupError(Exception):
@@ -78,7 +85,9 @@ def cuda_extra() -> list[str]:
 
 
 def make_environment() -> None:
-    if PYTHON.exists() and _answers([str(PYTHON), "-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"]):
+    if PYTHON.exists() and _answers(
+        [str(PYTHON), "-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"]
+    ):
         return
     step(f"Making the environment {VENV.name} with Python {sys.version_info[0]}.{sys.version_info[1]}")
     if subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False).returncode:
@@ -89,7 +98,10 @@ def make_environment() -> None:
 
 
 def _answers(command: list[str]) -> bool:
-    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+    return (
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+        == 0
+    )
 
 
 def environment() -> dict[str, str]:
@@ -114,7 +126,8 @@ def install(extras: list[str]) -> None:
         tools.append(front_end.NODE_PACKAGE)
     step("Installing the build tools" + (", with Node" if front_end.NODE_PACKAGE in tools else ""))
     _pip(*tools)
-    step(f"Building the front end and installing AIOS Lab with {', '.join(extras)}: some minutes the first time")
+    build_front_end()
+    step(f"Installing AIOS Lab with {', '.join(extras)}: some minutes the first time")
     _pip("--no-build-isolation", "--editable", f"{ROOT}[{','.join(extras)}]")
     STAMP.write_text(json.dumps({"made_of": made_of, "extras": extras}))
 
@@ -129,21 +142,29 @@ def _pip(*arguments: str) -> None:
         )
 
 
-def build_front_end(with_packages: bool) -> None:
+def build_front_end() -> None:
+    """Build ``labextension/`` when its sources changed."""
+    if front_end.is_current(ROOT):
+        return
+    step("Building the front end: a minute or two")
+    _with_node(front_end.build)
+
+
+def install_test_tools() -> None:
+    """Bring the front end's test tools, which a build that is current does without."""
+    if not front_end.packages_are_current(ROOT):
+        step("Installing the front end's test tools")
+        _with_node(front_end.install_packages)
+
+
+def _with_node(action: Callable[[Path, dict[str, str]], None]) -> None:
     env = environment()
     if front_end.suitable_node(env["PATH"]) is None:
-        if with_packages or not front_end.is_current(ROOT):
-            step("Installing Node")
-            _pip(front_end.NODE_PACKAGE)
+        _pip(front_end.NODE_PACKAGE)
     try:
-        if not front_end.is_current(ROOT):
-            step("Building the front end")
-            front_end.build(ROOT, env)
-        if with_packages and front_end.install_packages(ROOT, env):
-            step("Installed the front end's test tools")
+        action(ROOT, env)
     except front_end.FrontEndError as error:
         raise SetupError(str(error)) from error
-    link_front_end()
 
 
 def link_front_end() -> None:
@@ -167,7 +188,10 @@ def main() -> int:
         check_python()
         make_environment()
         install(EXTRAS[purpose] + cuda_extra())
-        build_front_end(with_packages=purpose == "test")
+        build_front_end()
+        if purpose == "test":
+            install_test_tools()
+        link_front_end()
     except SetupError as error:
         print(f"\nSet-up stopped. {error}", file=sys.stderr)
         return 1

@@ -59,10 +59,17 @@ def generate() -> str:
     """Return the text of ``src/wire.ts``."""
     script = ROOT / "scripts" / "wire_types.mjs"
     done = subprocess.run(
-        ["node", str(script)], input=json.dumps(_schema()), stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False
+        ["node", str(script)],
+        input=json.dumps(_schema()),
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        check=False,
     )
     if done.returncode:
-        raise SystemExit("json-schema-to-typescript failed (see above). Is node_modules there? `make test` installs it.")
+        raise SystemExit(
+            "json-schema-to-typescript failed (see above). Is node_modules there? `make test` installs it."
+        )
     return done.stdout
 
 
@@ -79,7 +86,9 @@ def main() -> int:
         print(f"wrote {TARGET.relative_to(ROOT)}")
         return 0
     sys.stdout.writelines(
-        difflib.unified_diff(old.splitlines(True), new.splitlines(True), "src/wire.ts", "from aios_lab/wire.py")
+        difflib.unified_diff(
+            old.splitlines(True), new.splitlines(True), "src/wire.ts", "from aios_lab/wire.py"
+        )
     )
     print("src/wire.ts is not what aios_lab/wire.py says: run `make types` and commit it.")
     return 1
