@@ -1,4 +1,4 @@
-"""The server's record of runs: what kernels report, what users want of them, and the history after a restart."""
+"""The server's record of runs: what kernels report, what users want, and the history after a restart."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class RunStore:
         self._mlflow.start()
 
     async def close(self, timeout: float = 10.0) -> None:
-        """End what still lives and give MLflow ``timeout`` seconds; what it misses it gets after the next start."""
+        """End what still lives. What MLflow misses for ``timeout`` seconds it gets after the next start."""
         for entry in [entry for entry in self._entries.values() if entry.living]:
             self._end(entry, RunState.FAILED, "The server was stopped while this run was going on.")
         self._loop = None
@@ -225,7 +225,7 @@ class RunStore:
         run.state = state
 
     def stop(self, run_id: str, kill: bool = False) -> Run:
-        """Ask a run to stop with a partial result, or with ``kill`` at once. Nothing changes where it has ended."""
+        """Ask a run to stop with a partial result, or with ``kill`` at once. An ended one stays as it is."""
         entry = self._entry(run_id)
         if entry.living:
             order: Literal["stop", "kill"] = "kill" if kill or entry.record.order == "kill" else "stop"

@@ -1,7 +1,7 @@
 """The one place that writes runs to MLflow.
 
-A thread brings MLflow level with what the run folders hold. It reads from disk and remembers in each folder how
-far it came, so a tracking server that is away, or a crash of ours, delays what is written and loses nothing.
+A thread brings MLflow level with what the run folders hold. It reads from disk and remembers in each folder
+how far it came: a tracking server that is away, or a crash of ours, delays what is written and loses nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFUSED_FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_R
 
 
 def probe(uri: str) -> None:
-    """Ask the store behind ``uri`` for a sign of life, for at most about 2 seconds; raises OSError where there is none.
+    """Ask the store behind ``uri`` for a sign of life, for at most 2 seconds. Raises OSError without one.
 
     HTTP servers and SQLite are asked directly; other stores are known only by the first write to them.
     """
@@ -71,8 +71,8 @@ PROBED = {"http": _probe_http, "https": _probe_http, "sqlite": _probe_sqlite}
 
 
 class MlflowWriter:
-    """``submit`` a run folder from any thread whenever it changed; ``tracked(run_id, mlflow_run_id)`` is called
-    from the writer's thread once MLflow knows the run. ``problem`` tells the last failure, empty when all is well.
+    """``submit`` a run folder from any thread whenever it changed. ``tracked(run_id, mlflow_run_id)`` is
+    called from the writer's thread once MLflow knows the run. ``problem`` is the last failure, or empty.
     """
 
     def __init__(

@@ -45,7 +45,9 @@ def sqlite(folder: Path) -> str:
 
 def metrics(first: int, count: int, **values: float) -> list[RunMetric]:
     return [
-        RunMetric(step=step, time=1000 + step / 10, values=values or {"loss": 1 / (step + 1)}, epoch=step // 10)
+        RunMetric(
+            step=step, time=1000 + step / 10, values=values or {"loss": 1 / (step + 1)}, epoch=step // 10
+        )
         for step in range(first, first + count)
     ]
 
@@ -63,7 +65,8 @@ def test_a_run_is_kept_estimated_and_tracked_in_mlflow(tmp_path: Path) -> None:
             heard: list[tuple[str, bool]] = []
             store.subscribe(lambda run_id, changed: heard.append((run_id, changed)))
             run = await store.begin(REQUEST, "s-1", "ada")
-            assert run.state is RunState.PENDING and run.mine
+            assert run.state is RunState.PENDING
+            assert run.mine
             store.update(run.id, RunUpdate(state=RunState.RUNNING))
             order = store.update(run.id, RunUpdate(metrics=metrics(0, 40), logs=["rank 0: hello"]))
             assert order.order == "go"
@@ -78,20 +81,29 @@ def test_a_run_is_kept_estimated_and_tracked_in_mlflow(tmp_path: Path) -> None:
             store.update(run.id, RunUpdate(state=RunState.FINISHED))
             assert store.model_folder(run.id) == model
             await until(lambda: store.get(run.id).mlflow_run_id)
-            assert (run.id, True) in heard and (run.id, False) in heard
+            assert (run.id, True) in heard
+            assert (run.id, False) in heard
             return run.id
 
     run_id = asyncio.run(scenario())
     client = MlflowClient(sqlite(tmp_path))
     (tracked,) = client.search_runs(["1"])
-    assert tracked.info.status == "FINISHED" and tracked.info.run_name == "digits"
-    assert tracked.data.params["lr"] == "0.1" and tracked.data.params["a_b"] == "odd key"
+    assert tracked.info.status == "FINISHED"
+    assert tracked.info.run_name == "digits"
+    assert tracked.data.params["lr"] == "0.1"
+    assert tracked.data.params["a_b"] == "odd key"
     assert tracked.data.params["world_size"] == "2"
-    assert tracked.data.tags["aios.user"] == "ada" and tracked.data.tags["aios.slice"] == "s-1"
-    assert tracked.data.tags["aios.run"] == run_id and "def train" in tracked.data.tags["aios.source"]
+    assert tracked.data.tags["aios.user"] == "ada"
+    assert tracked.data.tags["aios.slice"] == "s-1"
+    assert tracked.data.tags["aios.run"] == run_id
+    assert "def train" in tracked.data.tags["aios.source"]
     history = client.get_metric_history(tracked.info.run_id, "loss")
-    assert [(point.step, point.timestamp) for point in history] == [(s, 1_000_000 + 100 * s) for s in range(40)]
-    assert [item.path for item in client.list_artifacts(tracked.info.run_id, "model")] == ["model/recipe.json"]
+    assert [(point.step, point.timestamp) for point in history] == [
+        (s, 1_000_000 + 100 * s) for s in range(40)
+    ]
+    assert [item.path for item in client.list_artifacts(tracked.info.run_id, "model")] == [
+        "model/recipe.json"
+    ]
 
 
 def test_history_survives_a_restart_and_living_runs_become_failed(tmp_path: Path) -> None:
@@ -108,11 +120,16 @@ def test_history_survives_a_restart_and_living_runs_become_failed(tmp_path: Path
         async with opened(tmp_path) as store:
             assert [run.id for run in store.list()] == [done.id, lost.id]
             failed = store.get(lost.id)
-            assert failed.state is RunState.FAILED and "restarted" in failed.error
-            assert failed.series["loss"] == before and failed.step == 1199
-            assert len(before) <= 500 and (before[0].step, before[-1].step) == (0, 1199)
+            assert failed.state is RunState.FAILED
+            assert "restarted" in failed.error
+            assert failed.series["loss"] == before
+            assert failed.step == 1199
+            assert len(before) <= 500
+            assert (before[0].step, before[-1].step) == (0, 1199)
             stopped = store.get(done.id)
-            assert stopped.state is RunState.STOPPED and stopped.log_tail == ["bye"] and stopped.step == 4
+            assert stopped.state is RunState.STOPPED
+            assert stopped.log_tail == ["bye"]
+            assert stopped.step == 4
             assert store.update(lost.id, RunUpdate(state=RunState.RUNNING)).order == "kill"
             assert store.get(lost.id).state is RunState.FAILED
         await dead.close()
@@ -137,7 +154,8 @@ def test_stop_then_kill_reach_the_kernel_as_orders(tmp_path: Path) -> None:
             assert store.update(run.id, RunUpdate()).order == "kill"
             store.update(run.id, RunUpdate(state=RunState.STOPPED))
             ended = store.get(run.id).ended
-            assert store.stop(run.id).ended == ended and store.get(run.id).state is RunState.STOPPED
+            assert store.stop(run.id).ended == ended
+            assert store.get(run.id).state is RunState.STOPPED
 
             other = await store.begin(REQUEST, "s-2", "ada")
             store.end_of_slice("s-2", "The slice was given back.")
@@ -157,7 +175,8 @@ def test_others_see_that_a_run_is_there_and_no_more(tmp_path: Path) -> None:
             assert (seen.user, seen.world_size) == ("ada", 2)
             assert store.get(run.id, "bob") == seen
             (own,) = store.list("ada")
-            assert own.mine and own.log_tail == ["secret"]
+            assert own.mine
+            assert own.log_tail == ["secret"]
 
     asyncio.run(scenario())
 
@@ -168,7 +187,8 @@ def test_a_loss_that_diverges_is_logged_and_never_sent_as_json(tmp_path: Path) -
             run = await store.begin(REQUEST, "s-1", "ada")
             store.update(run.id, RunUpdate(metrics=[*metrics(0, 2), *metrics(2, 1, loss=math.nan)]))
             seen = store.get(run.id)
-            assert seen.metrics == {} and len(seen.series["loss"]) == 2
+            assert seen.metrics == {}
+            assert len(seen.series["loss"]) == 2
             assert seen.log_tail == ["step 2: loss is nan"]
             assert "null" not in seen.model_dump_json(include={"series", "metrics"})
             return run.id
@@ -185,7 +205,8 @@ def test_an_mlflow_that_does_not_answer_refuses_runs_at_once(tmp_path: Path, uri
             with pytest.raises(RunRefused) as caught:
                 await asyncio.wait_for(store.begin(REQUEST, "s-1", "ada"), 10)
             assert (caught.value.status, caught.value.reason) == (409, "mlflow_unreachable")
-            assert uri in caught.value.message and "AIOSLab.mlflow_uri" in caught.value.hint
+            assert uri in caught.value.message
+            assert "AIOSLab.mlflow_uri" in caught.value.hint
             assert store.list() == []
             await until(lambda: store.problem)
 
@@ -280,7 +301,8 @@ def test_a_runs_folder_that_takes_nothing_refuses_the_run(tmp_path: Path) -> Non
             (tmp_path / "runs").write_text("a file is in the way")
             with pytest.raises(RunRefused) as caught:
                 await store.begin(REQUEST, "s-1", "ada")
-            assert caught.value.reason == "runs_folder" and store.list() == []
+            assert caught.value.reason == "runs_folder"
+            assert store.list() == []
 
     asyncio.run(scenario())
 
@@ -291,6 +313,7 @@ def test_a_series_keeps_first_and_last_in_500_points(count: int) -> None:
     for step in range(count):
         series.add(Point(step=step, time=step, value=step))
     steps = [point.step for point in series.points()]
-    assert len(steps) <= 500 and steps == sorted(set(steps))
+    assert len(steps) <= 500
+    assert steps == sorted(set(steps))
     assert not count or (steps[0], steps[-1]) == (0, count - 1)
     assert count < 500 or len(steps) >= 250

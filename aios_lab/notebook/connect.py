@@ -1,0 +1,158 @@
+"""The kernel's Dask client: connect to the slice, waiting visibly while it is not ready."""
+
+from __future__ import annotations
+
+import os
+import time
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from aios_lab.notebook.display import Output
+from aios_lab.notebook.errors import AIOSError, Interrupted
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from aios_lab.notebook.server import Server
+    from aios_lab.wire import Connection, Slice
+
+POLL = 2  # seconds the server holds one question for a connection: how old a shown reason may get
+
+
+class Connector:
+    """Gives out one client and keeps it while it is connected to the slice's scheduler."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._client: Any = None  # a distributed.Client, which has hardly any types
+        self._address = ""
+        self._pid = os.getpid()
+
+    def client(self, timeout: float | None = None) -> Client:
+        """A connected client. Raises AIOSError after ``timeout`` seconds (None: never) and Interrupted."""
+        try:
+            connection = self._ready(timeout)
+        except AIOSError as error:
+            # A server that restarts does not take away a scheduler that still answers.
+            if error.reason != "server_unreachable" or not self._connected():
+                raise
+        else:
+            if not self._connected() or self._address != connection.address:
+                self.close()
+                self._client, self._address = _connect(connection), connection.address
+        client: Client = self._client
+        return client
+
+    def wait_for_workers(self, client: Client, count: int | None) -> None:
+        """Return once ``count`` workers are connected (None: all granted ones), showing the reason meanwhile.
+
+        Raises Interrupted.
+        """
+        waiting = _Waiting("the granted workers" if count is None else f"{count} workers")
+        try:
+            while True:
+                needed = max(1, self._slice().target) if count is None else count
+                try:
+                    client.wait_for_workers(needed, timeout=POLL)
+                    break
+                except TimeoutError:
+                    waiting.tell(self._slice())
+        except KeyboardInterrupt:
+            raise waiting.interrupted() from None
+        waiting.done()
+
+    def close(self) -> None:
+        if self._client is not None and self._pid == os.getpid():
+            self._client.close(timeout=2)
+        self._client = None
+
+    def _connected(self) -> bool:
+        return self._client is not None and self._pid == os.getpid() and self._client.status == "running"
+
+    def _slice(self) -> Slice:
+        from aios_lab.wire import Slice
+
+        return self._server.call("GET", f"slices/{self._server.slice_id}", Slice)
+
+    def _ready(self, timeout: float | None) -> Connection:
+        from aios_lab.wire import Connection, Slice
+
+        path = f"slices/{self._server.slice_id}"
+        deadline = None if timeout is None else time.monotonic() + timeout
+        waiting = _Waiting("the first worker")
+        try:
+            self._server.call("POST", f"{path}/activate", Slice)
+            while True:
+                left = POLL if deadline is None else min(POLL, max(0.0, deadline - time.monotonic()))
+                status, answer = self._server.send("GET", f"{path}/connection?wait={left:.2f}")
+                if status == 200:
+                    waiting.done()
+                    return Connection.model_validate(answer)
+                waiting.tell(Slice.model_validate(answer))
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise waiting.late(timeout or 0)
+        except KeyboardInterrupt:
+            raise waiting.interrupted() from None
+
+
+class _Waiting:
+    """The line that says what a cell waits for and why."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._output: Output | None = None
+        self._why = ""
+        self._since = time.monotonic()
+
+    def tell(self, one: Slice) -> None:
+        from aios_lab.notebook.view import why
+
+        self._why = why(one)
+        self._show(f"Waiting for {self._what} of {one.id}: {self._why}")
+
+    def done(self) -> None:
+        if self._output is not None:
+            self._show(f"{self._what[:1].upper()}{self._what[1:]} came after {self._seconds()}.")
+
+    def late(self, timeout: float) -> AIOSError:
+        self._show(f"No worker within {timeout:g} s.")
+        return AIOSError(
+            f"No worker came within {timeout:g} s: {self._why}",
+            "timeout",
+            "Your claim stands: call again to go on waiting, or give it up with aios.release().",
+        )
+
+    def interrupted(self) -> Interrupted:
+        self._show(f"Stopped waiting for {self._what} after {self._seconds()}.")
+        why = f" ({self._why})" if self._why else ""
+        return Interrupted(
+            f"no longer waiting for {self._what}{why}. The claim stands; %aios release gives it up."
+        )
+
+    def _seconds(self) -> str:
+        return f"{time.monotonic() - self._since:.1f} s"
+
+    def _show(self, text: str) -> None:
+        if self._output is None:
+            self._output = Output()
+        self._output.show(text, {"text/html": f"<div>{escape(text)}</div>"})
+
+
+def _connect(connection: Connection) -> Any:
+    import distributed
+
+    untyped: Any = distributed
+    security = untyped.Security(
+        tls_ca_file=connection.ca,
+        tls_client_cert=connection.cert,
+        tls_client_key=connection.key,
+        require_encryption=True,
+    )
+    try:
+        return untyped.Client(connection.address, security=security, name="aios-kernel", timeout=20)
+    except OSError as error:
+        raise AIOSError(
+            f"The scheduler of this slice at {connection.address} does not answer: {error}.",
+            "scheduler_unreachable",
+            "Call aios.client() again; if it keeps failing, aios.release() gets you a fresh slice.",
+        ) from None

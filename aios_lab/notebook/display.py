@@ -1,0 +1,153 @@
+"""What a cell shows while it waits or trains: one output, updated in place."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from aios_lab.notebook.errors import Interrupted
+
+if TYPE_CHECKING:
+    from aios_lab.training import Run as LiveRun
+    from aios_lab.wire import Run
+
+RUN_MIME = "application/vnd.aios.run.v1+json"
+PERIOD = 0.5  # seconds between updates of a run's display
+PLAIN_PERIOD = 5.0  # the same where every update is a line of its own
+END_BOUND = 10.0  # seconds that a run which is to end gets for it; it takes 2 at most
+ENDED = frozenset({"finished", "stopped", "failed"})
+
+
+class Output:
+    """One output of the cell. In a kernel it is updated in place; elsewhere each new text is printed once."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._text = ""
+        self._printed = 0.0
+
+    def show(self, text: str, rich: dict[str, Any] | None = None, last: bool = True) -> None:
+        """``rich`` maps MIME types to data. With ``last`` false a terminal may leave the text out."""
+        if not in_kernel():
+            self._print(text, last)
+            return
+        import IPython.display
+
+        display: Any = IPython.display.display  # it has no types
+        bundle = {"text/plain": text, **(rich or {})}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        elif rich is not None or text != self._text:
+            self._handle.update(bundle, raw=True)
+        self._text = text
+
+    def _print(self, text: str, last: bool) -> None:
+        now = time.monotonic()
+        if text != self._text and (last or now - self._printed >= PLAIN_PERIOD):
+            print(text)
+            self._text, self._printed = text, now
+
+
+def in_kernel() -> bool:
+    """Whether displays can be updated: an IPython kernel, and not a terminal or a script."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def watch(run: LiveRun) -> None:
+    """Show ``run`` until it ends.
+
+    An interrupt of the kernel stops it, a second one kills it. Raises Interrupted after an interrupt, and
+    TrainingFailed for a run that failed.
+    """
+    output = Output()
+    try:
+        _follow(run, output)
+    except KeyboardInterrupt:
+        _stop(run, output)
+        raise Interrupted(_stopped(run.view())) from None
+    run.wait(END_BOUND)
+    if run.view().state.value == "stopped":
+        print(_stopped(run.view()))
+
+
+def _stop(run: LiveRun, output: Output) -> None:
+    run.cancel()
+    try:
+        _follow(run, output, END_BOUND)
+    except KeyboardInterrupt:  # the second one: no more patience
+        run.kill()
+        _follow(run, output, END_BOUND)
+
+
+def _follow(run: LiveRun, output: Output, seconds: float = math.inf) -> None:
+    """Show the run until it ended, or for ``seconds``."""
+    ended = threading.Event()
+    forget = run.on_change(lambda: ended.set() if run.state.value in ENDED else None)
+    deadline = time.monotonic() + seconds
+    shown = None
+    try:
+        while run.state.value not in ENDED and time.monotonic() < deadline:
+            view = run.view()
+            if view != shown:
+                output.show(progress(view), _rich(view), last=False)
+                shown = view
+            ended.wait(PERIOD)
+    finally:
+        forget()
+    output.show(progress(run.view()), _rich(run.view()))
+
+
+def _rich(view: Run) -> dict[str, Any]:
+    return {RUN_MIME: view.model_dump(mode="json")}
+
+
+def _stopped(view: Run) -> str:
+    where = f"stopped at step {view.step}" if view.state.value == "stopped" else f"is {view.state.value}"
+    return f"The run {view.name!r} {where}; what it returned on the stop is in run.result()."
+
+
+def progress(view: Run) -> str:
+    """One line: name, state, how far, how fast, the latest metrics."""
+    ranks = f"{view.world_size} rank{'' if view.world_size == 1 else 's'}"
+    parts = [f"{view.name}: {view.state.value} on {ranks}", *_progress(view)]
+    if view.throughput:
+        eta = f", {_seconds(view.eta)} left" if view.eta is not None and view.ended is None else ""
+        parts.append(f"{view.throughput:.3g} steps/s{eta}")
+    if view.metrics:
+        parts.append("  ".join(f"{name} {value:.4g}" for name, value in view.metrics.items()))
+    text = " | ".join(parts)
+    return f"{text}\n{view.error.splitlines()[0]}" if view.error else text
+
+
+def _progress(view: Run) -> list[str]:
+    parts = []
+    if view.epoch is not None:
+        of = f" of {view.total_epochs}" if view.total_epochs else ""
+        parts.append(f"epoch {view.epoch + 1}{of}")
+    share = _share(view)
+    if share is not None:
+        done = round(20 * share)
+        parts.append(f"{'█' * done}{'░' * (20 - done)} {share:.0%}")
+    if view.step or view.total_steps:
+        parts.append(f"step {view.step}" + (f" of {view.total_steps}" if view.total_steps else ""))
+    return parts
+
+
+def _share(view: Run) -> float | None:
+    if view.state.value == "finished":
+        return 1.0
+    if view.total_steps:
+        return min(1.0, view.step / view.total_steps)
+    if view.total_epochs and view.epoch is not None:
+        return min(1.0, view.epoch / view.total_epochs)
+    return None
+
+
+def _seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,145 @@
+"""%aios and %%aios: the SDK as magics."""
+
+from __future__ import annotations
+
+import inspect
+from argparse import Namespace
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+
+from aios_lab.notebook import sdk
+from aios_lab.notebook.cells import check_options, chosen, execute
+from aios_lab.notebook.errors import brief
+from aios_lab.notebook.parsers import ABOUT, PARSERS, HelpShown, completions, split
+
+
+@magics_class
+class AIOSMagics(Magics):
+    """Loaded with the IPython extension ``aios_lab.notebook``."""
+
+    @line_cell_magic
+    def aios(self, line: str, cell: str | None = None) -> Any:
+        """My slice of the machine: %aios --help tells the commands."""
+        command, _, rest = line.strip().partition(" ")
+        if command in ("-h", "--help", "help"):
+            print(ABOUT)
+            return None
+        if cell is not None and command != "train":
+            raise UsageError(f"%%aios {command}: only %%aios train takes a cell. See %aios --help.")
+        if command and command not in PARSERS:
+            raise UsageError(f"%aios: there is no command {command!r}. See %aios --help.")
+        try:
+            return self._run(command, rest, cell)
+        except HelpShown:
+            return None
+
+    def _run(self, command: str, rest: str, cell: str | None) -> Any:
+        if not command:
+            return _overview()
+        options = PARSERS[command].parse_args(split(rest))
+        if command == "train":
+            return self._train(options, cell)
+        return COMMANDS[command](options)
+
+    def _train(self, options: Namespace, cell: str | None) -> None:
+        from aios_lab.notebook.display import watch
+        from aios_lab.training import CannotTrain
+
+        function, script = self._work(options, cell)
+        given = dict(options.set)
+        name = options.name or getattr(function, "__name__", None) or options.script or "script"
+        try:
+            run = sdk.begin(
+                function, script, options.arg, options.workers, options.strategy, name=name, **given
+            )
+        except CannotTrain as error:
+            raise brief(error) from None
+        assert self.shell is not None
+        self.shell.user_ns.update(run=run, _run=run)
+        if options.detach:
+            print(f"The run {name!r} ({run.id}) goes on; `run` is its handle, and the panel shows it.")
+        else:
+            watch(run)
+
+    def _work(self, options: Namespace, cell: str | None) -> tuple[Any, str | None]:
+        """The function or the script to train. Raises UsageError where line and cell give neither."""
+        from aios_lab.training import train
+
+        assert self.shell is not None
+        if options.script is not None:
+            if options.set:
+                raise UsageError(
+                    "%aios train: --set is for functions; give a script its arguments with --arg."
+                )
+            if not options.script and not (cell or "").strip():
+                raise UsageError(
+                    "%aios train --script: give a PATH, or use %%aios train --script and write the cell."
+                )
+            return None, options.script or cell
+        if cell is None:
+            if options.target is None:
+                raise UsageError(
+                    "%aios train: name a function, or use %%aios train and define one in the cell."
+                )
+            function = chosen(self.shell, [], options.target)
+        else:
+            function = chosen(self.shell, execute(self.shell, cell), options.function or options.target)
+        given = dict(options.set)
+        if own := sorted(set(inspect.signature(train).parameters) & set(given) - {"options"}):
+            raise UsageError(
+                f"%aios train: --set {own[0]}=… is not possible: training uses this name itself."
+            )
+        check_options(function, given)
+        return function, None
+
+
+def _overview() -> Any:
+    from aios_lab.notebook.server import Server
+    from aios_lab.notebook.view import SliceTable
+    from aios_lab.wire import Slice
+
+    server = Server.from_environment()
+    _, slices = server.send("GET", "slices")
+    return SliceTable([Slice.model_validate(one) for one in slices], server.slice_id)
+
+
+def _request(options: Namespace) -> Any:
+    return sdk.request(**vars(options))
+
+
+def _release(options: Namespace) -> Any:
+    return sdk.release()
+
+
+def _why(options: Namespace) -> None:
+    print(sdk.why())
+
+
+def _models(options: Namespace) -> Any:
+    if options.what == "list":
+        return sdk.models.list()
+    if options.model is None:
+        raise UsageError("%aios models versions: give the NAME of a model; %aios models lists them.")
+    return sdk.models.versions(options.model)
+
+
+def _compress(options: Namespace) -> Any:
+    return sdk.models.compress(
+        options.model, version=options.version, method="low_rank", energy=options.energy
+    )
+
+
+COMMANDS = {
+    "request": _request,
+    "release": _release,
+    "why": _why,
+    "models": _models,
+    "compress": _compress,
+}
+
+
+def complete(shell: Any, event: Any) -> list[str]:
+    """Completion of ``%aios`` lines for IPython's completer."""
+    return completions(event.line)

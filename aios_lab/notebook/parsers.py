@@ -1,0 +1,155 @@
+"""The command lines of %aios: what they take, their help, and errors that never end the kernel."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import shlex
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+
+ABOUT = """%aios: my slice of the machine, and what runs on it.
+
+usage: %aios [command] [options]
+
+  %aios                             my slice, who else holds what, why I wait
+  %aios request --workers 2 …       ask for another size; returns at once
+  %aios release                     give all workers back
+  %aios why                         why I have less than I asked for
+  %aios train FUNCTION …            train a function that exists
+  %%aios train …                    train the function that the cell defines, or with --script the cell itself
+  %aios models [list]               registered models
+  %aios models versions NAME        the versions of one
+  %aios compress NAME …             a smaller version by low-rank factors
+
+%aios COMMAND --help tells the options of a command."""
+
+
+class HelpShown(Exception):
+    """The help was printed: there is nothing more to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser for a notebook: errors are UsageErrors, and nothing exits."""
+
+    def __init__(self, command: str, about: str) -> None:
+        super().__init__(prog=f"%aios {command}", description=about, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}\n{self.format_usage().rstrip()}")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise HelpShown
+
+    def parse_line(self, line: str) -> argparse.Namespace:
+        return self.parse_args(split(line))
+
+
+def split(line: str) -> list[str]:
+    """The words of a line as a shell sees them. Raises UsageError for a quotation that does not end."""
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"%aios: {str(error).lower()}: {line}") from None
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """``key=value``; the value is a Python literal, or else the text itself."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def _request() -> Parser:
+    parser = Parser("request", "Ask for another size of my slice. What is left out stays as it is.")
+    parser.add_argument("--workers", type=int, metavar="N", help="at most so many workers")
+    parser.add_argument("--memory", metavar="SIZE", help="memory of each worker: 2GB, 512MiB")
+    parser.add_argument("--gpus", type=float, metavar="N", help="accelerators of each worker")
+    parser.add_argument("--cpus", type=float, metavar="N", help="CPU threads of each worker")
+    parser.add_argument(
+        "--priority", choices=("low", "normal", "high"), help="before or after others who wait"
+    )
+    parser.add_argument("--min-workers", type=int, metavar="N", help="start only with so many workers")
+    parser.add_argument("--project", metavar="NAME", help="whose quota it counts against")
+    parser.add_argument(
+        "--duration", type=float, metavar="SECONDS", help="how long it will be used, as a guess"
+    )
+    return parser
+
+
+def _train() -> Parser:
+    parser = Parser(
+        "train",
+        "Train on the workers of my slice: the function that the cell defines (the last one), or a script. "
+        "The run is bound to `run` and `_run`.",
+    )
+    parser.add_argument(
+        "target", nargs="?", metavar="FUNCTION", help="a function that exists (%%aios train only)"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="ranks, one a worker; all there are when left out"
+    )
+    parser.add_argument("--strategy", default="ddp", metavar="NAME", help="how ranks work together (ddp)")
+    parser.add_argument("--function", metavar="NAME", help="which function of the cell")
+    parser.add_argument(
+        "--script",
+        nargs="?",
+        const="",
+        metavar="PATH",
+        help="run a script file, or without PATH the cell's text",
+    )
+    parser.add_argument(
+        "--arg", action="append", default=[], metavar="TEXT", help="an argument, may be repeated"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=setting,
+        metavar="NAME=VALUE",
+        help="an option of the function",
+    )
+    parser.add_argument("--name", help="what the run is called")
+    parser.add_argument("--detach", action="store_true", help="go on at once; the panel shows the run")
+    return parser
+
+
+def _models() -> Parser:
+    parser = Parser("models", "Registered models and their versions.")
+    parser.add_argument("what", nargs="?", choices=("list", "versions"), default="list")
+    parser.add_argument("model", nargs="?", metavar="NAME", help="whose versions")
+    return parser
+
+
+def _compress() -> Parser:
+    parser = Parser("compress", "Make a smaller version of a model by low-rank factors, and measure both.")
+    parser.add_argument("model", metavar="NAME")
+    parser.add_argument("--version", type=int, metavar="N", help="the newest when left out")
+    parser.add_argument(
+        "--energy", type=float, default=0.9, metavar="SHARE", help="what to keep, 0 to 1 (0.9)"
+    )
+    return parser
+
+
+PARSERS = {
+    "request": _request(),
+    "release": Parser("release", "Give all workers back; the next use asks for them again."),
+    "why": Parser("why", "Why my slice has less than it asked for."),
+    "train": _train(),
+    "models": _models(),
+    "compress": _compress(),
+}
+
+
+def completions(line: str) -> list[str]:
+    """What can come next on a ``%aios …`` line: commands, then options of the command."""
+    words = line.split()
+    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+        return sorted(PARSERS)
+    parser = PARSERS.get(words[1])
+    return sorted(parser._option_string_actions) if parser else []

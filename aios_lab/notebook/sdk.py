@@ -1,0 +1,217 @@
+"""The SDK of a notebook, public as ``aios_lab``: ``import aios_lab as aios``.
+
+Light to import: Dask, torch and MLflow are loaded by the first call that needs them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from aios_lab.notebook.connect import Connector
+    from aios_lab.notebook.server import Server
+    from aios_lab.notebook.view import SliceView
+    from aios_lab.training import Run
+
+__all__ = ["client", "models", "release", "request", "slice", "train", "why"]
+
+if TYPE_CHECKING:
+    models: Any
+
+_connectors: dict[str, Connector] = {}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "models":
+        return import_module("aios_lab.models")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def request(
+    workers: int | None = None,
+    memory: str | int | None = None,
+    gpus: float | None = None,
+    cpus: float | None = None,
+    priority: str | None = None,
+    min_workers: int | None = None,
+    project: str | None = None,
+    duration: float | None = None,
+) -> SliceView:
+    """Ask for another size of this kernel's slice; returns at once, what is left out stays as it is.
+
+    Args:
+        workers: at most so many; ``min_workers``: start only with so many.
+        memory: of each worker, as '2GB', '512MiB' or bytes.
+        cpus: threads of each worker; ``gpus``: accelerators of each.
+        priority: 'low', 'normal' or 'high'.
+        project: whose quota it counts against.
+        duration: expected seconds of use.
+
+    Raises:
+        AIOSError: the request cannot be granted by any wait, or makes no sense.
+    """
+    given = {
+        "workers": workers,
+        "memory": memory,
+        "gpus": gpus,
+        "cpus": cpus,
+        "priority": priority,
+        "min_workers": min_workers,
+        "project": project,
+        "duration": duration,
+    }
+    return _slice("PATCH", {name: value for name, value in given.items() if value is not None})
+
+
+def client(timeout: float | None = None) -> Client:
+    """The Dask client of my slice, connected. Wakes the slice, and waits for its first worker saying why.
+
+    The same client comes back while it is connected, also after the slice changed its size.
+
+    Raises:
+        AIOSError: no worker within ``timeout`` seconds (None waits as long as it takes), or no server.
+        Interrupted: the kernel was interrupted while it waited.
+    """
+    return _connector().client(timeout)
+
+
+def slice() -> SliceView:  # the name is the public word for what it returns
+    """My slice as it is now. Raises AIOSError where this process has none."""
+    return _slice("GET")
+
+
+def why() -> str:
+    """Why my slice has less than it asked for. Raises AIOSError where this process has no slice."""
+    from aios_lab.notebook.view import why as explain
+
+    return explain(slice())
+
+
+def release() -> SliceView:
+    """Give all workers back; the next ``client()`` or training asks for them again."""
+    server = _server()
+    if server.slice_id in _connectors:
+        _connectors[server.slice_id].close()
+    return _slice("DELETE")
+
+
+def train(
+    function: Callable[..., Any] | None = None,
+    script: str | os.PathLike[str] | None = None,
+    args: Sequence[Any] = (),
+    workers: int | None = None,
+    strategy: str = "ddp",
+    detach: bool = False,
+    client: Client | None = None,
+    **options: Any,
+) -> Run:
+    """Train on the workers of my slice, or of ``client``, and show it live.
+
+    Args:
+        function: called on every rank, as ``function(ctx, *args, **options)``.
+        script: instead of a function, the path or the text of a script that torchrun would run.
+        workers: ranks; more than the slice has are asked for and waited for first. None takes all there are.
+        detach: return at once and let it run; ``wait=False`` says the same.
+        options: of the run, such as ``name``, and for the function.
+
+    Raises:
+        AIOSError: the server refuses the run, or this process has no slice and no ``client`` was given.
+        TrainingFailed: a rank failed; the message carries its traceback.
+        Interrupted: the kernel was interrupted, and with it the run.
+    """
+    from aios_lab.notebook.display import watch
+
+    wait = options.pop("wait", True) and not detach
+    run = begin(function, script, args, workers, strategy, client, **options)
+    if wait:
+        watch(run)
+    return run
+
+
+def begin(
+    function: Callable[..., Any] | None,
+    script: str | os.PathLike[str] | None,
+    args: Sequence[Any],
+    workers: int | None,
+    strategy: str,
+    client: Client | None = None,
+    **options: Any,
+) -> Run:
+    """The part of ``train`` before the watching: returns as soon as the run has begun."""
+    from aios_lab.training import train as start
+
+    if client is None:
+        client = _client_with(workers)
+        options["tracker"] = _tracker()
+    return start(
+        function, script=script, args=args, client=client, workers=workers, strategy=strategy, **options
+    )
+
+
+def _client_with(workers: int | None) -> Client:
+    if workers is not None:
+        _claim({"workers": workers})  # refuses what is no number of workers
+        if slice().max_workers < workers:
+            request(workers=workers)
+    connector = _connector()
+    client = connector.client()
+    connector.wait_for_workers(client, workers)
+    return client
+
+
+def _tracker() -> Any:
+    from aios_lab.notebook.errors import AIOSError
+    from aios_lab.notebook.tracker import HTTPTracker
+
+    folder = os.environ.get("AIOS_RUNS")
+    if folder is None:
+        raise AIOSError(
+            "The server did not say where runs are kept.",
+            "no_runs",
+            "Restart the kernel; AIOS_RUNS is not set.",
+        )
+    return HTTPTracker(_server(), folder)
+
+
+def _server() -> Server:
+    from aios_lab.notebook.server import Server
+
+    return Server.from_environment()
+
+
+def _connector() -> Connector:
+    from aios_lab.notebook.connect import Connector
+
+    server = _server()
+    return _connectors.setdefault(server.slice_id, Connector(server))
+
+
+def _slice(method: str, given: dict[str, Any] | None = None) -> SliceView:
+    from aios_lab.notebook.view import SliceView
+
+    server = _server()
+    body = None if given is None else _claim(given)
+    return server.call(method, f"slices/{server.slice_id}", SliceView, body)
+
+
+def _claim(given: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    from aios_lab.notebook.errors import AIOSError
+    from aios_lab.wire import ClaimRequest
+
+    try:
+        return ClaimRequest(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name, said = first["loc"][0], first["msg"]
+        raise AIOSError(
+            f"{name}={given[str(name)]!r} is not possible: {said[:1].lower()}{said[1:]}.",
+            "bad_request",
+            "For example: aios.request(workers=2, memory='2GB', priority='high').",
+        ) from None

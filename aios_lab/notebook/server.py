@@ -1,0 +1,96 @@
+"""The kernel's line to its Jupyter server: JSON over HTTP, errors as AIOSError."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aios_lab.notebook.errors import AIOSError
+
+if TYPE_CHECKING:
+    from aios_lab.wire import Wire
+
+    W = TypeVar("W", bound=Wire)
+
+NO_SERVER_HINT = (
+    "Open this notebook in a JupyterLab that runs the AIOS Lab extension and start its kernel there, "
+    "or train on a Dask cluster of your own with aios.train(…, client=my_dask_client)."
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """``url`` is the Jupyter server's, without a trailing slash; ``slice_id`` the slice of this kernel."""
+
+    url: str
+    token: str
+    slice_id: str
+    ca: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Server:
+        """The server that started this kernel. Raises AIOSError where none did."""
+        given = os.environ if environment is None else environment
+        try:
+            return cls(given["AIOS_URL"], given["AIOS_TOKEN"], given["AIOS_SLICE"], given.get("AIOS_CA"))
+        except KeyError:
+            problem = given.get("AIOS_PROBLEM", "")
+            if problem:
+                raise AIOSError(problem, "no_slice", "Mend this, then restart the kernel.") from None
+            raise AIOSError(
+                "This process has no slice: it was not started by a JupyterLab with AIOS Lab.",
+                "no_server",
+                NO_SERVER_HINT,
+            ) from None
+
+    def call(self, method: str, path: str, kind: type[W], body: Wire | None = None) -> W:
+        """The answer as ``kind``. Raises AIOSError for every 4xx and 5xx and where nobody answers."""
+        return kind.model_validate(self.send(method, path, body)[1])
+
+    def send(self, method: str, path: str, body: Wire | None = None, timeout: float = 60) -> tuple[int, Any]:
+        """The status and the JSON of ``<url>/aios/api/<path>``. Raises AIOSError like ``call``."""
+        # json.dumps, not pydantic: a loss may be NaN, which pydantic would turn into null.
+        data = None if body is None else json.dumps(body.model_dump(mode="json", exclude_unset=True)).encode()
+        request = urllib.request.Request(
+            f"{self.url}/aios/api/{path}",
+            data,
+            {"X-AIOS-Token": self.token, "Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with self._opener().open(request, timeout=timeout) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise _refusal(error) from None
+        except (OSError, ValueError) as error:
+            raise AIOSError(
+                f"The Jupyter server at {self.url} does not answer: {getattr(error, 'reason', error)}.",
+                "server_unreachable",
+                "Check that it still runs; after a restart of it, restart this kernel too.",
+            ) from None
+
+    def _opener(self) -> urllib.request.OpenerDirector:
+        # No proxy: the server is the one that started this kernel, most often on this very machine.
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if self.url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self.ca)))
+        return urllib.request.build_opener(*handlers)
+
+
+def _refusal(error: urllib.error.HTTPError) -> AIOSError:
+    try:
+        problem = json.loads(error.read())
+        return AIOSError(problem["message"], problem["reason"], problem["hint"], error.code)
+    except (ValueError, KeyError, TypeError):
+        return AIOSError(
+            f"The Jupyter server answered {error.code} {error.reason}.",
+            "server_error",
+            "Check that its AIOS Lab extension is enabled; the server's log says more.",
+            error.code,
+        )

@@ -1,0 +1,118 @@
+"""Slices as people read them: one line, a table, text and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from aios_lab.wire import Amounts, Slice
+
+HEADER = ("", "slice", "user", "name", "state", "workers", "each", "priority", "why not more")
+
+
+class SliceView(Slice):
+    """A slice as it was when asked for; shows itself as text and as HTML."""
+
+    def __repr__(self) -> str:
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        return html_table([self])
+
+
+class SliceTable:
+    """All slices that the kernel may see, its own first."""
+
+    def __init__(self, slices: Sequence[Slice], own: str) -> None:
+        self.slices = sorted(slices, key=lambda one: (one.id != own, one.user, one.created))
+        self._own = own
+
+    def __repr__(self) -> str:
+        return text_table(self.slices, self._own)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.slices, self._own)
+
+
+def line(one: Slice) -> str:
+    """``s-1: 1 of 2 workers (1 CPU, 2 GB each), active: why it has no more``."""
+    why = explanation(one)
+    return f"{one.id}: {size(one)}, {state(one)}" + (f": {why}" if why else "")
+
+
+def explanation(one: Slice) -> str:
+    """Why the slice has less than it asked for; empty when it has all."""
+    return " ".join(part for part in (one.problem, one.reason) if part)
+
+
+def why(one: Slice) -> str:
+    """The explanation as an answer to the question, for every state."""
+    told = explanation(one)
+    if told:
+        return told
+    if one.dormant:
+        return (
+            "Nothing is asked for yet: the first aios.client(), aios.request() or training wakes the slice."
+        )
+    if one.workers < one.target:
+        return f"{one.workers} of the {one.target} granted workers are up, the rest are starting."
+    return f"Nothing is missing: all {one.workers} workers that were asked for are here."
+
+
+def state(one: Slice) -> str:
+    return "asleep" if one.dormant else one.state.value
+
+
+def size(one: Slice) -> str:
+    plural = "" if one.max_workers == 1 else "s"
+    return f"{one.workers} of {one.max_workers} worker{plural} ({amounts(one.unit)} each)"
+
+
+def amounts(unit: Amounts) -> str:
+    """``1 CPU, 2 GB, 1 GPU``: what is zero is left out."""
+    parts = [f"{unit.cpus:g} CPU{'' if unit.cpus == 1 else 's'}"] if unit.cpus else []
+    parts += [memory(unit.memory)] if unit.memory else []
+    parts += [f"{unit.gpus:g} GPU{'' if unit.gpus == 1 else 's'}"] if unit.gpus else []
+    return ", ".join(parts) or "nothing"
+
+
+def memory(count: float) -> str:
+    """Bytes in the largest decimal unit that leaves at least 1: ``1.5 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
+def _row(one: Slice, own: str) -> tuple[str, ...]:
+    known = one.mine or one.id == own
+    return (
+        "→" if one.id == own else "",
+        one.id,
+        one.user,
+        one.name if known else "",
+        state(one),
+        f"{one.workers} of {one.max_workers}" if known else str(one.workers),
+        amounts(one.unit),
+        one.priority,
+        explanation(one),
+    )
+
+
+def text_table(slices: Iterable[Slice], own: str = "") -> str:
+    rows = [HEADER, *(_row(one, own) for one in slices)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def html_table(slices: Iterable[Slice], own: str = "") -> str:
+    left = ' style="text-align: left"'
+    head = "".join(f"<th{left}>{escape(name)}</th>" for name in HEADER)
+    rows = "".join(
+        "<tr>" + "".join(f"<td{left}>{escape(cell)}</td>" for cell in _row(one, own)) + "</tr>"
+        for one in slices
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
