@@ -122,7 +122,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         _flush(temporary)
         _replace(temporary, target, target.with_name(f"{mark}.old"))
     except OSError as error:
-        raise _disk_error(target, error) from error
+        raise disk_error(target, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -149,7 +149,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _disk_error(target: Path, error: OSError) -> ModelError:
+def disk_error(target: Path, error: OSError) -> ModelError:
+    """What an error of the file system means for somebody who wants to store a model."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ModelError(
             422, f"The disk is full: the model could not be written to '{target}'.", "disk_full",

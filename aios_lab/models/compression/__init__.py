@@ -1,5 +1,5 @@
 """Ways to make a model smaller. Each makes a new model of a loaded one and explains every layer."""
 
-from .methods import METHODS, Compressed, Method, Settings, find
+from .methods import METHODS, Compressed, Method, Progress, Settings, find
 
-__all__ = ["METHODS", "Compressed", "Method", "Settings", "find"]
+__all__ = ["METHODS", "Compressed", "Method", "Progress", "Settings", "find"]

@@ -1,0 +1,114 @@
+"""What ``aios.models`` offers in a notebook."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from aios_lab import wire
+
+from . import places
+from .compression import Settings, find
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ModelVersion(wire.ModelVersion):
+    """A version; one that ``compress`` made has a ``report``: before, after, every layer's decision."""
+
+    report: wire.CompressReport | None = None
+
+
+@cache
+def _open(uri: str, root: str) -> Registry:
+    return Registry(uri, root)
+
+
+def registry() -> Registry:
+    """The registry that ``AIOS_MLFLOW_URI`` names, else the one in the data folder (``AIOS_DATA``)."""
+    return _open(places.tracking_uri(), str(places.artifact_root()))
+
+
+def register(
+    model: nn.Module | str | os.PathLike[str],
+    name: str,
+    example: Any = None,
+    metrics: Mapping[str, float] | None = None,
+    evaluation: tuple[Any, Any] | None = None,
+    *,
+    run_id: str | None = None,
+) -> ModelVersion:
+    """Keep a model as a new version under ``name``; it loads in any notebook, without the code that made it.
+
+    Args:
+        model: a torch module, or the folder of a model that a run saved.
+        example: inputs for one forward; the stored model must give the same outputs for it.
+        metrics: numbers to show with it, such as ``{"accuracy": 0.98}``.
+        evaluation: ``(inputs, targets)`` that training did not see, at most 64 MiB: compressed versions are
+            measured on them.
+        run_id: the run that trained it.
+
+    Raises:
+        ModelError: the message says what is wrong and what to do.
+    """
+    made = registry().register(
+        model, name, example=example, metrics=metrics, evaluation=evaluation, run_id=run_id, user=_user()
+    )
+    return _version(made)
+
+
+def compress(
+    name: str,
+    version: int | None = None,
+    method: str = "low_rank",
+    energy: float | None = None,
+    ratio: float | None = None,
+) -> ModelVersion:
+    """Make a smaller version of a registered model; ``.report`` shows before, after, and each layer.
+
+    Args:
+        version: the newest when left out.
+        energy: share of each weight's squared singular values to keep, 0.9 when neither is given.
+        ratio: or the share of each layer's weights to keep.
+
+    Raises:
+        NothingToShrink: no layer becomes smaller; nothing is registered.
+        ModelError: the message says what is wrong and what to do.
+    """
+    settings = Settings.of(energy, ratio)
+    find(method)
+    request = wire.CompressRequest.model_validate({"method": method, **settings.as_recipe()})
+    report = registry().compress(name, version, request, user=_user())
+    return _version(report.version, report)
+
+
+def load(name: str, version: int | None = None) -> nn.Module:
+    """The model on the CPU, in evaluation mode; every file is compared with its recorded digest.
+
+    Raises:
+        ModelError: there is no such version, or its files were altered.
+    """
+    return registry().load(name, version)
+
+
+def versions(name: str) -> list[ModelVersion]:
+    """All versions of a model, newest first."""
+    return [_version(version) for version in registry().versions(name)]
+
+
+def list_models() -> list[wire.Model]:
+    """All registered models; ``aios.models.list()``."""
+    return registry().list()
+
+
+def _version(version: wire.ModelVersion, report: wire.CompressReport | None = None) -> ModelVersion:
+    return ModelVersion(**version.model_dump(), report=report)
+
+
+def _user() -> str:
+    return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()

@@ -1,0 +1,133 @@
+"""The MLflow store behind the registry: opened late, checked before use, its errors in plain words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .errors import BadRequest, ModelError, NotFound, RegistryUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+_CONNECT, _ANSWER = 2.0, 2.5  # seconds that a server has for its health page: together under 5
+_LIMITS = {
+    # MLflow tries 7 times with growing pauses by default: minutes without a word.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # A registry on this machine has nothing to report to anybody.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class Store:
+    """One MLflow tracking and registry store. Safe to share between threads.
+
+    Args:
+        uri: ``sqlite:///path``, ``http(s)://…``, or any other URI that MLflow takes.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._client: MlflowClient | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is an MLflow server, which takes no local paths."""
+        return urlsplit(self.uri).scheme in ("http", "https")
+
+    def client(self) -> MlflowClient:
+        """The client, after a check that the store answers. The first call takes seconds: it imports MLflow.
+
+        Raises:
+            RegistryUnavailable: the store does not answer, within 5 s.
+        """
+        if self.remote:
+            self._check_server()
+        with self._lock:
+            if self._client is None:
+                self._client = self._open()
+            return self._client
+
+    def _open(self) -> MlflowClient:
+        for name, value in _LIMITS.items():
+            os.environ.setdefault(name, value)
+        if self.uri.startswith(_SQLITE):
+            self._prepare_sqlite(Path(self.uri.removeprefix(_SQLITE).partition("?")[0]))
+        with plain_errors(self.uri):
+            from mlflow import MlflowClient
+
+            for noisy in ("mlflow.store.db.utils", "alembic"):  # they tell of every table they make
+                logging.getLogger(noisy).setLevel(logging.WARNING)
+            client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            client.search_registered_models(max_results=1)  # makes the tables of a new store
+            return client
+
+    def _prepare_sqlite(self, path: Path) -> None:
+        """Make the folder, and let readers and a writer work side by side; the mode stays with the file."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=20)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+        except (OSError, sqlite3.Error) as error:
+            raise _unavailable(self.uri, str(error)) from error
+
+    def _check_server(self) -> None:
+        import requests
+
+        try:
+            answer = requests.get(f"{self.uri.rstrip('/')}/health", timeout=(_CONNECT, _ANSWER), stream=True)
+            answer.close()
+        except requests.RequestException as error:
+            raise _unavailable(self.uri, type(error).__name__) from error
+        if answer.status_code >= 500:
+            raise _unavailable(self.uri, f"it answers with status {answer.status_code}")
+
+
+@contextmanager
+def plain_errors(uri: str) -> Iterator[None]:
+    """Turn what MLflow, its database and its HTTP client raise into our errors."""
+    import requests
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except MlflowException as error:
+        raise _translate(uri, error.error_code, error.message) from error
+    except (SQLAlchemyError, requests.RequestException) as error:
+        raise _unavailable(uri, str(error).splitlines()[0]) from error
+
+
+def _translate(uri: str, code: str, message: str) -> ModelError:
+    first = message.splitlines()[0] if message else code
+    if code == "RESOURCE_DOES_NOT_EXIST":
+        return NotFound(f"MLflow does not know it: {first}.", "List what there is with aios.models.list().")
+    if code == "INVALID_PARAMETER_VALUE":
+        return BadRequest(f"MLflow refused it: {first}.", "Change the named value and try again.")
+    return _unavailable(uri, first)
+
+
+def _unavailable(uri: str, detail: str) -> RegistryUnavailable:
+    return RegistryUnavailable(
+        f"The model registry at {_without_password(uri)} cannot be used: {detail}.",
+        "Start the MLflow server, or set AIOS_MLFLOW_URI (the server's option mlflow_uri) to one that works; "
+        "nothing was changed.",
+    )
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.password is None:
+        return uri
+    return uri.replace(f":{parts.password}@", ":…@")
