@@ -16,6 +16,8 @@ class SliceView(Slice):
     def __repr__(self) -> str:
         return line(self)
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         return html_table([self])
 
