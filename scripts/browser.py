@@ -1,7 +1,7 @@
 """Find a Chromium for the browser tests, or bring one; the last line printed is its path.
 
-In this order: ``AIOS_BROWSER``, what was found before, an installed Chromium or Chrome, Playwright's own download,
-Debian's package when root.
+In this order: ``AIOS_BROWSER``, what was found before, an installed Chromium or Chrome, Playwright's own
+download, Debian's package when root.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ def main() -> int:
         print(f"AIOS_BROWSER names {named}, which does not start as a browser.", file=sys.stderr)
     else:
         print(
-            "The browser tests need Chromium or Chrome. None is installed, Playwright could not download its own, and "
-            "Debian's package cannot be installed here (that needs root and apt-get). Install one, or set AIOS_BROWSER "
-            "to the path of one.",
+            "The browser tests need Chromium or Chrome. None is installed, Playwright could not download its "
+            "own, and Debian's package could not be installed (that needs root and apt-get). Install one, or "
+            "set AIOS_BROWSER to the path of one.",
             file=sys.stderr,
         )
     return 1

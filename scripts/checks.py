@@ -54,7 +54,8 @@ class Outcome:
     def row(self) -> str:
         count = f"{self.tests} tests" if self.name in SUITES else ""
         trouble = f"{self.failed} failed" if self.failed else ""
-        return f"{'ok' if self.good else 'FAILED':8}{self.name:14}{self.seconds:6.0f} s  {count:12}{trouble}".rstrip()
+        verdict = "ok" if self.good else "FAILED"
+        return f"{verdict:8}{self.name:14}{self.seconds:6.0f} s  {count:12}{trouble}".rstrip()
 
 
 def run(name: str, command: Sequence[str]) -> Outcome:

@@ -1,6 +1,6 @@
-"""The front end's build: which Node, whether the last build is stale, and how to build. Standard library only.
+"""The front end's build: which Node, whether the last build is stale, and how to build.
 
-Used by the build hook (``hatch_build.py``) and by the set-up (``setup.py``).
+Standard library only. Used by the build hook (``hatch_build.py``) and by the set-up (``setup.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 BUILDER = "jupyter-builder>=1.2,<2"
@@ -26,7 +27,7 @@ class FrontEndError(Exception):
 
 
 def suitable_node(path: str | None = None) -> str | None:
-    """Return the first Node on ``path`` (default: PATH) when it is ^20.19 or >=22.12, as the bundler needs."""
+    """Return the Node on ``path`` (default: PATH) when it is ^20.19 or >=22.12, as the bundler needs."""
     node = shutil.which("node", path=path)
     if node is None:
         return None
@@ -101,8 +102,20 @@ def build(root: Path, env: Mapping[str, str] | None = None) -> None:
     shutil.rmtree(root / "lib", ignore_errors=True)
     (root / "tsconfig.tsbuildinfo").unlink(missing_ok=True)
     install_packages(root, env)
-    _jlpm(root, env, "build:prod")
+    with _kept(root / "labextension" / "README.md"):  # the bundler empties the folder
+        _jlpm(root, env, "build:prod")
     stamp.write_text(wanted + "\n")
+
+
+@contextmanager
+def _kept(file: Path) -> Iterator[None]:
+    before = file.read_bytes() if file.exists() else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(before)
 
 
 def _jlpm(root: Path, env: Mapping[str, str] | None, *arguments: str) -> None:
@@ -127,6 +140,6 @@ def _jlpm(root: Path, env: Mapping[str, str] | None, *arguments: str) -> None:
     if done.returncode:
         raise FrontEndError(
             f"`jlpm {' '.join(arguments)}` failed:\n\n{done.stdout[-6000:]}\n"
-            "When it could not reach the npm registry, check the network or set npmRegistryServer; else the text above "
-            "names the fault in the sources."
+            "When it could not reach the npm registry, check the network or set YARN_NPM_REGISTRY_SERVER; "
+            "else the text above names the fault in the sources."
         )

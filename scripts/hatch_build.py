@@ -8,9 +8,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+# Hatch loads this file by its path; its sibling is found only so.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import front_end  # noqa: E402  (a sibling of this file, which hatch loads by its path)
+import front_end
 
 
 class FrontEndHook(BuildHookInterface):  # type: ignore[type-arg]

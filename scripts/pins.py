@@ -1,7 +1,7 @@
-"""Write ``constraints.txt`` anew: the newest versions that go together, resolved by pip without installing anything.
+"""Write ``constraints.txt`` anew: the newest versions that go together, resolved but not installed.
 
-Run it with the oldest Python that is supported, outside ``.venv``: ``python3.11 scripts/pins.py [REQUIREMENT …]``.
-Requirements named are kept to: ``torch==2.13.0``.
+Run it with the oldest Python that is supported: ``python3.11 scripts/pins.py [REQUIREMENT …]``, outside
+``.venv``. Requirements named are kept to: ``torch==2.13.0``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from setup import BUILD_TOOLS, CONSTRAINTS, ROOT
 
 HEADER = """\
 # Every version that `make lab` and `make test` install; written by scripts/pins.py.
-# torch without a local version: it stands for the CUDA, ROCm and CPU builds alike, whichever the package index offers.
+# torch without a local version: it stands for the CUDA, ROCm and CPU builds alike, as the index offers.
 """
 
 

@@ -1,4 +1,4 @@
-"""Set up ``.venv`` for ``make lab`` or ``make test``: quick when nothing changed, one clear paragraph when it cannot.
+"""Set up ``.venv`` for ``make lab`` or ``make test``: quick when nothing changed, clear when it cannot.
 
 Standard library only, and written so that an old Python can still say that it is too old.
 """
@@ -66,8 +66,8 @@ def check_disk() -> None:
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < FREE_GB:
         raise SetupError(
-            f"The environment needs about {FREE_GB} GB, but only {free:.1f} GB are free on the disk of {ROOT}. "
-            "Free some, or clone the repository to a larger disk."
+            f"The environment needs about {FREE_GB} GB, but only {free:.1f} GB are free on the disk of "
+            f"{ROOT}. Free some, or clone the repository to a larger disk."
         )
 
 
@@ -92,8 +92,9 @@ def make_environment() -> None:
     step(f"Making the environment {VENV.name} with Python {sys.version_info[0]}.{sys.version_info[1]}")
     if subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False).returncode:
         raise SetupError(
-            f"{sys.executable} cannot make a virtual environment (see above). On Debian and Ubuntu its venv module is "
-            "a package of its own: apt-get install python3-venv. Or name another Python: make lab PYTHON=…"
+            f"{sys.executable} cannot make a virtual environment (see above). On Debian and Ubuntu the venv "
+            "module is a package of its own: apt-get install python3-venv. Or name another Python: "
+            "make lab PYTHON=/path/to/python3.12"
         )
 
 
@@ -136,9 +137,9 @@ def _pip(*arguments: str) -> None:
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     if subprocess.run([*command, *arguments], env=environment(), check=False).returncode:
         raise SetupError(
-            "pip could not install what is needed (see above). When a download failed, check the network and run the "
-            "same command again: what is there already is kept. When a package has no build for this Python, name "
-            "another one: make lab PYTHON=/path/to/python3.12"
+            "pip could not install what is needed (see above). When a download failed, check the network and "
+            "run the same command again: what is there already is kept. When a package has no build for this "
+            "Python, name another one: make lab PYTHON=/path/to/python3.12"
         )
 
 

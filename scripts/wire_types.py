@@ -49,8 +49,9 @@ def _schema() -> dict[str, Any]:
     double = sorted(name for name in schema["$defs"] if name.endswith(("-Input", "-Output")))
     if double:
         raise SystemExit(
-            f"{', '.join(double)}: a type that clients both send and receive has two shapes when it has defaults. "
-            "Name the parts of what is sent after SENT_BY_CLIENTS in scripts/wire_types.py, or leave out the defaults."
+            f"{', '.join(double)}: a type that clients both send and receive has two shapes when it has "
+            "defaults. Name what is only sent after SENT_BY_CLIENTS in scripts/wire_types.py, or leave out "
+            "the defaults."
         )
     return dict(schema)
 
