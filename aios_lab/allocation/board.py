@@ -1,7 +1,7 @@
 """The room there is now, the room that shrinking makes later, and whom to shrink for it.
 
-Two things can be short: a node's capacity and a principal's limit. Both are *places* with room, and a held unit
-takes room in its node and in every limited principal above it.
+Two things can be short: a node's capacity and a principal's limit. Both are *places* with room, and a held
+unit takes room in its node and in every limited principal above it.
 """
 
 from __future__ import annotations
@@ -83,10 +83,13 @@ class Board:
         unit = self.demands[claim].unit
         return [place for place in self.places(claim, node) if short_of(unit, self.room(place))]
 
-    def reserve(self, claim: str, node: str) -> None:
-        """Take room for a unit: from what shrinking frees where it must, the rest from what is free."""
+    def reserve(self, claim: str, node: str, ready: bool) -> None:
+        """Take room for a unit: what is free when it can start now, else first what shrinking frees."""
         unit = self.demands[claim].unit
         for place in self.places(claim, node):
+            if ready:
+                self.now[place] -= unit
+                continue
             left = self.room(place) - unit
             self.now[place] = smaller(self.now[place], left)
             self.later[place] = left - self.now[place]
@@ -113,7 +116,7 @@ class Board:
         )
 
     def make_room(self, claim: str, node: str) -> int | None:
-        """Shrink others until a unit of the claim fits on the node; how many units went, or none if it cannot be."""
+        """Shrink others until a unit fits on the node; how many units went, or none if it cannot be."""
         unit = self.demands[claim].unit
         gone: list[Change] = []
         while places := self.short(claim, node):
@@ -138,7 +141,7 @@ class Board:
     def shrink_for(
         self, place: str, missing: tuple[str, ...], node: str | None = None, spare: str = ""
     ) -> list[Change]:
-        """Take one unit, or a whole claim where no unit can go alone, from whoever is furthest over target."""
+        """Take one unit, or a whole claim where none can go alone, from whoever is furthest over target."""
         for pick in (self.elastic, self.releasable):
             victims = [c for c in self.units if c != spare and pick(c) and self._gives(c, place, missing)]
             if victims:
@@ -158,7 +161,7 @@ class Board:
         return [Change(victim, node if node is not None and node in helping else helping[-1], 1)]
 
     def _gives(self, claim: str, place: str, missing: tuple[str, ...]) -> bool:
-        """Whether shrinking this claim helps: it holds units at the place, and they have of what is missing."""
+        """Whether shrinking helps: the claim has units at the place, and they hold what is missing."""
         if not any(getattr(self.demands[claim].unit, resource) for resource in missing):
             return False
         return any(units and place in self.places(claim, node) for node, units in self.units[claim].items())

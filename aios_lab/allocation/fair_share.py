@@ -1,7 +1,7 @@
 """The default policy: hierarchical weighted DRF, minimum first, then growth.
 
 Targets come from ``targets``; this module turns them into what to do now. Nothing migrates: a claim keeps its
-units where they are, up to its target, and those above target go only when somebody below target needs the room.
+units where they are, and those above target go only when somebody below target needs the room.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _place_one(board: Board, claim: str, nodes: list[str]) -> tuple[str, bool] |
     """Room that is free now, else room that is being freed, else where the fewest units have to go."""
     for node in nodes:
         if board.fits_now(claim, node):
-            board.reserve(claim, node)
+            board.reserve(claim, node, ready=True)
             return node, True
     best: tuple[int, str, Board] | None = None
     for node in nodes:
@@ -90,7 +90,7 @@ def _place_one(board: Board, claim: str, nodes: list[str]) -> tuple[str, bool] |
     if best is None:
         return None
     board.become(best[2])
-    board.reserve(claim, best[1])
+    board.reserve(claim, best[1], ready=False)
     return best[1], False
 
 
@@ -132,7 +132,7 @@ def _place_free(board: Board, placement: Placement, claim: str, units: int, node
         node = next((name for name in nodes if trial.fits_now(claim, name)), None)
         if node is None:
             return False
-        trial.reserve(claim, node)
+        trial.reserve(claim, node, ready=True)
         found.append(node)
     board.become(trial)
     for node in found:

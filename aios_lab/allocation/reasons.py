@@ -8,7 +8,7 @@ from aios_lab.allocation.board import short_of
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
 from aios_lab.allocation.targets import Targets, how_many, starting_units
 from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
-from aios_lab.allocation.words import amount_of, amounts, count, listed, scarcest, who
+from aios_lab.allocation.words import amount_of, amounts, count, listed, noun, scarcest, who
 
 
 def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
@@ -87,7 +87,7 @@ class _Book:
             largest = max(getattr(node.capacity, resource) for node in self.snapshot.nodes)
             if need > largest:
                 if not largest:
-                    return f"the cluster has no {'GPUs' if resource.startswith('gpu') else amount_of(resource, 0)[2:]}"
+                    return f"the cluster has no {noun(resource)}"
                 return f"the largest node has {amount_of(resource, largest)}"
         return "no node has all of that together"
 
@@ -114,8 +114,8 @@ class _Book:
     def _waiting(self, demand: Demand, held: int) -> str:
         want = self._want(demand, held)
         if units := self.shrinking.get(demand.claim):
-            target = self.targets[demand.claim]
-            return f"It gives back {count(units)}: others are below their fair share, and its own is {count(target)}."
+            share = count(self.targets[demand.claim])
+            return f"It gives back {count(units)}: others are below their fair share; its own is {share}."
         leaving = [
             f"{who(self.demands[c])} gives back {count(units)}"
             for c, units in sorted(self.shrinking.items())
@@ -158,7 +158,8 @@ class _Book:
     def _want(self, demand: Demand, held: int) -> str:
         more = max(demand.max - held, 1) if held else self._step(demand, held)
         each = " each" if more > 1 else ""
-        return f"Waiting for {count(more, 'more worker') if held else count(more)} ({amounts(demand.unit)}{each})"
+        workers = count(more, "more worker") if held else count(more)
+        return f"Waiting for {workers} ({amounts(demand.unit)}{each})"
 
     def _name(self, principal: Principal) -> str:
         kind = ("the cluster", "project ", "user ")[min(2, principal.path.count("/"))]

@@ -16,11 +16,11 @@ class InvalidPlan(ValueError):
 def validate(snapshot: Snapshot, plan: Plan) -> None:
     """Check a plan against its snapshot.
 
-    Rules: changes are positive and name what is there; nobody gives more than he holds; grants fit into what is
-    free now, on every node and in every resource, and under every limit; a claim starts with its minimum or
-    not at all; nobody gets more than his maximum; shrinking stops at the floor, and at the minimum unless the
-    claim is released whole; a claim that is not preemptible gives back only what is above its maximum; every
-    claim that ends with less than its maximum has a reason.
+    Rules: changes are positive and name what is there; nobody gives more than he holds; grants fit into what
+    is free now, on every node and in every resource, and under every limit; a claim starts with its minimum
+    or not at all; nobody gets more than his maximum; shrinking stops at the floor, and at the minimum unless
+    the claim is released whole; a claim that is not preemptible gives back only what is above its maximum;
+    every claim that ends with less than its maximum has a reason.
 
     Raises:
         InvalidPlan: a rule is broken.
@@ -80,11 +80,11 @@ def _conservation(
             used[node] += demands[claim].unit * units
     for grant in plan.grants:
         used[grant.node] += demands[grant.claim].unit * grant.units
-    for node in snapshot.nodes:
-        for claim in {grant.claim for grant in plan.grants if grant.node == node.name}:
-            for resource, need in demands[claim].unit.items():
-                if need and getattr(used[node.name], resource) > getattr(node.capacity, resource):
-                    raise InvalidPlan(f"The plan grants more {resource} on {node.name} than is free.")
+    capacity = {node.name: node.capacity for node in snapshot.nodes}
+    for grant in plan.grants:
+        for resource, need in demands[grant.claim].unit.items():
+            if need and getattr(used[grant.node], resource) > getattr(capacity[grant.node], resource):
+                raise InvalidPlan(f"The plan grants more {resource} on {grant.node} than is free.")
 
 
 def _limits(

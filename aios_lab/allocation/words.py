@@ -25,6 +25,11 @@ def mebibytes(amount: int) -> str:
     return f"{amount} MiB"
 
 
+def noun(resource: str) -> str:
+    """'CPU threads', 'GPUs', 'memory'."""
+    return _NOUNS[resource][1].removeprefix("of ")
+
+
 def amount_of(resource: str, amount: int, whole: int | None = None) -> str:
     """'2 CPU threads', '1 GiB of memory'; with a whole '2 of 8 CPU threads'."""
     say = thousandths if resource in ("cpu", "gpu") else mebibytes

@@ -18,7 +18,7 @@ from aios_lab.broker.life import Life
 from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import plan_record, take_snapshot
-from aios_lab.broker.views import cluster_view, short_name, sleeping_reason, slice_view
+from aios_lab.broker.views import cluster_view, sleeping_reason, slice_view
 from aios_lab.engines.base import Engine
 from aios_lab.wire import ClaimRequest, SliceState
 
@@ -219,8 +219,13 @@ class Broker:
         return self._view(self._life.get(slice_id), mine=True)
 
     def views(self, user: str | None, slice_id: str | None = None) -> list[wire.Slice]:
-        """All slices, oldest first, as a user sees them, or as the kernel of one slice does."""
+        """All slices, oldest first, as a user sees them, or as the kernel of one slice does.
+
+        With neither, as the server itself does: nothing is left out, and nothing is ``mine``.
+        """
         everyone = sorted(self._life.slices.values(), key=lambda one: (one.created, one.id))
+        if user is None and slice_id is None:
+            return [self._view(one, mine=True).model_copy(update={"mine": False}) for one in everyone]
         return [
             self._view(one, mine=one.id == slice_id if slice_id is not None else one.owner.user == user)
             for one in everyone

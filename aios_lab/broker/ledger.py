@@ -1,7 +1,7 @@
 """The ledger: an append-only record of what was decided and done, in SQLite.
 
-``events`` is the record itself; ``claims`` and ``leases`` show its newest state. A lease without a heartbeat for
-``TTL`` seconds has expired: its broker is dead, and its engine's processes with it.
+``events`` is the record itself; ``claims`` and ``leases`` show its newest state. A lease without a heartbeat
+for ``TTL`` seconds has expired: its broker is dead, and its engine's processes with it.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class Ledger:
         """Lock the ledger for this process and make its tables.
 
         Raises:
-            Refused: 409 'ledger_in_use' when another server has it; 409 'ledger_unavailable' when it cannot be
-                written.
+            Refused: 409 'ledger_in_use' when another server has it; 409 'ledger_unavailable' when it
+                cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,8 +121,8 @@ class Ledger:
         """Append entries, all or none.
 
         Raises:
-            Refused: 409 'ledger_unavailable', nothing was written; 409 'ledger_conflict' when a slice's epoch does
-                not follow the one recorded.
+            Refused: 409 'ledger_unavailable', nothing was written; 409 'ledger_conflict' when a slice's
+                epoch does not follow the one recorded.
         """
         if not entries:
             return

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aios_lab.allocation import Change, Plan
@@ -20,6 +21,7 @@ from aios_lab.wire import SliceState
 log = logging.getLogger(__name__)
 
 RETRY = 1.0
+Step = Callable[[Slice], Slice]
 
 
 @dataclass
@@ -80,17 +82,24 @@ class Life:
             self._leave(one, "given_back", {"wanted": False, "problem": ""})
 
     def end(self, slice_id: str, why: str) -> None:
-        """The owner is gone. Its processes end even where the ledger cannot be written: the step is made later."""
+        """The owner is gone. Its processes end also where the ledger cannot be written for now."""
         one = self.slices.get(slice_id)
         if one is None or one.gone:
             return
+        gone = {"wanted": False, "gone": True}
         try:
-            self._leave(one, "owner_ended", {"wanted": False, "gone": True}, {"why": why})
+            self._leave(one, "owner_ended", gone, {"why": why})
         except Refused as refused:
             log.warning("%s", refused.message)
-            self.slices[slice_id] = one.step(time.time(), wanted=False, gone=True)
-            self.slices[slice_id] = _same_epoch(self.slices[slice_id], one)
-            self._operations.start(slice_id, lambda: self._close(slice_id), urgent=True)
+
+            def leave(one: Slice) -> Slice:
+                return one.step(time.time(), SliceState.DRAINING, pins={}, **gone)
+
+            async def note_end() -> None:
+                await self._note(slice_id, "owner_ended", leave, {"why": why})
+                await self._close(slice_id)
+
+            self._operations.overtake(slice_id, lambda: self._clear(slice_id), note_end)
 
     def _leave(
         self, one: Slice, kind: str, changes: dict[str, Any], data: dict[str, Any] | None = None
@@ -98,10 +107,9 @@ class Life:
         """Give everything back: through the engine when it has something of the slice."""
         now, slice_id = time.time(), one.id
         if one.held or self._operations.busy(slice_id) or self._engine.info(slice_id) is not None:
-            self.put(
-                kind, one.step(now, SliceState.DRAINING, pins={}, leaving=dict(one.units), **changes), data
-            )
-            self._operations.start(slice_id, lambda: self._close(slice_id), urgent=True)
+            leaving = dict(one.units)
+            self.put(kind, one.step(now, SliceState.DRAINING, pins={}, leaving=leaving, **changes), data)
+            self._operations.overtake(slice_id, lambda: self._clear(slice_id), lambda: self._close(slice_id))
         else:
             state = SliceState.RELEASED if changes.get("gone") else SliceState.REQUESTED
             self.put(kind, one.emptied(now, state, **changes), data)
@@ -111,29 +119,33 @@ class Life:
         if one.pins:
             self.put("unpinned", one.step(time.time(), pins={}), {"why": "The kernel restarted."})
         if self._engine.info(slice_id) is not None:
-            self._operations.start(slice_id, lambda: self._restart(slice_id))
+            turn = self._operations.turn(slice_id)
+            self._operations.start(slice_id, lambda: self._restart(slice_id, turn))
 
     def lost(self, slice_id: str, why: str) -> None:
         """The engine says that a slice is gone: it sleeps until its owner asks again."""
         one = self.slices.get(slice_id)
-        if one is not None and not one.gone and one.state != SliceState.DRAINING:
-            self._operations.start(
-                slice_id, lambda: self._fail(slice_id, why, rest=SliceState.REQUESTED), urgent=True
-            )
+        if one is None or not one.wanted:
+            return
 
-    def workers_changed(self, slice_id: str, workers: int) -> None:
+        async def rest() -> None:
+            await self._fail(slice_id, why, SliceState.REQUESTED, self._operations.turn(slice_id))
+
+        self._operations.overtake(slice_id, lambda: self._clear(slice_id), rest)
+
+    def workers_changed(self, slice_id: str, _workers: int) -> None:
         if slice_id in self.slices:
             self._changed(slice_id)
 
     def reconcile(self) -> None:
-        """Nothing of a slice stays that has no owner, and no scheduler of one that sleeps."""
-        for slice_id, one in list(self.slices.items()):
-            left_over = one.held or self._engine.info(slice_id) is not None
-            if not one.wanted and not self._operations.busy(slice_id) and (left_over or one.gone):
-                self._operations.start(slice_id, lambda slice_id=slice_id: self._close(slice_id))  # type: ignore[misc]
+        """Nothing of a slice stays that nobody wants: a reaper for what every other way out missed."""
+        for slice_id, one in self.slices.items():
+            left_over = one.held or one.gone or self._engine.info(slice_id) is not None
+            if left_over and not one.wanted and not self._operations.busy(slice_id):
+                self._operations.start(slice_id, partial(self._close, slice_id))
 
     def acting(self, plan: Plan) -> dict[str, Act]:
-        """The parts of a plan that can begin now: a slice with an operation in flight has its turn after it."""
+        """The parts of a plan that can begin now: a slice with an operation in flight has its turn later."""
         acts: dict[str, Act] = {}
         for change in plan.grants:
             _add(acts.setdefault(change.claim, Act()).more, change)
@@ -156,46 +168,47 @@ class Life:
             )
         before = {slice_id: self.slices[slice_id] for slice_id in acts}
         self._put_all(entries)
-        for slice_id in acts:
-            self._operations.start(slice_id, self._scaling(slice_id, before[slice_id]))
+        for slice_id, one in before.items():
+            turn = self._operations.turn(slice_id)
+            self._operations.start(slice_id, partial(self._scale, slice_id, one, turn))
 
-    def _scaling(self, slice_id: str, before: Slice) -> Callable[[], Any]:
-        return lambda: self._scale(slice_id, before)
-
-    async def _scale(self, slice_id: str, before: Slice) -> None:
+    async def _scale(self, slice_id: str, before: Slice, turn: int) -> None:
+        if self._obsolete(slice_id, turn):
+            return
         one = self.slices[slice_id]
         try:
             await self._engine.scale(slice_id, one.unit, one.target)
         except EngineError as error:
-            await self._scale_failed(slice_id, before, str(error))
+            await self._scale_failed(slice_id, before, str(error), turn)
             return
-        await self._note(slice_id, "settled", lambda now_is: now_is.settled(time.time()))
+        await self._note(slice_id, "settled", lambda one: one.settled(time.time()), turn=turn)
 
-    async def _scale_failed(self, slice_id: str, before: Slice, why: str) -> None:
+    async def _scale_failed(self, slice_id: str, before: Slice, why: str, turn: int) -> None:
         """A slice that only failed to grow goes on as it was; any other one has failed."""
+        if self._obsolete(slice_id, turn):
+            return
         if before.held and not self.slices[slice_id].leaving and self._engine.info(slice_id) is not None:
-            undone = {"units": before.units, "cap": before.held, "problem": why}
-            await self._note(
-                slice_id,
-                "not_grown",
-                lambda now_is: now_is.step(time.time(), SliceState.ACTIVE, **undone),
-                {"why": why},
-            )
+
+            def undone(one: Slice) -> Slice:
+                now, held = time.time(), before.held
+                return one.step(now, SliceState.ACTIVE, units=before.units, cap=held, problem=why)
+
+            await self._note(slice_id, "not_grown", undone, {"why": why}, turn)
         else:
-            await self._fail(slice_id, why, rest=SliceState.FAILED)
+            await self._fail(slice_id, why, SliceState.FAILED, turn)
 
-    async def _fail(self, slice_id: str, why: str, rest: SliceState) -> None:
+    async def _fail(self, slice_id: str, why: str, rest: SliceState, turn: int) -> None:
         """Fail, clear away what is left, then rest in a state from which the owner can ask again."""
-        changes = {"wanted": False, "problem": why, "pins": {}}
-        await self._note(
-            slice_id, "failed", lambda one: one.step(time.time(), SliceState.FAILED, **changes), {"why": why}
-        )
-        await self._clear(slice_id)
-        await self._note(slice_id, "emptied", lambda one: one.emptied(time.time(), rest))
 
-    async def _close(self, slice_id: str) -> None:
+        def failed(one: Slice) -> Slice:
+            return one.step(time.time(), SliceState.FAILED, wanted=False, problem=why, pins={})
+
+        def emptied(one: Slice) -> Slice:
+            return one.emptied(time.time(), SliceState.REQUESTED if one.wanted else rest)
+
+        await self._note(slice_id, "failed", failed, {"why": why}, turn)
         await self._clear(slice_id)
-        await self._note(slice_id, "emptied", _emptied)
+        await self._note(slice_id, "emptied", emptied, turn=turn)
 
     async def _clear(self, slice_id: str) -> None:
         """End the slice in the engine, however often it takes: its units are held until then."""
@@ -206,17 +219,35 @@ class Life:
                 log.warning("Slice %s does not end: %s", slice_id, error)
                 await asyncio.sleep(RETRY)
 
-    async def _restart(self, slice_id: str) -> None:
+    async def _close(self, slice_id: str) -> None:
+        """End the slice and free its units; what an overtaken call opened meanwhile ends too."""
+        turn = self._operations.turn(slice_id)
+        await self._clear(slice_id)
+        await self._note(slice_id, "emptied", _emptied, turn=turn)
+
+    async def _restart(self, slice_id: str, turn: int) -> None:
+        if self._obsolete(slice_id, turn) or self._engine.info(slice_id) is None:
+            return
         try:
             await self._engine.restart(slice_id)
         except EngineError as error:
-            await self._fail(slice_id, str(error), rest=SliceState.REQUESTED)
+            if not self._obsolete(slice_id, turn):
+                await self._fail(slice_id, str(error), SliceState.REQUESTED, turn)
+
+    def _obsolete(self, slice_id: str, turn: int | None) -> bool:
+        """Whether the slice is gone, or something urgent overtook what began at this turn."""
+        return slice_id not in self.slices or turn not in (None, self._operations.turn(slice_id))
 
     async def _note(
-        self, slice_id: str, kind: str, make: Callable[[Slice], Slice], data: Mapping[str, Any] | None = None
+        self,
+        slice_id: str,
+        kind: str,
+        make: Step,
+        data: Mapping[str, Any] | None = None,
+        turn: int | None = None,
     ) -> None:
         """Make a step that follows from what the engine did; where the ledger cannot be written, later."""
-        while slice_id in self.slices:
+        while not self._obsolete(slice_id, turn):
             try:
                 return self.put(kind, make(self.slices[slice_id]), data)
             except Refused as refused:
@@ -226,8 +257,8 @@ class Life:
 
     async def stop(self) -> None:
         """End all slices and the engine; what is left in the ledger is ended."""
-        await self._operations.cancel_all()
         await self._engine.stop()
+        await self._operations.cancel_all()
         try:
             self._put_all([*self._endings(self.slices.values())])
         except Refused as refused:
@@ -245,16 +276,7 @@ class Life:
 
 def _emptied(one: Slice) -> Slice:
     """A slice that gave everything back: released with its owner, else asleep or waiting again."""
-    now = time.time()
-    draining = one.step(now, SliceState.DRAINING)
-    state = SliceState.RELEASED if one.gone else SliceState.REQUESTED
-    return _same_epoch(draining.emptied(now, state), one, ahead=1)
-
-
-def _same_epoch(one: Slice, other: Slice, ahead: int = 0) -> Slice:
-    from dataclasses import replace
-
-    return replace(one, epoch=other.epoch + ahead)
+    return one.emptied(time.time(), SliceState.RELEASED if one.gone else SliceState.REQUESTED)
 
 
 def _add(units: dict[str, int], change: Change) -> None:

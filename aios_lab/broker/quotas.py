@@ -46,7 +46,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    cluster: Principal = Principal(CLUSTER)
+    cluster: Principal = field(default_factory=lambda: Principal(CLUSTER))
     projects: Mapping[str, Project] = field(default_factory=dict)
 
 

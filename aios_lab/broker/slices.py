@@ -10,6 +10,7 @@ from aios_lab.allocation import Resources
 from aios_lab.wire import Priority, SliceState
 
 S = SliceState
+NOTHING = Resources()
 
 # From each state to those that may follow; 'expired' may follow any that lives.
 FOLLOWS: Mapping[SliceState, frozenset[SliceState]] = {
@@ -56,9 +57,11 @@ class Claim:
 class Slice:
     """One claim and what it holds.
 
-    ``units`` by node are held: granted, or not yet confirmed to be gone. ``leaving`` of them are being retired.
-    ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``pins`` gives, for
-    every run on it, the units that run needs. ``epoch`` rises by one with every step.
+    ``units`` by node are held: granted, or not yet confirmed to be gone; ``leaving`` of them are being
+    retired. ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``gone`` says
+    that the owner has ended. ``cap`` keeps it from growing past what the engine could not start, until it is
+    asked again. ``pins`` gives, for every run on it, the units that run needs. ``epoch`` rises by one with
+    every step.
     """
 
     id: str
@@ -72,7 +75,7 @@ class Slice:
     asked: float = 0.0
     gone: bool = False
     cap: int | None = None
-    unit: Resources = Resources()
+    unit: Resources = NOTHING
     units: Mapping[str, int] = field(default_factory=dict)
     leaving: Mapping[str, int] = field(default_factory=dict)
     pins: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,85 @@
+"""An engine whose slices are numbers: the whole ``Engine`` protocol, no processes.
+
+It starts and ends workers as fast as the loop turns, or step by step while ``hold`` is set, and fails like a
+real one when told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aios_lab.allocation import Node, Resources
+from aios_lab.engines.base import (
+    Accelerator,
+    Credentials,
+    EngineError,
+    Inventory,
+    SliceInfo,
+    SliceLost,
+    WorkersChanged,
+)
+
+
+class MemoryEngine:
+    def __init__(self, threads: int = 2, gpus: int = 0) -> None:
+        devices = tuple(Accelerator(i, "Test GPU", f"GPU-{i}", 16_384) for i in range(gpus))
+        whole = Resources(threads * 1000, threads * 4096, gpus * 1000, gpus * 16_384)
+        self._inventory = Inventory((Node("local", whole),), devices)
+        self.open: dict[str, SliceInfo] = {}
+        self.sizes: dict[str, Resources] = {}
+        self.restarts: list[str] = []
+        self.calls: list[tuple[str, int]] = []
+        self.broken = ""
+        self.called = asyncio.Event()
+        self.go = asyncio.Event()
+        self.go.set()
+
+    def hold(self) -> None:
+        """From now on calls wait for ``go.set()``."""
+        self.go.clear()
+
+    async def start(self, on_slice_lost: SliceLost, on_workers_changed: WorkersChanged) -> None:
+        self._lost, self._changed = on_slice_lost, on_workers_changed
+
+    async def stop(self) -> None:
+        self.open.clear()
+
+    def inventory(self) -> Inventory:
+        return self._inventory
+
+    async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
+        self.calls.append((slice_id, workers))
+        self.called.set()
+        await self.go.wait()
+        await asyncio.sleep(0)
+        before = self.open.get(slice_id)
+        if self.broken and workers > (before.workers if before else 0):
+            raise EngineError(self.broken)
+        keys = Credentials(f"ca {slice_id}", f"cert {slice_id}", f"key {slice_id}")
+        info = SliceInfo(slice_id, f"tls://127.0.0.1/{slice_id}", keys, workers, ())
+        self.open[slice_id] = info
+        self.sizes[slice_id] = unit
+        self._check_room()
+        self._changed(slice_id, workers)
+        return info
+
+    async def restart(self, slice_id: str) -> None:
+        if slice_id not in self.open:
+            raise EngineError(f"Slice {slice_id} is not open.")
+        self.restarts.append(slice_id)
+
+    async def close(self, slice_id: str) -> None:
+        await asyncio.sleep(0)
+        self.open.pop(slice_id, None)
+
+    def info(self, slice_id: str) -> SliceInfo | None:
+        return self.open.get(slice_id)
+
+    def kill(self, slice_id: str) -> None:
+        """The slice's host dies."""
+        del self.open[slice_id]
+        self._lost(slice_id, "The slice host was killed by signal 9.")
+
+    def _check_room(self) -> None:
+        used = sum((self.sizes[name] * info.workers for name, info in self.open.items()), Resources())
+        assert used.fits_in(self._inventory.nodes[0].capacity), f"more was given than there is: {used}"
