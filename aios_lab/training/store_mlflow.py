@@ -86,7 +86,7 @@ class MlflowWriter:
         self.uri = uri
         self.problem = ""
         self._tracked = tracked
-        self._artifacts = artifact_root or _artifacts_beside(uri)
+        self._artifacts = _artifacts(uri, artifact_root)
         self._interval = interval
         self._retry_after = 5.0
         self._dirty: dict[str, RunFolder] = {}
@@ -278,8 +278,9 @@ def _name(key: str) -> str:
     return re.sub(r"[^\w.\- /]", "_", key)[:250].strip("/ .") or "_"
 
 
-def _artifacts_beside(uri: str) -> str | None:
-    """For SQLite a folder beside the database; an MLflow server decides for itself."""
+def _artifacts(uri: str, root: str | None) -> str | None:
+    """Where artifacts go: below ``root`` or beside a SQLite file; an MLflow server decides for itself."""
     if not uri.startswith("sqlite:///"):
         return None
-    return str(Path(unquote(uri[len("sqlite:///") :])).absolute().parent / "artifacts" / EXPERIMENT)
+    beside = Path(unquote(uri[len("sqlite:///") :])).absolute().parent / "artifacts"
+    return str(Path(root or beside) / EXPERIMENT)

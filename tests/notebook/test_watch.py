@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
@@ -18,8 +19,8 @@ from aios_lab.wire import Run
 
 SETUP = """
 import aios_lab as aios
-from distributed import Client, LocalCluster
-client = Client(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
+from distributed import Client
+client = Client({address!r})
 def steps(ctx, count, pause=0.0):
     import time
     done = 0
@@ -84,7 +85,14 @@ class Kernel:
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+def cluster() -> Iterator[LocalCluster]:
+    # Not in the kernel: Jupyter interrupts the whole process group of a kernel.
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def kernel(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     folder: Path = tmp_path_factory.mktemp("runs")
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIOS")}
     manager, client = start_new_kernel(
@@ -93,9 +101,8 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
         env={**env, "AIOS_RUNS": str(folder), "IPYTHONDIR": str(folder)},
     )
     kernel = Kernel(manager, client)
-    assert kernel.run(SETUP).status == "ok"
+    assert kernel.run(SETUP.replace("{address!r}", repr(cluster.scheduler_address))).status == "ok"
     yield kernel
-    kernel.run("client.shutdown()")
     client.stop_channels()
     manager.shutdown_kernel(now=True)
 
@@ -105,8 +112,8 @@ def test_one_display_is_updated_until_the_run_ended(kernel: Kernel) -> None:
     assert (cell.status, cell.printed) == ("ok", "30\n")
     assert len(cell.displays) == 1
     assert 1 <= len(cell.updates) <= 20
-    assert (cell.last.state, cell.last.step, cell.last.world_size) == ("finished", 29, 2)
-    assert [point.step for point in cell.last.series["loss"]] == list(range(30))
+    assert (cell.last.state, cell.last.step, cell.last.world_size) == ("finished", 30, 2)
+    assert [point.step for point in cell.last.series["loss"]] == list(range(1, 31))
     text = cell.updates[-1]["text/plain"]
     assert "finished on 2 ranks" in text
     assert "100%" in text
