@@ -1,4 +1,4 @@
-"""Distributed training over the workers of a slice: ``train`` gives a ``Run``. Light to import: torch only on ranks."""
+"""Distributed training over the workers of a slice: ``train`` gives a ``Run``; only ranks import torch."""
 
 from aios_lab.training.errors import CannotTrain, RankFailure, Stopped, TrainingFailed
 from aios_lab.training.launch import train

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from distributed import Client
 
-# Called on the client's event loop: rank, kind, body. A lost worker has rank -1, kind "lost", its address as body.
+# Called on the client's event loop with rank, kind, body. For a lost worker: -1, "lost", its address.
 Handler = Callable[[int, str, Any], None]
 
 _buses: WeakKeyDictionary[Client, Bus] = WeakKeyDictionary()
@@ -18,7 +18,7 @@ _lock = threading.Lock()
 
 
 def bus_of(client: Client) -> Bus:
-    """The client's one bus: a topic for all its runs, since a scheduler keeps a bounded history for each topic."""
+    """The client's one bus: a topic for all its runs, since a scheduler keeps a history for each topic."""
     with _lock:
         if client not in _buses:
             _buses[client] = Bus(client)
@@ -28,13 +28,13 @@ def bus_of(client: Client) -> Bus:
 class Bus:
     """One subscription for all runs of a client, and one for each worker that a run was placed on."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Any) -> None:
         self.topic = f"aios-train-{client.id}"
         self._handlers: dict[str, Handler] = {}
         self._watched: set[str] = set()
         client.subscribe_topic(self.topic, self._hear)
 
-    def attach(self, client: Client, run_id: str, handler: Handler, workers: list[str]) -> None:
+    def attach(self, client: Any, run_id: str, handler: Handler, workers: list[str]) -> None:
         self._handlers[run_id] = handler
         for address in workers:
             if address not in self._watched:

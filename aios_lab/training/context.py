@@ -70,10 +70,10 @@ class Context:
         return None if self._model is None else self._strategy.unwrap(self._model)
 
     def prepare(self, model: torch.nn.Module, optimizer: Any = None, dataloader: Any = None) -> Any:
-        """Make model, optimizer and DataLoader work together over all ranks; returns those given, in that order.
+        """Make model, optimizer and DataLoader work together over all ranks; returns those given, in order.
 
-        Call it once the optimizer is made. The DataLoader's batch size stays the global batch: each rank gets its
-        part of every batch, and gradients are weighted where the parts differ.
+        Call it once the optimizer is made. The DataLoader's batch size stays the global batch: each rank gets
+        its part of every batch, and gradients are weighted where the parts differ.
 
         Raises:
             CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.share`).
@@ -85,7 +85,7 @@ class Context:
         return given[0] if len(given) == 1 else tuple(given)
 
     def report(self, step: int | None = None, epoch: int | None = None, **metrics: Any) -> None:
-        """Show metrics of this step (numbers or one-element tensors); rank 0's are shown. Cheap, never blocks.
+        """Show metrics of this step (numbers, one-element tensors); rank 0's are shown. Cheap, never blocks.
 
         Raises:
             Stopped: the run is to stop. Catch it to return a partial result.
@@ -155,7 +155,7 @@ class Context:
 
 
 def _number(value: Any) -> Any:
-    """A float now; a CUDA tensor as it is, to be read by the sending thread, so that the step does not wait."""
+    """A float now; a CUDA tensor as it is, for the sending thread to read, so that the step does not wait."""
     if hasattr(value, "detach"):
         value = value.detach()
     return value if getattr(value, "is_cuda", False) else float(value)

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aios_lab.training import supervisor
 from aios_lab.training.bus import bus_of
@@ -19,9 +19,6 @@ from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
 from aios_lab.training.spec import End, OrderName, RankSpec
 from aios_lab.wire import RunMetric, RunState
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 POLL = 0.25  # seconds between looks at deadlines and at the client's connection
 SCATTER_ABOVE = 1 << 20  # bytes of packed work that go to the workers apart from the task
@@ -35,7 +32,7 @@ class Controller(threading.Thread):
     def __init__(
         self,
         run: Run,
-        client: Client,
+        client: Any,
         places: list[Place],
         specs: list[RankSpec],
         work: bytes,
@@ -49,10 +46,9 @@ class Controller(threading.Thread):
         self._work = work
         self._reporter = reporter
         self._gang = Gang(len(specs))
-        self._futures: list[Future] = []
+        self._futures: list[Any] = []
         self._port = 0
         self._apart_since: float | None = None
-        self._begun = False
 
     @property
     def _id(self) -> str:
@@ -94,8 +90,8 @@ class Controller(threading.Thread):
             if place.address not in living:
                 self._post(-1, "lost", place.address)
 
-    def _when_done(self, rank: int) -> Callable[[Future], None]:
-        def done(future: Future) -> None:
+    def _when_done(self, rank: int) -> Callable[[Any], None]:
+        def done(future: Any) -> None:
             if future.status == "error":
                 self._post(rank, "broken", repr(future.exception()))
             elif future.status in ("cancelled", "lost"):
@@ -200,13 +196,11 @@ class Controller(threading.Thread):
                 host = self._specs[0].host
                 address = "127.0.0.1" if is_loopback(host) else host
                 values = {"MASTER_ADDR": address, "MASTER_PORT": str(self._port)}
-                self._begun = True
-                now = time.time()
-                self._run.live.set(started=now)
+                self._run.live.set(started=time.time())
             self._send(supervisor.deliver, self._id, order, values)
 
-    def _send(self, function: Callable[..., Any], *args: Any) -> threading.Thread:
-        """Call ``function`` on the run's workers without waiting: one that hangs must not hold up the others."""
+    def _send(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call ``function`` on the run's workers without waiting: one that hangs must not hold up others."""
         alive = {
             place.address
             for place, spec in zip(self._places, self._specs, strict=True)
@@ -221,13 +215,11 @@ class Controller(threading.Thread):
                 ValueError,
                 RuntimeError,
                 KeyError,
-            ):  # the worker has just gone: its loss is heard of
+            ):  # it has just gone
                 return
 
-        threads = [threading.Thread(target=call, args=(a,), daemon=True) for a in sorted(alive)]
-        for thread in threads:
-            thread.start()
-        return threads[-1] if threads else threading.current_thread()
+        for address in sorted(alive):
+            threading.Thread(target=call, args=(address,), daemon=True).start()
 
     def _gone(self, spec: RankSpec) -> bool:
         end = self._gang.ends.get(spec.rank)

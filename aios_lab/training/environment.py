@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aios_lab.training.spec import RankSpec
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore
+    from torch._C._distributed_c10d import TCPStore
 
 
 def rank_environment(spec: RankSpec) -> dict[str, str]:
@@ -45,8 +45,8 @@ def rank_environment(spec: RankSpec) -> dict[str, str]:
 
 
 def open_store(host: str) -> tuple[TCPStore, int]:
-    """A store for the ranks to meet at and its port: bound before anyone is told, so nobody can take the port."""
-    from torch.distributed import TCPStore
+    """A store for the ranks to meet at and its port: bound before anyone is told, so none can take it."""
+    from torch._C._distributed_c10d import TCPStore
 
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.bind((host, 0))

@@ -28,7 +28,7 @@ class RankFailure:
 
 
 class TrainingFailed(RuntimeError):
-    """A run ended because a rank failed: the root cause, with the errors that followed from it folded under it."""
+    """A run ended because a rank failed: the root cause, with what followed from it folded under it."""
 
     def __init__(self, cause: RankFailure, followed: tuple[RankFailure, ...] = ()) -> None:
         self.cause = cause

@@ -43,7 +43,7 @@ def root_cause(ends: Sequence[End]) -> TrainingFailed:
 def died(code: int) -> str:
     """How a process ended that did not say anything itself; ``code`` as of subprocess."""
     if code >= 0:
-        return f"its process ended with exit code {code} before the function returned (os._exit or a native library)"
+        return f"its process ended with exit code {code} before the function returned"
     try:
         name = signal.Signals(-code).name
     except ValueError:

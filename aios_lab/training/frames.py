@@ -1,7 +1,7 @@
 """Length-prefixed pickles over a pipe, between a rank and its supervisor.
 
-Both ends belong to the same user and slice. Reading is apart from the descriptor, so that the supervisor never
-waits for the rest of a frame: a rank may be killed in the middle of one.
+Both ends belong to the same user and slice. Reading is apart from the descriptor, so that the supervisor
+never waits for the rest of a frame: a rank may be killed in the middle of one.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Phase(StrEnum):
 
 @dataclass
 class Gang:
-    """The ranks of one run. Each method returns the orders to send now, to all ranks. Times are monotonic seconds."""
+    """The ranks of one run. Methods return the orders to send now, to all ranks. Times: monotonic seconds."""
 
     world_size: int
     phase: Phase = Phase.GATHERING

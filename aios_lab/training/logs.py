@@ -73,7 +73,7 @@ class Output:
         return lines
 
     def finish(self) -> list[str]:
-        """Complete unfinished lines, close the file, and give the rest with the newest of what was left out."""
+        """Complete unfinished lines, close the file, and give the rest with the newest of those left out."""
         for stream, rest in self._rest.items():
             if rest:
                 self.feed(stream, b"\n")

@@ -27,7 +27,7 @@ def function_work(function: Callable[..., Any], args: Sequence[Any], options: di
     """
     if not callable(function):
         raise CannotTrain(f"train() needs a function, not {function!r}. For a file or text use script=….")
-    wants = _wants_context(function, len(args))
+    wants = _wants_context(function, len(args), options)
     try:
         signature = inspect.signature(function)
     except ValueError:  # some builtins have none: Python checks the call on the rank
@@ -89,18 +89,17 @@ def import_path() -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.abspath(entry or os.getcwd()) for entry in sys.path))
 
 
-def _wants_context(function: Callable[..., Any], given: int) -> bool:
+def _wants_context(function: Callable[..., Any], given: int, options: dict[str, Any]) -> bool:
+    """Whether the first parameter is for the context: by its name, or since nothing else would fill it."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:
         return False
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if not places:
+    if not places or places[0].name in options:
         return False
-    required = [p for p in places if p.default is p.empty]
-    return places[0].name in _CONTEXT_NAMES or (
-        bool(required) and required[0] is places[0] and given < len(required)
-    )
+    required = [p for p in places if p.default is p.empty and p.name not in options]
+    return places[0].name in _CONTEXT_NAMES or (places[0] in required and given < len(required))
 
 
 def _read(script: str | os.PathLike[str]) -> tuple[str, str]:
@@ -118,7 +117,7 @@ def _read(script: str | os.PathLike[str]) -> tuple[str, str]:
 def _functions(root: Any) -> Iterator[FunctionType]:
     """The function and those that its module defines beside it (in a notebook: all cells)."""
     if not isinstance(root, FunctionType):
-        root = getattr(root, "__func__", None) or getattr(type(root), "__call__", None)
+        root = getattr(root, "__func__", None) or vars(type(root)).get("__call__")
     if not isinstance(root, FunctionType):
         return
     yield root

@@ -25,7 +25,7 @@ class Place:
 
 
 def place(client: Client, wanted: int | None) -> list[Place]:
-    """A place for each rank on a worker of its own, ranks of one host beside each other; all workers by default.
+    """A place for each rank on a worker of its own, ranks of one host together; all workers by default.
 
     Raises:
         CannotTrain: there are not so many workers.

@@ -73,9 +73,7 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
         return _outcome("stopped")
     except SystemExit as error:
         return _exited(error, link)
-    except (
-        BaseException
-    ) as error:  # the user's code may raise anything, and the kernel must hear of all of it
+    except BaseException as error:  # the user's code may raise anything; the kernel must hear of it
         return _failed(error)
     if context.rank == 0:
         value = _unwrapped(context, value)
@@ -95,9 +93,9 @@ def _ready_torch(spec: RankSpec) -> None:
 def _keep_process_groups() -> None:
     """Hold every process group until this process ends.
 
-    When DDP goes out of scope after destroy_process_group(), ~ProcessGroupGloo joins its thread while it holds
-    the GIL, and about a quarter of the processes hang for ever (pytorch #56297, #190489). A group that is
-    still referenced is not destructed, and os._exit takes it along.
+    When DDP goes out of scope after destroy_process_group(), ~ProcessGroupGloo joins its thread while it
+    holds the GIL, and about a quarter of the processes hang for ever (pytorch #56297, #190489). A group that
+    is still referenced is not destructed, and os._exit takes it along.
     """
     import torch.distributed as dist
     from torch.distributed import distributed_c10d as c10d
@@ -179,9 +177,7 @@ def _packed_result(value: Any) -> dict[str, Any]:
     except Exception as error:  # pickling runs the value's own code
         return {"problem": f"The function's result cannot be sent back: {type(error).__name__}: {error}"}
     if len(data) > RESULT_LIMIT:
-        return {
-            "problem": f"The function's result has {len(data)} bytes; at most {RESULT_LIMIT} can be sent back."
-        }
+        return {"problem": f"The result has {len(data)} bytes; at most {RESULT_LIMIT} can be sent back."}
     return {"result": data}
 
 

@@ -1,4 +1,4 @@
-"""Tells the tracker what happens in a run, on a thread of its own, so that a slow server never holds up a stop."""
+"""Tells the tracker what happens in a run, on its own thread, so that a slow server never holds up a stop."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ CANCEL_WAIT = 10.0  # seconds that an interrupted wait() gives the run to end an
 
 
 class Run:
-    """One training in progress or done. Made by :func:`aios_lab.training.train`; safe to use from any thread."""
+    """One training in progress or done, as :func:`aios_lab.training.train` gives it; safe in any thread."""
 
     def __init__(self, live: LiveRun, folder: Path) -> None:
         self.live = live
@@ -90,7 +90,7 @@ class Run:
         return self.live.metrics()
 
     def logs(self, rank: int | None = None) -> str:
-        """One rank's whole output, where its file can be read from here; without ``rank`` the last lines of all."""
+        """One rank's whole output, where its file can be read; without ``rank`` all ranks' last lines."""
         if rank is None:
             return "\n".join(self.live.tail())
         try:
@@ -127,5 +127,5 @@ class Run:
 
     def __repr__(self) -> str:
         view = self.view()
-        metrics = ", ".join(f"{name}={value:.4g}" for name, value in view.metrics.items())
-        return f"<Run {view.id} {view.name!r}: {view.state.value}, step {view.step}{', ' if metrics else ''}{metrics}>"
+        metrics = "".join(f", {name}={value:.4g}" for name, value in view.metrics.items())
+        return f"<Run {view.id} {view.name!r}: {view.state}, step {view.step}{metrics}>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from aios_lab.training.errors import CannotTrain
 
 
 def part(count: int, rank: int, world: int) -> slice:
-    """Which of ``count`` samples of a global batch are the rank's: equal parts, the remainder to the first ranks."""
+    """Which of a global batch's ``count`` samples are the rank's: equal parts, the remainder to the first."""
     base, extra = divmod(count, world)
     start = rank * base + min(rank, extra)
     return slice(start, start + base + (rank < extra))
@@ -53,7 +53,7 @@ class ShardedBatches(Sampler[list[int]]):
         """By what rank gradients of batch ``index`` count so that their plain mean is that of all samples."""
         count = min(self.batch, self.size - index * self.batch)
         mine = part(count, self.rank, self.world)
-        return (mine.stop - mine.start) * self.world / count
+        return float((mine.stop - mine.start) * self.world / count)
 
     def _order(self) -> list[int]:
         if not self.shuffle:
@@ -106,40 +106,43 @@ def share(loader: DataLoader[Any], *, seed: int, rank: int, world: int) -> DataL
     Raises:
         CannotTrain: the order of its samples is its own (a custom sampler, an IterableDataset).
     """
-    sampler = loader.sampler
+    sampler, dataset = loader.sampler, loader.dataset
     if isinstance(sampler, DistributedSampler):
         return loader
-    if type(loader.batch_sampler) is not BatchSampler or type(sampler) not in (
-        RandomSampler,
-        SequentialSampler,
-    ):
-        kind = type(sampler).__name__
+    batch, shuffle = _order(loader), isinstance(sampler, RandomSampler)
+    if batch < world:
         raise CannotTrain(
-            f"ctx.prepare shares out DataLoaders of a map-style dataset with a batch size and shuffle on or off; "
-            f"this one has {kind}. Give it a DistributedSampler, or split its data by ctx.rank yourself."
+            f"A global batch of {batch} cannot be split over {world} ranks: take {world} or more."
         )
-    if isinstance(sampler, RandomSampler) and (
-        sampler.replacement or sampler.num_samples != len(loader.dataset)
-    ):  # type: ignore[arg-type]
-        raise CannotTrain(
-            "ctx.prepare cannot share out a RandomSampler that draws with replacement or a part."
-        )
-    assert loader.batch_size is not None
-    if loader.batch_size < world:
-        raise CannotTrain(
-            f"A global batch of {loader.batch_size} cannot be split over {world} ranks: take {world} or more."
-        )
-    generator = loader.generator
+    assert isinstance(dataset, Sized)
     batches = ShardedBatches(
-        len(loader.dataset),  # type: ignore[arg-type]
-        loader.batch_size,
-        shuffle=isinstance(sampler, RandomSampler),
+        len(dataset),
+        batch,
+        shuffle=shuffle,
         drop_last=loader.drop_last,
-        seed=seed if generator is None else generator.initial_seed(),
+        seed=seed if loader.generator is None else loader.generator.initial_seed(),
         rank=rank,
         world=world,
     )
     return SharedLoader(_rebuilt(loader, batches), batches)
+
+
+def _order(loader: DataLoader[Any]) -> int:
+    """The loader's batch size, once it is known to go through its whole dataset, shuffled or not."""
+    sampler, size = loader.sampler, loader.batch_size
+    plain = type(sampler) in (RandomSampler, SequentialSampler) and type(loader.batch_sampler) is BatchSampler
+    if not plain or size is None or not isinstance(loader.dataset, Sized):
+        kind = type(loader.batch_sampler if plain else sampler).__name__
+        raise CannotTrain(
+            "ctx.prepare shares out DataLoaders of map-style datasets with a batch size and shuffle on or off; "
+            f"this one has a {kind}. Give it a DistributedSampler, or split its data by ctx.rank."
+        )
+    drawn = isinstance(sampler, RandomSampler) and sampler.num_samples != len(loader.dataset)
+    if drawn or getattr(sampler, "replacement", False):
+        raise CannotTrain(
+            "ctx.prepare cannot share out a RandomSampler that draws a part, or with replacement."
+        )
+    return size
 
 
 def _rebuilt(loader: DataLoader[Any], batches: ShardedBatches) -> DataLoader[Any]:
@@ -170,4 +173,5 @@ def weigh_gradients(model: torch.nn.Module, loader: SharedLoader) -> None:
 
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter.register_hook(scaled)
+            hooks: Any = parameter  # Tensor.register_hook has no types
+            hooks.register_hook(scaled)

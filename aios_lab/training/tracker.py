@@ -15,7 +15,7 @@ from aios_lab.wire import Run, RunOrder, RunRequest, RunState, RunUpdate
 
 
 class TrackerUnavailable(Exception):
-    """The tracker cannot be reached now. The run goes on, and what was not told is told with the next update."""
+    """The tracker cannot be reached now. The run goes on; what was not told is told with the next update."""
 
 
 class Tracker(Protocol):

@@ -1,0 +1,125 @@
+"""Functions that the tests train: small, real, and some of them ill-behaved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+
+def regression(ctx: Any, epochs: int = 3, batch: int = 15, samples: int = 64) -> list[float]:
+    """Weights after some epochs over data whose last batch is small; the same on any number of ranks."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(1)
+    x = torch.randn(samples, 4)
+    y = x @ torch.tensor([[1.0], [-2.0], [3.0], [0.5]]) + 0.1
+    model: Any = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    loader: Any = DataLoader(TensorDataset(x, y), batch_size=batch, shuffle=True)
+    model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+    ctx.progress(total_steps=epochs * len(loader), total_epochs=epochs)
+    for epoch in range(epochs):
+        for inputs, labels in loader:
+            loss = torch.nn.functional.mse_loss(model(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            ctx.report(epoch=epoch, loss=loss)
+    inner = ctx.unwrap(model)
+    return [float(v) for v in torch.cat([p.detach().flatten() for p in inner.parameters()])]
+
+
+def plain_ddp() -> float:
+    """As any DDP tutorial has it: no context."""
+    import torch
+    import torch.distributed as dist
+    from torch.nn.parallel import DistributedDataParallel
+
+    dist.init_process_group("gloo")
+    model = DistributedDataParallel(torch.nn.Linear(2, 1))
+    model(torch.ones(3, 2)).sum().backward()
+    total = torch.tensor([float(dist.get_rank() + 1)])
+    dist.all_reduce(total)
+    dist.destroy_process_group()
+    return float(total)
+
+
+def facts(ctx: Any) -> dict[str, Any]:
+    import torch
+
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS", "MASTER_ADDR")
+    return {
+        **{name: os.environ[name] for name in names},
+        "threads": torch.get_num_threads(),
+        "rank": ctx.rank,
+    }
+
+
+def until_stopped(ctx: Any) -> int:
+    from aios_lab.training import Stopped
+
+    step = 0
+    try:
+        while True:
+            step += 1
+            ctx.report(value=step)
+            time.sleep(0.01)
+    except Stopped:
+        return step
+
+
+def deaf() -> None:
+    """Neither reports nor reacts to an interrupt."""
+    print("deaf", flush=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    while True:
+        time.sleep(3600)
+
+
+def in_a_collective(ctx: Any) -> None:
+    """Rank 0 never joins the barrier that rank 1 waits at."""
+    import torch.distributed as dist
+
+    group = ctx.process_group
+    print("waiting", flush=True)
+    if ctx.rank == 1:
+        dist.barrier(group)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    while True:
+        time.sleep(3600)
+
+
+def fails_on_one(ctx: Any, how: str) -> None:
+    """Rank 1 fails in some way while rank 0 waits for it."""
+    import torch
+    import torch.distributed as dist
+
+    group = ctx.process_group
+    if ctx.rank == 1:
+        if how == "raise":
+            raise ValueError("rank one is unhappy")
+        if how == "exit":
+            sys.exit(3)
+        if how == "hard":
+            os._exit(4)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    dist.all_reduce(torch.ones(1), group=group)
+
+
+def chatty(lines: int) -> None:
+    line = "x" * 60
+    for number in range(lines):
+        print(number, line)
+    print("the last line")
+
+
+def with_children(ctx: Any) -> int:
+    """Leaves a process behind that ignores everything."""
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(3600)
+    return 7
