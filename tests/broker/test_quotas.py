@@ -1,0 +1,101 @@
+"""The quota file: what it says, and how it is told where it is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aios_lab.allocation import UNLIMITED, Principal, Resources
+from aios_lab.broker import Quotas, Refused
+from aios_lab.broker.quotas import parse, principal_path
+
+TEXT = """\
+cluster: {limit: {gpus: 4}}
+projects:
+  vision:
+    weight: 200
+    quota: {gpus: 2, memory: 8GiB}
+    priority: 1
+    users:
+      "*": {limit: {gpus: 1}}
+      ada: {weight: 300}
+"""
+
+
+def test_without_a_file_all_users_weigh_the_same(tmp_path: Path) -> None:
+    for quotas in (Quotas(), Quotas(tmp_path / "none.yaml")):
+        assert quotas.projects == ("default",)
+        assert quotas.project(None) == "default"
+        assert quotas.principals([("default", "ada")]) == (
+            Principal("cluster"),
+            Principal("cluster/default"),
+            Principal("cluster/default/ada"),
+        )
+
+
+def test_the_file_makes_the_tree(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.yaml"
+    path.write_text(TEXT)
+    quotas = Quotas(path)
+    found = {p.path: p for p in quotas.principals([("vision", "ada"), ("vision", "bob")])}
+    assert found["cluster"].limit == Resources(UNLIMITED, UNLIMITED, 4000, UNLIMITED)
+    vision = found["cluster/vision"]
+    assert (vision.weight, vision.priority, vision.quota) == (200, 1, Resources(memory=8192, gpu=2000))
+    assert found["cluster/vision/ada"] == Principal("cluster/vision/ada", weight=300)
+    limit = found["cluster/vision/bob"].limit
+    assert limit is not None
+    assert limit.gpu == 1000
+    with pytest.raises(Refused, match="'text'") as refused:
+        quotas.project("text")
+    assert refused.value.hint == "Ask for one of: default, vision."
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("projects:\n  a:\n    weight: heavy\n", "line 3: weight should be a whole number from 0"),
+        ("projects:\n  a:\n    wieght: 1\n", "line 3: project a has no 'wieght'; it may have: weight, quota"),
+        ("projects:\n  a: {quota: {memory: 2XB}}\n", "line 2: quota: '2XB' is no amount of memory"),
+        ("projects:\n  a: {limit: {cpus: -1}}\n", "line 2: limit: -1 is no number of CPU threads"),
+        ("projects:\n  a: {limit: {cpus: .nan}}\n", "line 2: limit: nan is no number of CPU threads"),
+        ("projects:\n  a: 3\n", "line 2: project a should be a mapping"),
+        ("projects: [a]\n", "line 1: projects should be a mapping"),
+        ("projects:\n  a: {}\n  a: {}\n", "line 3: projects has 'a' twice"),
+        ("projects: {\n", "line 2: "),
+        ("- 1\n", "line 1: the file should be a mapping"),
+        ("projects:\n  a: {weight: x}\n  b: {weight: y}\n", "line 3: weight"),
+    ],
+)
+def test_mistakes_have_line_numbers(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "quotas.yaml"
+    path.write_text(text)
+    with pytest.raises(Refused) as refused:
+        Quotas(path)
+    assert refused.value.reason == "bad_quotas"
+    assert says in refused.value.message
+
+
+def test_a_file_is_read_again_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.yaml"
+    quotas = Quotas(path)
+    path.write_text("projects: {vision: {}}")
+    assert quotas.reload()
+    assert not quotas.reload()
+    assert quotas.projects == ("default", "vision")
+    path.write_text("projects: {text: 1}")
+    os.utime(path, (5, 5))
+    assert not quotas.reload()
+    assert quotas.projects == ("default", "vision")
+    assert quotas.problem is not None
+    assert "line 1" in quotas.problem.message
+    path.unlink()
+    assert quotas.reload()
+    assert quotas.problem is None
+    assert quotas.projects == ("default",)
+
+
+def test_names_with_slashes_stay_one_step() -> None:
+    assert principal_path("default", "a/b") == "cluster/default/a%2Fb"
+    assert parse("").projects == {}
