@@ -135,7 +135,11 @@ def install(extras: list[str]) -> None:
 
 def _pip(*arguments: str) -> None:
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-    if subprocess.run([*command, *arguments], env=environment(), check=False).returncode:
+    pip = subprocess.Popen([*command, *arguments], env=environment(), stdout=subprocess.PIPE, text=True)
+    for line in pip.stdout or ():
+        if not line.startswith("Requirement already satisfied"):
+            print(f"    {line}", end="", flush=True)
+    if pip.wait():
         raise SetupError(
             "pip could not install what is needed (see above). When a download failed, check the network and "
             "run the same command again: what is there already is kept. When a package has no build for this "
