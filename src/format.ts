@@ -56,10 +56,13 @@ function pair(big: number, bigUnit: string, small: number, smallUnit: string): s
   return small ? `${big}${bigUnit} ${small}${smallUnit}` : `${big}${bigUnit}`;
 }
 
-/** A metric: four significant digits, or an exponent when very small or large. */
-export function metric(value: number): string {
+/** A metric: four significant digits, or an exponent when very small or large. JSON has null for NaN. */
+export function metric(value: number | null): string {
+  if (value === null || Number.isNaN(value)) {
+    return 'NaN';
+  }
   if (!Number.isFinite(value)) {
-    return String(value);
+    return value > 0 ? '∞' : '−∞';
   }
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) {

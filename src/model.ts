@@ -133,7 +133,9 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     try {
       this._apply({ type: 'status', status: await this._client.status() });
     } catch (error) {
-      this._apply({ type: 'trouble', trouble: asProblem(error) });
+      if (this._stream.link !== 'connected') {
+        this._apply({ type: 'trouble', trouble: asProblem(error) });
+      }
     }
   }
 

@@ -7,6 +7,8 @@ export interface IAIOSState {
   link: Link;
   /** Why there is nothing to show: the server is gone, or its extension is not enabled. */
   trouble: Problem | null;
+  /** What the server could not send of what was asked for. */
+  complaint: Problem | null;
   status: Status | null;
   cluster: Cluster | null;
   slices: Slice[] | null;
@@ -18,6 +20,7 @@ export interface IAIOSState {
 export const EMPTY: IAIOSState = {
   link: 'idle',
   trouble: null,
+  complaint: null,
   status: null,
   cluster: null,
   slices: null,
@@ -45,7 +48,7 @@ export function reduce(state: IAIOSState, action: Action): IAIOSState {
     case 'status':
       return { ...state, status: action.status, trouble: null };
     case 'frame':
-      return receive(state, action.frame.topic as Topic, action.frame.data);
+      return receive(state, action.frame.topic as Topic | 'problem', action.frame.data);
     case 'slice':
       return { ...state, slices: upsert(state.slices, action.slice) };
     case 'run':
@@ -59,10 +62,12 @@ function changeLink(state: IAIOSState, link: Link): IAIOSState {
   if (link === state.link) {
     return state;
   }
-  return { ...state, link, trouble: link === 'connected' ? null : state.trouble };
+  return link === 'connected'
+    ? { ...state, link, trouble: null, complaint: null }
+    : { ...state, link };
 }
 
-function receive(state: IAIOSState, topic: Topic, data: unknown): IAIOSState {
+function receive(state: IAIOSState, topic: Topic | 'problem', data: unknown): IAIOSState {
   switch (topic) {
     case 'cluster':
       return { ...state, cluster: data as Cluster };
@@ -74,6 +79,8 @@ function receive(state: IAIOSState, topic: Topic, data: unknown): IAIOSState {
       return { ...state, models: data as Model[] };
     case 'jobs':
       return { ...state, jobs: data as Job[] };
+    case 'problem':
+      return { ...state, complaint: data as Problem };
     default:
       return state; // a newer server's topic
   }
@@ -171,6 +178,10 @@ export function reconcile(
   if (!known) {
     return { run: shown, lost: now - shown.created > LOST_AFTER };
   }
-  const newer = hasEnded(known) || known.step >= shown.step;
-  return { run: newer ? known : shown, lost: false };
+  if (hasEnded(known) || known.step >= shown.step) {
+    return { run: known, lost: false };
+  }
+  // The kernel is ahead with its steps, the server with what was asked of the run.
+  const state = known.state === 'stopping' ? known.state : shown.state;
+  return { run: { ...shown, state }, lost: false };
 }

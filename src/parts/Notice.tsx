@@ -2,7 +2,7 @@ import * as React from 'react';
 
 import type { Problem } from '../wire';
 import { CommandIDs } from '../commands';
-import { useServices } from './services';
+import { useAIOS, useServices } from './services';
 
 /** An empty list that teaches what fills it: a sentence, and code to insert, of which `code` is shown. */
 export function EmptyState(props: {
@@ -41,9 +41,13 @@ export function ProblemNotice(props: { problem: Problem }): React.ReactElement {
   );
 }
 
-/** A list that was not heard yet. */
+/** What stands for a list that was not heard yet, or that the server could not send. */
 export function Waiting(): React.ReactElement {
   const { trans } = useServices();
+  const complaint = useAIOS(state => state.complaint);
+  if (complaint) {
+    return <ProblemNotice problem={complaint} />;
+  }
   return (
     <p className="aios-Waiting" role="status">
       {trans.__('Asking the server…')}

@@ -1,0 +1,145 @@
+import { nullTranslator } from '@jupyterlab/translation';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import * as React from 'react';
+
+import { ClusterSection } from '../cluster/ClusterSection';
+import { CommandIDs } from '../commands';
+import { Banner } from '../panel/Banner';
+import { formOf, requestOf } from '../slices/ResizeFields';
+import { SlicesSection } from '../slices/SlicesSection';
+import { sliceText } from '../status/StatusItem';
+import { Drawing } from './drawing';
+import { slice, Socket } from './samples';
+
+let page: Drawing;
+beforeEach(() => {
+  page = new Drawing();
+  page.happen(() => void page.model.watch(['slices', 'cluster']));
+});
+afterEach(() => page.close());
+
+describe('SlicesSection', () => {
+  it('teaches how to get one', () => {
+    page.draw(<SlicesSection />);
+    page.receive('slices', []);
+    expect(page.node.textContent).toContain('%aios request --workers 2');
+  });
+
+  it('says how big a slice is, why it waits, and what to do with it', () => {
+    const waiting = slice({
+      state: 'resizing',
+      workers: 1,
+      target: 2,
+      max_workers: 4,
+      reason: 'second.ipynb holds 2 CPU threads.'
+    });
+    page.draw(<SlicesSection />);
+    page.receive('slices', [waiting]);
+    const card = page.find('.aios-Slice[data-slice-id="s-1"]');
+    expect(card.dataset.state).toBe('resizing');
+    expect(page.find('.aios-Slice-workers').textContent).toBe('1→2/4');
+    expect(page.find('.aios-Slice-workers').getAttribute('aria-label')).toBe(
+      '1 workers run, 2 are granted, 4 at most'
+    );
+    expect(page.find('.aios-Slice-reason').textContent).toContain('second.ipynb');
+    const resized = page.record(CommandIDs.resize);
+    const released = page.record(CommandIDs.release);
+    page.click('.aios-Slice-resize');
+    page.click('.aios-Slice-release');
+    expect([resized, released]).toEqual([[{ slice: 's-1' }], [{ slice: 's-1' }]]);
+  });
+
+  it("has no actions on others' slices and none to release on a dormant one", () => {
+    page.draw(<SlicesSection />);
+    page.receive('slices', [
+      slice({ dormant: true, workers: 0, target: 0 }),
+      slice({ id: 's-2', mine: false, user: 'bob', name: '' })
+    ]);
+    expect(page.find('[data-slice-id="s-2"]').querySelector('button')).toBeNull();
+    expect(page.find<HTMLButtonElement>('.aios-Slice-release').disabled).toBe(true);
+    expect(page.find('[data-slice-id="s-1"] .aios-Chip').textContent).toBe('dormant');
+  });
+});
+
+describe('requestOf', () => {
+  const before = formOf(
+    slice({ unit: { cpus: 1, memory: 2_123_456_789, gpus: 0, gpu_memory: 0 } })
+  );
+
+  it('names the workers, and of the rest only what was changed', () => {
+    expect(requestOf({ ...before, workers: '4' }, before)).toEqual({ workers: 4 });
+    expect(requestOf({ ...before, memory: ' 3GB ', gpus: '1', priority: 'high' }, before)).toEqual({
+      workers: 2,
+      memory: '3GB',
+      gpus: 1,
+      priority: 'high'
+    });
+  });
+
+  it('keeps what was there for a field that was emptied', () => {
+    expect(requestOf({ ...before, workers: ' ', memory: '', gpus: '' }, before)).toEqual({
+      workers: 2,
+      gpus: 0
+    });
+  });
+});
+
+describe('sliceText', () => {
+  const text = (changes: Parameters<typeof slice>[0]): string =>
+    sliceText(slice(changes), nullTranslator.load(''));
+
+  it('says the size and what is still missing', () => {
+    expect(text({})).toBe('Slice 2/2');
+    expect(text({ target: 1, workers: 1, reason: 'full' })).toBe('Slice 1/2 · waiting 1');
+    expect(text({ dormant: true, workers: 0, target: 0 })).toBe('Slice dormant');
+  });
+});
+
+describe('ClusterSection', () => {
+  const amounts = (cpus: number, gpus: number) => ({
+    cpus,
+    memory: cpus * 1e9,
+    gpus,
+    gpu_memory: 0
+  });
+  const cluster = (gpus: number, simulated: boolean) => ({
+    simulated,
+    capacity: amounts(4, gpus),
+    used: amounts(2, 0),
+    nodes: [{ name: 'here', capacity: amounts(4, gpus), used: amounts(2, 0), accelerators: [] }],
+    principals: []
+  });
+
+  it('shows gauges, and GPUs only where there are any', () => {
+    page.draw(<ClusterSection />);
+    page.receive('cluster', cluster(0, false));
+    const labels = () =>
+      [...page.node.querySelectorAll('[role=meter]')].map(node => node.getAttribute('aria-label'));
+    expect(labels()).toEqual(['CPU', 'Memory']);
+    expect(page.find('[role=meter]').getAttribute('aria-valuenow')).toBe('50');
+    expect(page.node.textContent).not.toContain('simulated');
+    page.receive('cluster', cluster(2, true));
+    expect(labels()).toEqual(['CPU', 'Memory', 'GPUs']);
+    expect(page.node.textContent).toContain('simulated');
+  });
+
+  it('shows who holds what', () => {
+    page.draw(<ClusterSection />);
+    page.receive('cluster', cluster(0, false));
+    page.receive('slices', [slice({ workers: 1, target: 1 }), slice({ mine: false, user: 'bob' })]);
+    expect(page.find('[data-user=ada]').textContent).toContain('ada (you)');
+    expect(page.find('[data-user=bob]').textContent).toContain('2 · 50%');
+  });
+});
+
+describe('Banner', () => {
+  it('comes when the server goes, and goes when it is back', async () => {
+    page.draw(<Banner />);
+    expect(page.node.querySelector('[role=alert]')).toBeNull();
+    await page.settle(() => Socket.last.onclose?.());
+    expect(page.find('[role=alert]').textContent).toContain('Reconnecting');
+    await page.settle(() => page.model.retry());
+    await page.settle(() => Socket.last.onopen?.());
+    expect(page.node.querySelector('[role=alert]')).toBeNull();
+  });
+});
