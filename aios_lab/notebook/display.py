@@ -77,11 +77,12 @@ def watch(run: LiveRun) -> None:
 
 def _stop(run: LiveRun, output: Output) -> None:
     run.cancel()
-    try:
-        _follow(run, output, END_BOUND)
-    except KeyboardInterrupt:  # the second one: no more patience
-        run.kill()
-        _follow(run, output, END_BOUND)
+    deadline = time.monotonic() + END_BOUND
+    while run.state.value not in ENDED and time.monotonic() < deadline:
+        try:
+            _follow(run, output, deadline - time.monotonic())
+        except KeyboardInterrupt:  # the second one: no more patience
+            run.kill()
 
 
 def _follow(run: LiveRun, output: Output, seconds: float = math.inf) -> None:

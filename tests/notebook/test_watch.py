@@ -61,9 +61,10 @@ class Kernel:
     client: BlockingKernelClient
 
     def run(self, code: str, interrupt_at_step: int | None = None) -> Cell:
-        cell = Cell()
+        cell, interrupts = Cell(), 0
 
         def hook(message: dict[str, Any]) -> None:
+            nonlocal interrupts
             content, kind = message["content"], message["msg_type"]
             if kind == "stream":
                 cell.printed += content["text"]
@@ -71,7 +72,8 @@ class Kernel:
                 cell.displays.append(content["data"])
             elif kind == "update_display_data":
                 cell.updates.append(content["data"])
-                if interrupt_at_step is not None and cell.last.step >= interrupt_at_step:
+                if interrupt_at_step is not None and cell.last.step >= interrupt_at_step and not interrupts:
+                    interrupts += 1
                     self.manager.interrupt_kernel()
             elif kind == "error":
                 cell.traceback = "\n".join(content["traceback"])
