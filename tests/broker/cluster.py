@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from broker.memory_engine import MemoryEngine
-
 from aios_lab.broker import Broker, Ledger, Owner, Quotas
 from aios_lab.wire import ClaimRequest, SliceState
+from broker.memory_engine import MemoryEngine
 
 
 class Cluster:

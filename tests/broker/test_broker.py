@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from broker.cluster import Cluster, running
-from broker.memory_engine import MemoryEngine
 
 from aios_lab.broker import Broker, Ledger, Owner, Quotas, Refused
 from aios_lab.wire import ClaimRequest, SliceState
+from broker.cluster import Cluster, running
+from broker.memory_engine import MemoryEngine
 
 
 def run(folder: Path, story: Callable[[Cluster], Awaitable[None]], **options: object) -> None:
@@ -325,3 +326,72 @@ def test_a_default_claim_that_cannot_be_met_stops_the_start(tmp_path: Path) -> N
         await other.stop()
 
     asyncio.run(main())
+
+
+def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+    """Nothing is granted that is not recorded; and an owner's end frees its processes all the same."""
+
+    async def story(at: Cluster) -> None:
+        first, second = at.file("ada", 2), at.file("bob", 1)
+        at.broker.activate(first)
+        await at.active(first, 2)
+        other = sqlite3.connect(at.ledger.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        before = at.broker.view(second)
+        for change in (at.broker.activate, at.broker.release):
+            with pytest.raises(Refused) as refused:
+                change(second if change == at.broker.activate else first)
+            assert refused.value.reason == "ledger_unavailable"
+        with pytest.raises(Refused):
+            at.broker.request(first, ClaimRequest(workers=1))
+        with pytest.raises(Refused):
+            at.file("cy", 1)
+        assert at.broker.view(second) == before
+        assert at.broker.view(first).target == 2
+        assert len(at.broker.views(None)) == 2
+        at.broker.end(first, "The kernel was killed.")
+        while first in at.engine.open:
+            await asyncio.sleep(0)
+        while not at.broker.problems():
+            await asyncio.sleep(0.01)
+        assert at.broker.problems()[0].reason == "ledger_unavailable"
+        other.execute("ROLLBACK")
+        other.close()
+        await at.until(lambda: not at.broker.living(first))
+        at.broker.activate(second)
+        await at.active(second, 1)
+        assert [event["kind"] for event in at.ledger.events(first)][-2:] == ["owner_ended", "emptied"]
+
+    run(tmp_path, story)
+
+
+def test_every_decision_is_in_the_ledger(tmp_path: Path) -> None:
+    async def story(at: Cluster) -> None:
+        first, second = at.file("ada", 2), at.file("bob", 2)
+        at.broker.activate(first)
+        await at.active(first, 2)
+        at.broker.activate(second)
+        await at.active(second, 1)
+        plans = [event["data"] for event in at.ledger.events() if event["kind"] == "plan"]
+        assert [(len(plan["grants"]), len(plan["shrinks"])) for plan in plans] == [(1, 0), (0, 1), (1, 0)]
+        assert len({plan["hash"] for plan in plans}) == 3
+        assert plans[1]["snapshot"]["leases"] == [{"claim": first, "node": "local", "units": 2}]
+
+    run(tmp_path, story)
+
+
+def test_quotas_that_change_count_without_a_restart(tmp_path: Path) -> None:
+    quotas = tmp_path / "quotas.yaml"
+
+    async def story(at: Cluster) -> None:
+        one = at.file("ada", 2)
+        at.broker.activate(one)
+        await at.active(one, 2)
+        quotas.write_text("projects: {default: {limit: {cpus: 1}}}\n")
+        await at.active(one, 1)
+        quotas.write_text("projects: {default: {limit: {cpus: many}}}\n")
+        while not at.broker.problems():
+            await asyncio.sleep(0.05)
+        assert "line 1" in at.broker.problems()[0].message
+
+    run(tmp_path, story, quotas=quotas)

@@ -1,0 +1,198 @@
+"""Fair share in tables: who holds what when everything has come to rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from aios_lab.allocation import Change, Demand, Lease, Plan, Principal, Resources, Snapshot, decide, validate
+from allocation.snapshots import carry_out, demand, holdings, node
+
+
+def rest(snapshot: Snapshot) -> dict[str, int]:
+    """What everyone holds in the end."""
+    for _ in range(10):
+        plan = decide(snapshot)
+        validate(snapshot, plan)
+        if not plan.grants and not plan.shrinks:
+            return holdings(snapshot)
+        snapshot = carry_out(snapshot, plan)
+    raise AssertionError("no rest")
+
+
+def on(threads: int, *demands: Demand, principals: tuple[Principal, ...] = (), **held: int) -> Snapshot:
+    leases = tuple(Lease(claim, "local", units) for claim, units in held.items())
+    return Snapshot((node(threads),), principals, demands, leases)
+
+
+ADA, BOB = "cluster/default/ada", "cluster/default/bob"
+CASES = {
+    "alone it has all": (on(4, demand("a", "ada", 8)), {"a": 4}),
+    "two share equally": (on(4, demand("a", "ada", 4), demand("b", "bob", 4)), {"a": 2, "b": 2}),
+    "two of one user share equally": (on(4, demand("a", "ada", 4), demand("b", "ada", 4)), {"a": 2, "b": 2}),
+    "the later one gets its half": (
+        on(4, demand("a", "ada", 4), demand("b", "bob", 4), a=4),
+        {"a": 2, "b": 2},
+    ),
+    "what one does not want, the other has": (
+        on(4, demand("a", "ada", 1), demand("b", "bob", 4)),
+        {"a": 1, "b": 3},
+    ),
+    "the odd unit stays with its holder": (
+        on(3, demand("a", "ada", 3, submitted=9), demand("b", "bob", 3, submitted=1), a=2, b=1),
+        {"a": 2, "b": 1},
+    ),
+    "users share, not claims": (
+        on(4, demand("a", "ada", 4), demand("b", "bob", 4), demand("c", "bob", 4)),
+        {"a": 2, "b": 1, "c": 1},
+    ),
+    "weights 2:1": (
+        on(6, demand("a", "ada", 6), demand("b", "bob", 6), principals=(Principal(ADA, weight=200),)),
+        {"a": 4, "b": 2},
+    ),
+    "projects share before users": (
+        on(
+            6,
+            demand("a", "ada", 6, principal="cluster/one/ada"),
+            demand("b", "bob", 6, principal="cluster/two/bob"),
+            demand("c", "cy", 6, principal="cluster/two/cy"),
+            principals=(Principal("cluster/one", weight=200),),
+        ),
+        {"a": 4, "b": 1, "c": 1},
+    ),
+    "a quota comes before fair shares": (
+        on(
+            4,
+            demand("a", "ada", 3),
+            demand("b", "bob", 4),
+            principals=(Principal(ADA, quota=Resources(3000, 4096)),),
+        ),
+        {"a": 3, "b": 1},
+    ),
+    "a limit leaves the rest to others": (
+        on(
+            4,
+            demand("a", "ada", 4),
+            demand("b", "bob", 4),
+            principals=(Principal(ADA, limit=Resources(1000, 4096)),),
+        ),
+        {"a": 1, "b": 3},
+    ),
+    "a limit counts when nobody waits": (
+        on(4, demand("a", "ada", 4), principals=(Principal("cluster/default", limit=Resources(3000, 9000)),)),
+        {"a": 3},
+    ),
+    "a lowered limit takes back": (
+        on(4, demand("a", "ada", 4), principals=(Principal(ADA, limit=Resources(2000, 9000)),), a=4),
+        {"a": 2},
+    ),
+    "minimums come before growth": (
+        on(4, demand("a", "ada", 4, submitted=1), demand("b", "bob", 3, min=3, submitted=2)),
+        {"a": 1, "b": 3},
+    ),
+    "minimum or nothing": (
+        on(4, demand("a", "ada", 2, min=2), demand("b", "bob", 3, min=3)),
+        {"a": 2, "b": 0},
+    ),
+    "what is not preemptible stays": (
+        on(4, demand("a", "ada", 4, preemptible=False), demand("b", "bob", 4), a=4),
+        {"a": 4, "b": 0},
+    ),
+    "a busy run keeps its units": (
+        on(4, demand("a", "ada", 4, floor=3), demand("b", "bob", 4), a=4),
+        {"a": 3, "b": 1},
+    ),
+    "asked for less, it gives back": (on(4, demand("a", "ada", 1), a=4), {"a": 1}),
+    "also when it is not preemptible": (on(4, demand("a", "ada", 1, preemptible=False), a=4), {"a": 1}),
+    "but not below its busy run": (on(4, demand("a", "ada", 1, floor=3), a=4), {"a": 3}),
+    "nobody needs it, so it stays": (
+        on(4, demand("a", "ada", 4), demand("b", "bob", 1), a=3),
+        {"a": 3, "b": 1},
+    ),
+    "high priority goes before one's own others": (
+        on(4, demand("a", "ada", 4), demand("b", "ada", 4, priority=1)),
+        {"a": 1, "b": 3},
+    ),
+    "high priority takes nothing from others": (
+        on(4, demand("a", "ada", 4), demand("b", "bob", 4, priority=1)),
+        {"a": 2, "b": 2},
+    ),
+    "a project of higher priority goes first": (
+        on(4, demand("a", "ada", 4), demand("b", "bob", 4), principals=(Principal(BOB, priority=1),)),
+        {"a": 1, "b": 3},
+    ),
+    "weight 0 gets what is left": (
+        on(4, demand("a", "ada", 2), demand("b", "bob", 4), principals=(Principal(BOB, weight=0),)),
+        {"a": 2, "b": 2},
+    ),
+    "many notebooks of one user make room for another's": (
+        on(
+            2,
+            demand("a", "ada", 1, submitted=1),
+            demand("b", "ada", 1, submitted=2),
+            demand("c", "bob", 1),
+            a=1,
+            b=1,
+        ),
+        {"a": 1, "b": 0, "c": 1},
+    ),
+    "a third of one user waits": (
+        on(2, demand("a", "ada", 1), demand("b", "ada", 1), demand("c", "ada", 1, submitted=-5), a=1, b=1),
+        {"a": 1, "b": 1, "c": 0},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shares(case: str) -> None:
+    snapshot, expected = CASES[case]
+    assert rest(snapshot) == expected
+
+
+def test_dominant_shares_are_equal_as_in_the_paper() -> None:
+    """Ghodsi et al., NSDI 2011, section 4.1: of 9 CPUs and 18 GB, A needs <1, 4>, B needs <3, 1>."""
+    machine = replace(node(1), capacity=Resources(9000, 18 * 1024))
+    a = demand("a", "ada", 20, unit=Resources(1000, 4096))
+    b = demand("b", "bob", 20, unit=Resources(3000, 1024))
+    assert rest(Snapshot((machine,), (), (a, b))) == {"a": 3, "b": 2}
+
+
+def test_gpus_are_shared_by_those_who_want_them() -> None:
+    trains = [demand(name, name, 4, unit=Resources(1000, 1024, 1000, 16_384)) for name in ("ada", "bob")]
+    prepares = demand("cy", "cy", 8)
+    assert rest(Snapshot((node(8, gpus=4),), (), (*trains, prepares))) == {"ada": 2, "bob": 2, "cy": 4}
+
+
+def test_several_machines() -> None:
+    machines = (node(3, "one"), node(2, "two"))
+    wide = demand("a", "ada", 9, unit=Resources(2000, 1024))
+    small = demand("b", "bob", 9)
+    assert rest(Snapshot(machines, (), (wide, small))) == {"a": 1, "b": 3}
+
+
+def test_shrinks_come_first_and_grants_when_the_room_is_free() -> None:
+    snapshot = on(4, demand("a", "ada", 4), demand("b", "bob", 4), a=4)
+    plan = decide(snapshot)
+    assert plan.shrinks == (Change("a", "local", 2),)
+    assert plan.grants == ()
+    assert decide(snapshot) == plan
+    after = decide(carry_out(snapshot, plan))
+    assert after.grants == (Change("b", "local", 2),)
+
+
+def test_what_is_free_is_granted_at_once() -> None:
+    plan = decide(on(4, demand("a", "ada", 4), demand("b", "bob", 4), a=3))
+    assert plan.grants == (Change("b", "local", 1),)
+    assert plan.shrinks == (Change("a", "local", 1),)
+
+
+def test_an_empty_cluster_and_no_claims() -> None:
+    assert decide(Snapshot((), (), ())) == Plan()
+    plan = decide(Snapshot((), (), (demand("a", "ada", 1),)))
+    assert "the cluster has no nodes" in plan.reasons["a"]
+
+
+def test_a_policy_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="fair_share"):
+        decide(Snapshot((), (), ()), policy="luck")
