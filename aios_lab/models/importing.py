@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from .codec import Json, Unencodable, decode, encode, malformed
-from .errors import BadBundle
+from .errors import BadBundle, ModelError
 
 
 @cache
@@ -25,7 +25,18 @@ def describe(model: nn.Module) -> dict[str, Json] | None:
     if kind.__module__.partition(".")[0] not in _installed_packages() or "<locals>" in kind.__qualname__:
         return None
     args = _arguments(model)
-    return None if args is None else {"class": f"{kind.__module__}:{kind.__qualname__}", "args": args}
+    if args is None:
+        return None
+    described = {"class": f"{kind.__module__}:{kind.__qualname__}", "args": args}
+    try:
+        made = build(described)
+    except ModelError:  # its attributes are not what its constructor took
+        return None
+    return described if _shapes(made) == _shapes(model) else None
+
+
+def _shapes(model: nn.Module) -> dict[str, object]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
 def _arguments(model: nn.Module) -> dict[str, Json] | None:
@@ -53,7 +64,7 @@ def build(description: dict[str, Json]) -> nn.Module:
     kind = _find(path)
     try:
         return kind(**{key: decode(value, {}) for key, value in description["args"].items()})
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # the constructor is foreign code and may raise anything
         raise BadBundle(
             f"The class {path} of this model no longer takes the stored arguments.",
             "Install the version of its package that the model was made with.",

@@ -98,7 +98,8 @@ class Jobs:
         except ValueError:  # what the process told is no message of ours
             self._fail(job_id, _crashed(None))
         except asyncio.CancelledError:
-            self._fail(job_id, _stopped())
+            if self._jobs[job_id].state is JobState.RUNNING:
+                self._fail(job_id, _stopped())
             raise
         finally:
             self._tasks.pop(job_id, None)

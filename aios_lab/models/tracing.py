@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import operator
 import re
 import sys
 import traceback
@@ -66,6 +67,15 @@ class _LeafTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return vocabulary.layer_name(m) is not None
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """``for part in x.chunk(3)``: the number of parts stands in the call."""
+        node = obj.node
+        if node.target in ("chunk", torch.chunk):
+            count = node.kwargs.get("chunks", node.args[1] if len(node.args) > 1 else None)
+            if isinstance(count, int):
+                return iter([operator.getitem(obj, index) for index in range(count)])
+        return super().iter(obj)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         self.path.append(self.path_of_module(m))

@@ -87,6 +87,8 @@ _LAYERS = {
     "RNN": f"{_RNN} nonlinearity",
     "GRU": _RNN,
     "LSTM": f"{_RNN} proj_size",
+    "RNNCell": "input_size hidden_size bias nonlinearity",
+    **{f"{kind}Cell": "input_size hidden_size bias" for kind in ("GRU", "LSTM")},
     "MultiheadAttention": "embed_dim num_heads dropout bias add_bias_kv add_zero_attn kdim vdim batch_first",
     "TransformerEncoderLayer": "d_model nhead dim_feedforward dropout activation layer_norm_eps batch_first "
     "norm_first bias",
