@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
@@ -20,7 +21,7 @@ from traitlets import Dict, Type, Unicode, default
 
 from aios_lab.broker import Broker, Ledger, Quotas
 from aios_lab.broker.errors import Refused
-from aios_lab.engines.base import EngineError
+from aios_lab.engines.base import Engine, EngineError
 from aios_lab.kernel_claims import KernelClaims
 from aios_lab.models.errors import ModelError
 from aios_lab.models.jobs import Jobs
@@ -30,9 +31,11 @@ from aios_lab.routes import Services, handlers
 from aios_lab.routes.base import sentence
 from aios_lab.routes.events import Transitions, register
 from aios_lab.routes.feed import Feed
+from aios_lab.routes.use import Use
 from aios_lab.training.store import RunStore
-from aios_lab.wire import ClaimRequest, Problem
+from aios_lab.wire import ClaimRequest, Job, Problem
 
+MLFLOW_PATIENCE = 3.0  # seconds a stopping server gives MLflow; what it misses is written after the next start
 RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
 PROVISIONER = "aios-provisioner"
 STOPPED = Problem(
@@ -67,7 +70,7 @@ class AIOSLab(ExtensionApp):
     engine_class = Type(
         "aios_lab.engines.local.engine.LocalEngine",
         klass=object,
-        help="What turns grants into Dask clusters: a class with the methods of aios_lab.engines.base.Engine.",
+        help="What turns grants into Dask clusters: a class that fulfils aios_lab.engines.base.Engine.",
     ).tag(config=True)
 
     @default("data_dir")
@@ -85,6 +88,7 @@ class AIOSLab(ExtensionApp):
 
     def initialize_settings(self) -> None:
         assert self.serverapp is not None
+        assert self.serverapp.event_logger is not None
         register(self.serverapp.event_logger)
         self.services = Services(Feed())
         self._transitions = Transitions(self._emit)
@@ -121,7 +125,8 @@ class AIOSLab(ExtensionApp):
     async def _open(self, stack: AsyncExitStack) -> None:
         """Builds the parts from the bottom up; ``stack`` learns how to close each."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        engine = self.engine_class(inventory=dict(self.inventory) or None)
+        make_engine = cast("Callable[..., Engine]", self.engine_class)
+        engine = make_engine(inventory=dict(self.inventory) or None)
         broker = Broker(
             engine, Ledger(self._ledger_path()), Quotas(self._quotas_path()), self._default_claim()
         )
@@ -129,12 +134,14 @@ class AIOSLab(ExtensionApp):
         stack.push_async_callback(broker.stop)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())
         await runs.start()
-        stack.push_async_callback(runs.close)
+        stack.push_async_callback(runs.close, MLFLOW_PATIENCE)
         registry = Registry(self._mlflow(), self._artifacts())
-        jobs = Jobs(self._jobs_changed)
-        stack.push_async_callback(jobs.close)
-        self.services.open(broker, runs, registry, jobs)
-        broker.subscribe(self._slices_changed)
+        jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
+        stack.push_async_callback(jobs.stop)
+        use = Use(lambda: self._processes(engine, broker))
+        self.services.open(broker, runs, registry, jobs, use)
+        self.services.feed.measure_with(use.measure)
+        broker.subscribe(self._slice_changed)
         runs.subscribe(self._run_changed)
         self._warming = asyncio.create_task(self._warm_up(registry))
 
@@ -156,14 +163,16 @@ class AIOSLab(ExtensionApp):
         return {"runs": busy} if busy else None
 
     async def _warm_up(self, registry: Registry) -> None:
-        """MLflow's first import and the making of its store take seconds: nobody should wait for them later."""
+        """MLflow's import and the making of its store take seconds: nobody should wait for them later."""
         try:
-            await self.services.in_thread(registry.list)
+            await self.services.in_thread(registry.warm)
         except ModelError as error:
             self.log.warning("AIOS Lab: %s %s", error.message, error.hint)
 
-    def _slices_changed(self) -> None:
-        self._transitions.slices(self.services.broker.views(None, None))
+    def _slice_changed(self, slice_id: str) -> None:
+        if self.services.ready:
+            broker = self.services.broker
+            self._transitions.slice(slice_id, broker.view(slice_id) if broker.living(slice_id) else None)
         self.services.feed.changed("slices", "cluster")
 
     def _run_changed(self, run_id: str, state_changed: bool) -> None:
@@ -171,11 +180,22 @@ class AIOSLab(ExtensionApp):
         if state_changed:
             self._transitions.run(run)
             if run.ended is not None:
-                self.services.broker.unpin(run.slice_id, run.id)
+                self._unpin(run.slice_id, run.id)
         self.services.feed.changed("runs")
 
-    def _jobs_changed(self) -> None:
+    def _unpin(self, slice_id: str, run_id: str) -> None:
+        try:
+            self.services.broker.unpin(slice_id, run_id)
+        except Refused as refused:
+            self.log.warning("AIOS Lab: %s %s", refused.message, refused.hint)
+
+    def _job_changed(self, job: Job) -> None:
         self.services.feed.changed("jobs", "models")
+
+    @staticmethod
+    def _processes(engine: Engine, broker: Broker) -> dict[str, tuple[int, ...]]:
+        found = {one.id: engine.info(one.id) for one in broker.views(None)}
+        return {slice_id: info.pids for slice_id, info in found.items() if info is not None}
 
     @property
     def folder(self) -> Path:
@@ -216,6 +236,7 @@ class AIOSLab(ExtensionApp):
 
     def _emit(self, schema: str, data: dict[str, Any]) -> None:
         assert self.serverapp is not None
+        assert self.serverapp.event_logger is not None
         self.serverapp.event_logger.emit(schema_id=schema, data=data)
 
     def _kernel_environment(self) -> dict[str, str]:

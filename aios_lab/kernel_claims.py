@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +54,12 @@ class KernelClaims:
             request, problem = await asyncio.to_thread(requested, path, spec)
             name = self._name(path, kernel_id)
             owner = Owner(user=_requester(), project=request.project, kernel_id=kernel_id, name=name)
-            return self._file(request, owner, problem)
+            return self._services.broker.file(request, owner, problem)
         except TimeoutError:
             raise NoSlice("The kernel started before AIOS Lab did. Restart the kernel.") from None
         except Refused as refused:
             log.warning("Kernel %s starts without a slice: %s", kernel_id, refused.message)
             raise NoSlice(f"{refused.message} {refused.hint}") from refused
-
-    def _file(self, request: ClaimRequest, owner: Owner, problem: str) -> str:
-        """File what was asked; when that cannot be, the default, and let the slice say so."""
-        broker = self._services.broker
-        try:
-            return broker.file(request, owner, problem)
-        except Refused as refused:
-            problem = f"{problem} {refused.message} {refused.hint}".strip()
-        return broker.file(ClaimRequest(), replace(owner, project=None), problem)
 
     def _name(self, path: Path | None, kernel_id: str) -> str:
         if path is None:
@@ -77,13 +67,7 @@ class KernelClaims:
         return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else path.name
 
     def living(self, slice_id: str) -> bool:
-        if not self._services.ready:
-            return False
-        try:
-            self._services.broker.view(slice_id)
-        except Refused:
-            return False
-        return True
+        return self._services.ready and self._services.broker.living(slice_id)
 
     def environment(self, slice_id: str) -> dict[str, str]:
         token = self._services.broker.token(slice_id)

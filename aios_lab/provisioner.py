@@ -34,7 +34,7 @@ class Claims(Protocol):
     """What a kernel's life needs of the server. All of it works, and does nothing, with a closed broker."""
 
     async def file(self, kernel_id: str, notebook: str | None, spec: Mapping[str, Any]) -> str:
-        """File the kernel's claim and return its slice id. Raises NoSlice when there is no broker to take it."""
+        """File the kernel's claim and return its slice id. Raises NoSlice when nobody can take it."""
 
     def living(self, slice_id: str) -> bool: ...
 
@@ -51,7 +51,7 @@ class Claims(Protocol):
 class AIOSProvisioner(LocalProvisioner):
     """A local kernel with a claim of its own.
 
-    ``claims`` is set by the server extension. Without it (nbclient, the console) kernels are plain local ones.
+    ``claims`` is set by the server extension. Without it (nbclient, the console) kernels are plain.
     The object lives as long as the kernel's id: restarts, also automatic ones, come back to ``pre_launch``.
     """
 

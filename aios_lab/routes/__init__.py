@@ -5,26 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from aios_lab.routes import cluster, jobs, models, openapi, runs, slices
 from aios_lab.routes.base import RouteHandler
 from aios_lab.routes.call import Route
 from aios_lab.routes.services import Services
 from aios_lab.routes.stream import StreamHandler
-
-ROUTES: tuple[Route, ...] = (
-    *openapi.ROUTES,
-    *cluster.ROUTES,
-    *slices.ROUTES,
-    *runs.ROUTES,
-    *models.ROUTES,
-    *jobs.ROUTES,
-)
+from aios_lab.routes.table import ROUTES
 
 __all__ = ["ROUTES", "Services", "handlers"]
 
 
 def handlers(services: Services) -> list[tuple[str, type, dict[str, Any]]]:
-    """Tornado's handler list, relative to the server's base URL. The last one answers for unknown endpoints."""
+    """Tornado's handler list, relative to the server's base URL. The last answers for unknown endpoints."""
     by_path: dict[str, dict[str, Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = route

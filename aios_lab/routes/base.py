@@ -41,7 +41,7 @@ class RouteHandler(APIHandler):
         self.routes = routes
         self.caller: Caller | None = None
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, _redirect_to_login: bool = False) -> None:
         token = self.request.headers.get(TOKEN_HEADER)
         if token is None:
             await super().prepare()
@@ -62,7 +62,7 @@ class RouteHandler(APIHandler):
         slice_id = broker.authenticate(token)
         if slice_id is None:
             raise web.HTTPError(403, "This kernel's token is not known to the server.")
-        self.caller = Caller(broker.view(slice_id).user, slice_id)
+        self.caller = Caller(broker.owner(slice_id).user, slice_id)
         self.current_user = User(username=slice_id)
 
     async def _admit_person(self) -> None:

@@ -24,10 +24,7 @@ class Caller:
 
     def must_own_slice(self, slice_id: str, user: str) -> None:
         """Raises: Refused (403) when the slice is another's."""
-        if self.slice_id is not None:
-            mine = self.slice_id == slice_id
-        else:
-            mine = self.user == user
+        mine = self.user == user if self.slice_id is None else self.slice_id == slice_id
         if not mine:
             raise Refused(
                 403,

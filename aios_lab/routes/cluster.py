@@ -11,23 +11,29 @@ async def status(call: Call) -> Status:
     """Answers also when nothing else can: this is where people learn what to mend."""
     services = call.services
     simulated = services.broker.cluster().simulated if services.ready else False
+    problems = services.broker.problems() if services.ready else services.problems
     return Status(
         version=__version__,
         user=call.caller.user,
         ready=services.ready,
         simulated=simulated,
-        problems=services.problems,
+        problems=problems,
     )
 
 
 async def cluster(call: Call) -> Cluster:
-    return call.services.feed.with_devices(call.services.broker.cluster())
+    return call.services.use.on_cluster(call.services.broker.cluster())
 
 
 async def metrics(call: Call) -> Answer:
+    """All slices by their ids; names of notebooks are nobody's business here."""
     from aios_lab.telemetry.prometheus import exposition
 
-    text = exposition(call.services.broker.cluster(), call.services.broker.views(None, None))
+    services = call.services
+    if services.use.age > 1:
+        await services.use.measure()
+    slices = [services.use.on_slice(services.broker.view(one.id)) for one in services.broker.views(None)]
+    text = exposition(await cluster(call), slices)
     return Answer(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,15 @@ class Transitions:
         self._slices: dict[str, tuple[str, int]] = {}
         self._runs: dict[str, str] = {}
 
-    def slices(self, now: Iterable[Slice]) -> None:
-        seen = {one.id: one for one in now}
-        for one in seen.values():
-            state = (one.state.value, one.workers)
-            if self._slices.get(one.id) != state:
-                self._slices[one.id] = state
-                self._slice(one.id, one.state.value, one.workers, one.reason)
-        for gone in self._slices.keys() - seen.keys():
-            last, _ = self._slices.pop(gone)
-            if last not in ("released", "expired", "failed"):
-                self._slice(gone, "released", 0, "")
-
-    def _slice(self, slice_id: str, state: str, workers: int, reason: str) -> None:
+    def slice(self, slice_id: str, now: Slice | None) -> None:
+        """A slice as it is now; None when it is gone."""
+        state, workers, reason = (now.state.value, now.workers, now.reason) if now else ("released", 0, "")
+        if self._slices.get(slice_id) == (state, workers):
+            return
+        if now:
+            self._slices[slice_id] = (state, workers)
+        elif not self._slices.pop(slice_id, None):
+            return
         self._emit(SLICE_EVENT, {"slice_id": slice_id, "state": state, "workers": workers, "reason": reason})
 
     def run(self, run: Run) -> None:

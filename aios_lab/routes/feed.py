@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 SAMPLED = frozenset({"cluster", "slices"})
@@ -18,18 +18,18 @@ class Watcher(Protocol):
 
 
 class Feed:
-    """Passes word of changes to watchers. ``sample`` takes one measurement of use and may block; it runs in a
-    thread once a second, while at least one watcher has a topic that shows use.
+    """Passes word of changes to watchers. ``measure`` takes one measurement of use: once a second, while at
+    least one watcher has a topic that shows use.
     """
 
     def __init__(self, period: float = 1.0) -> None:
         self._watchers: set[Watcher] = set()
         self._period = period
-        self._sample: Callable[[], None] | None = None
+        self._measure: Callable[[], Awaitable[None]] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def measure_with(self, sample: Callable[[], None] | None) -> None:
-        self._sample = sample
+    def measure_with(self, measure: Callable[[], Awaitable[None]] | None) -> None:
+        self._measure = measure
         self._adjust()
 
     def watch(self, watcher: Watcher) -> None:
@@ -56,7 +56,7 @@ class Feed:
         self.measure_with(None)
 
     def _adjust(self) -> None:
-        wanted = self._sample is not None and any(SAMPLED & one.topics for one in self._watchers)
+        wanted = self._measure is not None and any(SAMPLED & one.topics for one in self._watchers)
         if wanted and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
         elif not wanted and self._task is not None:
@@ -64,7 +64,7 @@ class Feed:
             self._task = None
 
     async def _run(self) -> None:
-        while self._sample is not None:
-            await asyncio.to_thread(self._sample)
+        while self._measure is not None:
+            await self._measure()
             self.changed(*SAMPLED)
             await asyncio.sleep(self._period)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Call, Route
 from aios_lab.wire import Job
 
@@ -11,7 +12,12 @@ async def list_jobs(call: Call) -> list[Job]:
 
 
 async def get_job(call: Call) -> Job:
-    return call.services.jobs.get(call.ids["job_id"], call.caller.user)
+    job = call.services.jobs.get(call.ids["job_id"])
+    if job not in call.services.jobs.list(call.caller.user):
+        raise Refused(
+            403, f"Job {job.id} belongs to another user.", "forbidden", "The panel lists jobs of yours."
+        )
+    return job
 
 
 ROUTES = (

@@ -101,7 +101,7 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 async def openapi(call: Call) -> Answer:
-    from aios_lab.routes import ROUTES
+    from aios_lab.routes.table import ROUTES
 
     return Answer(json.dumps(document(ROUTES)))
 
@@ -110,6 +110,6 @@ ROUTES = (Route("GET", "openapi.json", openapi, "This document.", {200: dict}),)
 
 
 if __name__ == "__main__":
-    from aios_lab.routes import ROUTES as ALL
+    from aios_lab.routes.table import ROUTES as ALL
 
     print(json.dumps(document(ALL), indent=2))

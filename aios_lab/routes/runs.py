@@ -51,7 +51,7 @@ async def begin(call: Call) -> Run:
 async def update(call: Call) -> RunOrder:
     _own_kernel(call)
     run = own_run(call, call.ids["run_id"])
-    return await call.services.runs.update(run.id, call.body)
+    return call.services.runs.update(run.id, call.body)
 
 
 async def stop(call: Call) -> Run:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aios_lab.models.jobs import Jobs
     from aios_lab.models.registry import Registry
     from aios_lab.routes.feed import Feed
+    from aios_lab.routes.use import Use
     from aios_lab.training.store import RunStore
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class Services:
         self._runs: RunStore | None = None
         self._registry: Registry | None = None
         self._jobs: Jobs | None = None
+        self._use: Use | None = None
         # MLflow's store blocks: its calls go one at a time through a thread of their own.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aios-models")
 
@@ -57,13 +59,17 @@ class Services:
     def jobs(self) -> Jobs:
         return self._there(self._jobs)
 
-    def open(self, broker: Broker, runs: RunStore, registry: Registry, jobs: Jobs) -> None:
-        self._broker, self._runs, self._registry, self._jobs = broker, runs, registry, jobs
+    @property
+    def use(self) -> Use:
+        return self._there(self._use)
+
+    def open(self, broker: Broker, runs: RunStore, registry: Registry, jobs: Jobs, use: Use) -> None:
+        self._broker, self._runs, self._registry, self._jobs, self._use = broker, runs, registry, jobs, use
         self.problems = []
 
     def close(self, problem: Problem) -> None:
         """From now on every accessor refuses, for this reason."""
-        self._broker = self._runs = self._registry = self._jobs = None
+        self._broker = self._runs = self._registry = self._jobs = self._use = None
         self.problems = [problem]
 
     def shutdown(self) -> None:

@@ -12,7 +12,7 @@ LONGEST_WAIT = 20.0
 def _own(call: Call) -> str:
     """The slice of the path. Raises: Refused, 404 for one that is not there, 403 for another's."""
     slice_id = call.ids["slice_id"]
-    call.caller.must_own_slice(slice_id, call.services.broker.view(slice_id).user)
+    call.caller.must_own_slice(slice_id, call.services.broker.owner(slice_id).user)
     return slice_id
 
 
@@ -27,7 +27,8 @@ def _view(call: Call, slice_id: str) -> Slice:
 def _views(call: Call) -> list[Slice]:
     caller = call.caller
     user = caller.user if caller.slice_id is None else None
-    return [call.services.feed.with_use(one) for one in call.services.broker.views(user, caller.slice_id)]
+    use = call.services.use
+    return [use.on_slice(one) for one in call.services.broker.views(user, caller.slice_id)]
 
 
 async def list_slices(call: Call) -> list[Slice]:
@@ -59,7 +60,7 @@ async def release(call: Call) -> Slice:
 async def connect(call: Call) -> Connection | Answer:
     """The credentials of a slice go to its own kernel and to nobody else, not even its user's browser."""
     slice_id = call.ids["slice_id"]
-    call.services.broker.view(slice_id)
+    call.services.broker.owner(slice_id)  # 404 where there is none
     if call.caller.slice_id != slice_id:
         raise Refused(
             403,

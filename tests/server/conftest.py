@@ -33,6 +33,13 @@ class Reply:
     status: int
     body: Any
 
+    @property
+    def is_problem(self) -> bool:
+        """A refusal whose body says what, why and what to do."""
+        body = self.body
+        said = isinstance(body, dict) and set(body) == {"message", "reason", "hint"} and all(body.values())
+        return 400 <= self.status < 500 and said
+
 
 @dataclass
 class API:
@@ -62,8 +69,7 @@ class API:
                 **more,
             )
         except HTTPClientError as error:
-            assert error.response is not None
-            return Reply(error.code, json.loads(error.response.body))
+            return Reply(error.code, json.loads(error.response.body if error.response else b"null"))
         return Reply(answer.code, json.loads(answer.body) if answer.body else None)
 
     async def kernel(self, path: str = "work.ipynb") -> tuple[str, str]:

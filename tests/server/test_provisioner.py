@@ -58,7 +58,11 @@ async def grow(api: Any, slice_id: str) -> None:
     await until("a worker is up", lambda: api.app.services.broker.view(slice_id).workers == 1, 60)
 
 
-async def test_a_kernel_starts_with_a_sleeping_claim_and_knows_its_slice(api):
+async def test_a_kernel_starts_with_a_sleeping_claim_and_knows_its_slice(api, monkeypatch, tmp_path):
+    profile = tmp_path / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("c.InteractiveShellApp.extensions = ['autoreload']\n")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     kernel_id, slice_id = await api.kernel("folder.ipynb")
     view = await api.slice_of(kernel_id)
     assert view["dormant"]
@@ -73,20 +77,12 @@ async def test_a_kernel_starts_with_a_sleeping_claim_and_knows_its_slice(api):
     assert env["AIOS_MLFLOW_URI"].startswith("sqlite:///")
     server_token = api.app.serverapp.identity_provider.token
     assert server_token not in printed
+    loaded = await run(api, kernel_id, "print(sorted(get_ipython().extension_manager.loaded))")
+    assert "'aios_lab.notebook'" in loaded
+    assert "autoreload'" in loaded, "what the user configured is loaded too"
 
 
-async def test_our_extension_loads_beside_those_the_user_configured(api, monkeypatch, tmp_path):
-    profile = tmp_path / "ipython" / "profile_default"
-    profile.mkdir(parents=True)
-    (profile / "ipython_config.py").write_text("c.InteractiveShellApp.extensions = ['autoreload']\n")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    kernel_id, _ = await api.kernel()
-    printed = await run(api, kernel_id, "print(sorted(get_ipython().extension_manager.loaded))")
-    assert "'aios_lab.notebook'" in printed
-    assert "'autoreload'" in printed
-
-
-async def test_a_restart_keeps_the_claim_and_replaces_the_workers(api):
+async def test_a_restart_keeps_the_claim_and_a_shutdown_gives_it_back(api):
     kernel_id, slice_id = await api.kernel()
     token = api.token(slice_id)
     await grow(api, slice_id)
@@ -96,11 +92,6 @@ async def test_a_restart_keeps_the_claim_and_replaces_the_workers(api):
     assert view["id"] == slice_id
     assert api.token(slice_id) == token
     await until("a worker is up again", lambda: api.app.services.broker.view(slice_id).workers == 1, 60)
-
-
-async def test_shutdown_gives_everything_back(api):
-    kernel_id, slice_id = await api.kernel()
-    await grow(api, slice_id)
     await api("DELETE", f"api/kernels/{kernel_id}")
     await until("the claim is over", lambda: slice_id not in slices(api))
     await until("nothing is held", lambda: api.app.services.broker.cluster().used.cpus == 0)
@@ -125,59 +116,55 @@ async def test_kill_9_frees_the_slice_and_the_restarted_kernel_finds_its_claim(a
     assert (await run(api, kernel_id, "import os; print(os.environ['AIOS_SLICE'])")).endswith(slice_id)
 
 
-async def test_the_restart_limit_ends_the_claim(api):
+async def test_the_restart_limit_and_a_failed_start_leave_no_claim(api, tmp_path):
     kernel_id, slice_id = await api.kernel()
     manager = api.app.serverapp.kernel_manager.get_kernel(kernel_id)
     for callback in list(manager._restarter.callbacks["dead"]):
         callback()
     await until("the claim is over", lambda: slice_id not in slices(api))
-
-
-async def test_a_kernel_that_does_not_start_leaves_no_claim(api, jp_environ, tmp_path):
-    spec = tmp_path / "data" / "kernels" / "broken"
+    spec = tmp_path / "kernels" / "broken"
     spec.mkdir(parents=True)
-    (spec / "kernel.json").write_text(
-        json.dumps({"argv": ["/no/such/program", "{connection_file}"], "display_name": "b", "language": "x"})
-    )
+    broken = {"argv": ["/no/such/program", "{connection_file}"], "display_name": "b", "language": "x"}
+    (spec / "kernel.json").write_text(json.dumps(broken))
     api.app.serverapp.kernel_spec_manager.kernel_dirs.append(str(spec.parent))
     with pytest.raises(FileNotFoundError):
         await api.app.serverapp.kernel_manager.start_kernel(kernel_name="broken")
     await until("no claim is left", lambda: not slices(api))
 
 
-async def test_a_notebook_asks_in_its_metadata(api, jp_root_dir):
-    metadata = {"aios": {"resources": {"workers": 3, "memory": "500MB"}}}
-    notebook = {"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    (jp_root_dir / "asks.ipynb").write_text(json.dumps(notebook))
+BAD_REQUESTS = [
+    {"aios": {"resources": {"workers": -3}}},
+    {"aios": {"resources": {"memory": "lots"}}},
+    {"aios": {"resources": {"workers": 10_000}}},
+    {"aios": {"resources": {"nonsense": 1}}},
+    {"aios": {"resources": [1]}},
+    {"aios": 7},
+]
+
+
+async def test_a_notebook_asks_in_its_metadata_and_a_bad_request_blocks_no_kernel(api, jp_root_dir):
+    def save(name: str, metadata: object) -> None:
+        notebook = {"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+        (jp_root_dir / name).write_text(json.dumps(notebook))
+
+    save("asks.ipynb", {"aios": {"resources": {"workers": 3, "memory": "500MB"}}})
     kernel_id, _ = await api.kernel("asks.ipynb")
     view = await api.slice_of(kernel_id)
     assert view["max_workers"] == 3
     assert view["problem"] == ""
-    assert not view["workers"]
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {"aios": {"resources": {"workers": -3}}},
-        {"aios": {"resources": {"memory": "lots"}}},
-        {"aios": {"resources": {"workers": 10_000}}},
-        {"aios": {"resources": {"nonsense": 1}}},
-        {"aios": {"resources": [1]}},
-        {"aios": 7},
-    ],
-)
-async def test_a_bad_request_shows_in_the_slice_and_blocks_no_kernel(api, jp_root_dir, metadata):
-    notebook = {"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    (jp_root_dir / "bad.ipynb").write_text(json.dumps(notebook))
-    kernel_id, _ = await api.kernel("bad.ipynb")
-    assert (await api.slice_of(kernel_id))["problem"]
+    assert view["workers"] == 0
+    await api("DELETE", f"api/kernels/{kernel_id}")
+    for number, metadata in enumerate(BAD_REQUESTS):
+        save(f"bad{number}.ipynb", metadata)
+        kernel_id, _ = await api.kernel(f"bad{number}.ipynb")
+        assert (await api.slice_of(kernel_id))["problem"], metadata
+        await api("DELETE", f"api/kernels/{kernel_id}")
 
 
 async def test_the_servers_end_leaves_no_process_and_tolerates_late_kernels(api):
     kernel_id, slice_id = await api.kernel()
     await grow(api, slice_id)
-    pids = api.app.services.broker.engine.info(slice_id).pids
+    pids = api.app.services.use._processes()[slice_id]
     assert pids
     await api.app.stop_extension()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
