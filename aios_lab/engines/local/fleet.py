@@ -1,4 +1,4 @@
-"""The workers of one slice: started by the forkserver, replaced when they end unasked, retired on a shrink."""
+"""The workers of one slice: started by the forkserver, replaced when they end, retired on a shrink."""
 
 from __future__ import annotations
 

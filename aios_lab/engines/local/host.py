@@ -15,7 +15,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders, tls
 from aios_lab.engines.local.fleet import Fleet
-from aios_lab.engines.local.memory import Excess, watch
+from aios_lab.engines.local.memory import Excess, roots, watch
 from aios_lab.engines.local.nodes import SliceScheduler, configure
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Host:
     def __init__(self, order: orders.Open) -> None:
         self._open = order
         self._said = b""
-        self._family: list[int] = []
+        self._family: dict[int, int] = {}
 
     async def run(self, control: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=control)
@@ -110,12 +110,12 @@ class Host:
             log.info("%s: some clients or workers did not take leave", self._open.slice_id)
 
     def _state(self) -> dict[str, Any]:
-        pids = [os.getpid(), *sorted({*self._fleet.pids, *self._family})]
+        workers = [pid for worker in self._fleet.pids for pid in roots(worker, self._family)]
         return {
             "address": self._scheduler.address,
             "workers": self._fleet.joined,
             "devices": self._fleet.devices,
-            "pids": pids,
+            "pids": [os.getpid(), *workers],
         }
 
     def _report(self) -> None:
@@ -131,8 +131,8 @@ class Host:
     def _limits(self) -> list[tuple[int, int]]:
         return [(slot.child.pid, slot.shape.memory) for slot in self._fleet.slots if slot.child is not None]
 
-    def _spawned(self, pids: list[int]) -> None:
-        self._family = pids
+    def _spawned(self, family: dict[int, int]) -> None:
+        self._family = family
         self._report()
 
     def _exceeded(self, excess: Excess) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aios_lab.engines.processes import MARKER, EngineId
 
+_MODULE = "aios_lab.engines.local.forkserver"
+
 # Credentials of the server that started us: no slice has any business with them.
 SECRETS = ("JUPYTER_TOKEN", "JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "CONFIGPROXY_AUTH_TOKEN", "AIOS_TOKEN")
 
@@ -43,13 +45,7 @@ def launch(
     with theirs, contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "aios_lab.engines.local.forkserver",
-                str(theirs.fileno()),
-                str(os.getpid()),
-            ],
+            [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             env=env,
             stdin=subprocess.DEVNULL,

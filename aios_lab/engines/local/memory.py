@@ -27,12 +27,12 @@ class Excess:
 
 async def watch(
     limits: Callable[[], Iterable[tuple[int, int]]],
-    spawned: Callable[[list[int]], None],
+    spawned: Callable[[dict[int, int]], None],
     exceeded: Callable[[Excess], None],
 ) -> None:
     """For ever: end whatever takes a worker over its limit; ``limits`` gives (pid of worker, bytes).
 
-    ``spawned`` hears the pids of all that this process and its workers asked the forkserver for.
+    ``spawned`` hears of all that this process and its workers asked the forkserver for: pid to asker.
     """
     while True:
         await asyncio.sleep(_EVERY)
@@ -41,7 +41,7 @@ async def watch(
             continue
         try:
             family = await asyncio.to_thread(spawn.family)
-            spawned(list(family))
+            spawned(family)
             for excess in await asyncio.to_thread(_look, pairs, family):
                 exceeded(excess)
                 spawn.kill(excess.culprit)
@@ -50,22 +50,22 @@ async def watch(
 
 
 def _look(pairs: list[tuple[int, int]], family: dict[int, int]) -> list[Excess]:
-    found = (excess_of(worker, _roots(worker, family), limit) for worker, limit in pairs)
+    found = (excess_of(worker, roots(worker, family), limit) for worker, limit in pairs)
     return [excess for excess in found if excess is not None]
 
 
-def _roots(worker: int, family: dict[int, int]) -> list[int]:
+def roots(worker: int, family: dict[int, int]) -> list[int]:
     """The worker and all that was spawned below it."""
     asked = [pid for pid, parent in family.items() if parent == worker]
-    return [worker] + [pid for child in asked for pid in _roots(child, family)]
+    return [worker] + [pid for child in asked for pid in roots(child, family)]
 
 
-def excess_of(worker: int, roots: list[int], limit: int) -> Excess | None:
-    """Whether the trees of ``roots`` use more than ``limit`` bytes together.
+def excess_of(worker: int, leaders: list[int], limit: int) -> Excess | None:
+    """Whether the trees of ``leaders`` use more than ``limit`` bytes together.
 
     Resident memory counts what a fork shares in every process: it only acquits. Proportional memory convicts.
     """
-    trees = {root: tree(root) for root in roots}
+    trees = {root: tree(root) for root in leaders}
     if sum(resident(pid) for pids in trees.values() for pid in pids) <= limit:
         return None
     used = {root: sum(map(proportional, pids)) for root, pids in trees.items()}

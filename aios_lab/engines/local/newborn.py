@@ -53,7 +53,7 @@ def _settle(birth: Birth, parent: int) -> None:
     _close_all_but({birth.payload, birth.requests, *birth.fds.values()})
     _take_streams(birth.fds)
     _take_environment(birth.env)
-    os.chdir(birth.cwd)
+    _move_to(birth.cwd)
     _reseed()
     if birth.requests is not None:
         spawn.connect(spawn.Spawner(socket.socket(fileno=birth.requests)))
@@ -95,6 +95,13 @@ def _take_environment(env: dict[str, str]) -> None:
     threads = env.get("OMP_NUM_THREADS", "")
     if threads.isdigit() and int(threads) > 1 and (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(int(threads))  # OpenMP read the forkserver's own value long ago
+
+
+def _move_to(folder: str) -> None:
+    """Modules beside a notebook can be imported, but shadow none that is installed."""
+    os.chdir(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _reseed() -> None:

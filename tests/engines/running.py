@@ -1,0 +1,73 @@
+"""A running local engine, seen from plain synchronous tests."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from aios_lab.allocation.types import Resources
+from aios_lab.engines.base import SliceInfo
+from aios_lab.engines.local import tls
+from aios_lab.engines.local.engine import LocalEngine
+
+UNIT = Resources(cpu=1000, memory=1024)
+
+
+class Running:
+    """An engine on an event loop of its own thread, and all that it reported."""
+
+    def __init__(self, folder: Path, inventory: dict[str, Any] | None) -> None:
+        self._ids = itertools.count()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.lost: dict[str, str] = {}
+        self.workers: dict[str, int] = {}
+        self.engine = LocalEngine(inventory, folder)
+        self.call(self.engine.start(self.lost.__setitem__, self.workers.__setitem__))
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(120)
+
+    def scale(self, slice_id: str, workers: int, unit: Resources = UNIT) -> SliceInfo:
+        return self.call(self.engine.scale(slice_id, unit, workers))
+
+    def close(self, slice_id: str) -> None:
+        self.call(self.engine.close(slice_id))
+
+    def info(self, slice_id: str) -> SliceInfo | None:
+        return self.engine.info(slice_id)
+
+    def pids(self, slice_id: str) -> tuple[int, ...]:
+        info = self.info(slice_id)
+        return () if info is None else info.pids
+
+    def new_id(self) -> str:
+        return f"s-{next(self._ids):08x}"
+
+    def client(self, info: SliceInfo) -> Client:
+        return Client(info.address, security=tls.security(info.credentials), timeout=10)
+
+    @contextmanager
+    def slice(self, workers: int, unit: Resources = UNIT) -> Iterator[tuple[str, Client]]:
+        """An open slice with a connected client; closed at the end."""
+        slice_id = self.new_id()
+        info = self.scale(slice_id, workers, unit)
+        try:
+            with self.client(info) as client:
+                yield slice_id, client
+        finally:
+            self.close(slice_id)
+
+    def stop(self) -> None:
+        self.call(self.engine.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -1,0 +1,87 @@
+"""What the tests run in spawned processes and in workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def echo(payload: bytes, fds: dict[str, int]) -> int:
+    """Write what it was given and what it sees of the world to the descriptor ``out``."""
+    import torch
+
+    seen = {
+        "size": len(payload),
+        "cwd": os.getcwd(),
+        "env": os.environ.get("COLOUR"),
+        "secret": os.environ.get("SECRET"),
+        "fds": sorted(int(fd) for fd in os.listdir("/proc/self/fd")),
+        "out": fds["out"],
+        "session": os.getsid(0) == os.getpid(),
+        "parent_threads": len(os.listdir(f"/proc/{os.getppid()}/task")),
+        "parent_maps_cuda": "libcuda.so" in Path(f"/proc/{os.getppid()}/maps").read_text(),
+        "cuda": torch.cuda.is_initialized(),
+        "warm": "distributed" in sys.modules,
+        "random": [random.random(), float(np.random.random()), float(torch.rand(()))],
+        "threads": torch.get_num_threads(),
+    }
+    os.write(fds["out"], json.dumps(seen).encode())
+    return 7
+
+
+def shout(payload: bytes, fds: dict[str, int]) -> None:
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+
+
+def fail(payload: bytes, fds: dict[str, int]) -> None:
+    raise ValueError("this is meant")
+
+
+def leave(payload: bytes, fds: dict[str, int]) -> None:
+    sys.exit(5)
+
+
+def rest(payload: bytes, fds: dict[str, int]) -> None:
+    """Live until killed."""
+    time.sleep(3600)
+
+
+def litter(payload: bytes, fds: dict[str, int]) -> None:
+    """Start processes in every way that escapes a parent, say so on ``out``, and live until killed."""
+    from aios_lab.engines import spawn
+
+    spawn.spawn("targets:rest", requests=False)
+    daemon()
+    subprocess.Popen(["sleep", "3600"], start_new_session=True)
+    os.write(fds["out"], b"ready")
+    if payload != b"end":
+        rest(payload, fds)
+
+
+def daemon(command: tuple[str, ...] = ("sleep", "3600")) -> int:
+    """Double-fork a daemon in a session of its own; returns its pid."""
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        pid = os.fork()
+        if pid == 0:
+            os.execvp(command[0], command)
+        os.write(write, str(pid).encode())
+        os._exit(0)
+    os.close(write)
+    with open(read) as file:
+        return int(file.read())
+
+
+def hoard(payload: bytes, fds: dict[str, int]) -> None:
+    """Take ``payload`` (a number of bytes) of memory, and live until killed."""
+    kept = np.ones(int(payload), dtype=np.uint8)
+    rest(payload, {"kept": int(kept[0])})
