@@ -28,7 +28,7 @@ LINK = VENV / "share" / "jupyter" / "labextensions" / "aios-lab"
 OLDEST = (3, 11)
 FREE_GB = 6
 BUILD_TOOLS = ["hatchling", "hatch-nodejs-version", "editables", front_end.BUILDER]
-EXTRAS = {"lab": ["examples"], "test": ["test"]}
+EXTRAS = {"lab": ["examples"], "test": ["examples", "test"]}
 # What the installed environment depends on; the sources themselves are used where they lie.
 INSTALLED_FROM = [
     "pyproject.toml",
