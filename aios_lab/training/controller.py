@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import threading
@@ -19,6 +20,8 @@ from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
 from aios_lab.training.spec import End, OrderName, RankSpec
 from aios_lab.wire import RunMetric, RunState
+
+log = logging.getLogger("aios_lab.training")
 
 POLL = 0.25  # seconds between looks at deadlines and at the client's connection
 SCATTER_ABOVE = 1 << 20  # bytes of packed work that go to the workers apart from the task
@@ -235,16 +238,23 @@ class Controller(threading.Thread):
         state = self._gang.state
         failure = root_cause(list(self._gang.ends.values())) if state is RunState.FAILED else None
         packed, problem = self._fetch()
-        for future in self._futures:
-            future.cancel()
-        self._send(supervisor.release, self._id)
+        self._let_go()
         self._drain()
-        bus_of(self._client).detach(self._id)
         error = None if failure is None else str(failure)
         self._run.live.set(state=state, ended=time.time(), error=error)
         self._reporter.tell(state=state, error=error)
         self._reporter.finish()
         self._run.end(packed, problem, failure)
+
+    def _let_go(self) -> None:
+        """Give the workers back. Supervisors whose task is cancelled end their rank by themselves."""
+        bus_of(self._client).detach(self._id)
+        try:
+            for future in self._futures:
+                future.cancel()
+            self._send(supervisor.release, self._id)
+        except Exception as error:  # a closed client raises many kinds; the run has ended anyway
+            log.info("run %s: its tasks were left to the scheduler: %s", self._id, error)
 
     def _fetch(self) -> tuple[bytes | None, str]:
         """Rank 0's packed return value, or why there is none."""

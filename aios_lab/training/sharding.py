@@ -134,7 +134,7 @@ def _order(loader: DataLoader[Any]) -> int:
     if not plain or size is None or not isinstance(loader.dataset, Sized):
         kind = type(loader.batch_sampler if plain else sampler).__name__
         raise CannotTrain(
-            "ctx.prepare shares out DataLoaders of map-style datasets with a batch size and shuffle on or off; "
+            "ctx.prepare shares out DataLoaders of map-style datasets with a batch size, shuffled or not; "
             f"this one has a {kind}. Give it a DistributedSampler, or split its data by ctx.rank."
         )
     drawn = isinstance(sampler, RandomSampler) and sampler.num_samples != len(loader.dataset)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
-from training.helpers import Train, ranks_left
 
 from aios_lab.training import LocalTracker, train
+from training.helpers import Train, ranks_left
 
 
 @pytest.fixture(scope="session")

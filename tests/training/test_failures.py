@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
-from training import functions
-from training.helpers import Train, ranks_left
 
 from aios_lab.training import LocalTracker, Run, TrainingFailed, train
 from aios_lab.wire import RunState
+from training import functions
+from training.helpers import Train, ranks_left
 
 
 def until(run: Run, text: str) -> None:
@@ -113,6 +113,17 @@ def test_what_a_rank_leaves_behind_ends_with_it(start: Train) -> None:
     assert start(functions.with_children).result(60) == 7
 
 
+def test_a_client_that_closes_fails_the_run_and_ends_its_ranks(cluster: LocalCluster, tmp_path: Path) -> None:
+    with Client(cluster) as client:
+        run = train(functions.until_stopped, client=client, tracker=LocalTracker(tmp_path))
+        seen = 0
+        while not run.metrics():
+            seen = run.live.wait_change(seen, 60)
+    with pytest.raises(TrainingFailed, match="connection to the slice's scheduler was lost"):
+        run.wait(20)
+    assert ranks_left() == []
+
+
 def test_a_lost_worker_fails_the_run(tmp_path: Path) -> None:
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
@@ -124,6 +135,6 @@ def test_a_lost_worker_fails_the_run(tmp_path: Path) -> None:
         while not run.metrics():
             seen = run.live.wait_change(seen, 60)
         next(iter(cluster.workers.values())).process.process._process.kill()
-        with pytest.raises(TrainingFailed, match="worker .* was lost"):
+        with pytest.raises(TrainingFailed, match=r"worker .* was lost"):
             run.wait(20)
         assert ranks_left() == []

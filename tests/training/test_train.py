@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from distributed import Client
-from training import functions
-from training.helpers import Train
 
 from aios_lab.training import CannotTrain
 from aios_lab.wire import RunState
+from training import functions
+from training.helpers import Train
 
 
 def test_two_ranks_learn_what_one_does(start: Train, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_an_object_that_cannot_travel_is_named(start: Train) -> None:
     def fn() -> bool:
         return guard.locked()
 
-    with pytest.raises(CannotTrain, match="'guard' .a lock., which .*fn"):
+    with pytest.raises(CannotTrain, match=r"'guard' .a lock., which .*fn"):
         start(fn)
 
 
