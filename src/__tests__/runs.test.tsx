@@ -26,7 +26,7 @@ describe('RunView', () => {
     expect(bar.getAttribute('aria-valuenow')).toBe('25');
     expect(bar.getAttribute('aria-label')).toContain('digits');
     expect(node.textContent).toContain('epoch 1/4 · step 30/120 · 1m 35s left');
-    expect(node.textContent).toContain('loss0.5123');
+    expect(node.textContent).toContain('loss 0.5123');
     expect(node.textContent).toContain('12.3/s');
   });
 

@@ -113,20 +113,22 @@ function Facts(props: { run: Run }): React.ReactElement {
     <>
       <div className="aios-Run-facts">{facts.join(' · ')}</div>
       {(metrics.length > 0 || run.throughput !== null) && (
-        <dl className="aios-Run-metrics">
+        <ul className="aios-Run-metrics" aria-label={trans.__('Latest values')}>
           {metrics.map(([name, value]) => (
-            <div key={name}>
-              <dt title={name}>{name}</dt>
-              <dd>{metric(value)}</dd>
-            </div>
+            <li key={name}>
+              <span className="aios-Faint aios-Ellipsis" title={name}>
+                {name}
+              </span>{' '}
+              <strong>{metric(value)}</strong>
+            </li>
           ))}
           {run.throughput !== null && (
-            <div title={trans.__('Steps a second')}>
-              <dt>{trans.__('steps')}</dt>
-              <dd>{rate(run.throughput)}</dd>
-            </div>
+            <li title={trans.__('Steps a second')}>
+              <span className="aios-Faint">{trans.__('steps')}</span>{' '}
+              <strong>{rate(run.throughput)}</strong>
+            </li>
           )}
-        </dl>
+        </ul>
       )}
     </>
   );
