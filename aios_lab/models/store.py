@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sqlite3
@@ -27,6 +28,17 @@ _LIMITS = {
     # A registry on this machine has nothing to report to anybody.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+
+
+_importing = threading.Lock()
+
+
+def import_mlflow() -> None:
+    """Import MLflow, which takes seconds; one thread at a time, because two can deadlock in its circular imports."""
+    with _importing:
+        for name, value in _LIMITS.items():
+            os.environ.setdefault(name, value)
+        importlib.import_module("mlflow")
 
 
 class Store:
@@ -60,8 +72,7 @@ class Store:
             return self._client
 
     def _open(self) -> MlflowClient:
-        for name, value in _LIMITS.items():
-            os.environ.setdefault(name, value)
+        import_mlflow()
         if self.uri.startswith(_SQLITE):
             self._prepare_sqlite(Path(self.uri.removeprefix(_SQLITE).partition("?")[0]))
         with plain_errors(self.uri):
@@ -120,7 +131,7 @@ def _translate(uri: str, code: str, message: str) -> ModelError:
 
 def _unavailable(uri: str, detail: str) -> RegistryUnavailable:
     return RegistryUnavailable(
-        f"The model registry at {_without_password(uri)} cannot be used: {detail}.",
+        f"The model registry at {_without_password(uri)} cannot be used: {detail.rstrip('.')}.",
         "Start the MLflow server, or set AIOS_MLFLOW_URI (the server's option mlflow_uri) to one that works; "
         "nothing was changed.",
     )

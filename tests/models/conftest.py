@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,11 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def new_registry(empty_store: Path, tmp_path: Path) -> Callable[[], Registry]:
     """Opens this test's own registry; a second call opens the same one as another process would."""
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    with (
+        closing(sqlite3.connect(empty_store)) as source,
+        closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy,
+    ):
+        source.backup(copy)  # a plain copy would miss what is still in the write-ahead log
     return lambda: Registry(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "models")
 
 

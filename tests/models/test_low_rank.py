@@ -173,11 +173,11 @@ def test_half_precision_stays_half() -> None:
 def test_a_digits_cnn_loses_little(trained: nn.Module, digits: tuple, tmp_path: Path) -> None:
     data = held_out(digits[1])
     before = measure(trained, data)["accuracy"]
-    done = shrink(trained, energy=0.95)
-    again = shrink(bundle.load(bundle.save(tmp_path / "m", done.model).folder), energy=0.97)
+    done = shrink(trained, energy=0.9)
+    again = shrink(bundle.load(bundle.save(tmp_path / "m", done.model).folder), energy=0.8)
     assert before > 0.9
     assert measure(done.model, data)["accuracy"] > before - 0.05
-    assert count_parameters(done.model) < 0.8 * count_parameters(trained)
+    assert count_parameters(done.model) < 0.9 * count_parameters(trained)
     assert count_parameters(again.model) < count_parameters(done.model)
 
 

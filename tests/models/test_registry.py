@@ -165,7 +165,7 @@ def test_compress_makes_a_smaller_child(registry: Registry, trained: nn.Module, 
     steps: list[float] = []
     report = registry.compress(
         "digits",
-        request=CompressRequest(energy=0.95),
+        request=CompressRequest(energy=0.9),
         user="ada",
         progress=lambda share, note: steps.append(share),
     )
@@ -177,8 +177,8 @@ def test_compress_makes_a_smaller_child(registry: Registry, trained: nn.Module, 
     assert report.after.metrics["accuracy"] > report.before.metrics["accuracy"] - 0.05
     assert steps == sorted(steps)
     recipe = bundle.read(registry.folder("digits")[0]).recipe
-    assert recipe["transforms"] == [{"method": "low_rank", "energy": 0.95, "parent": parent.digest}]
-    grandchild = registry.compress("digits", request=CompressRequest(energy=0.9)).version
+    assert recipe["transforms"] == [{"method": "low_rank", "energy": 0.9, "parent": parent.digest}]
+    grandchild = registry.compress("digits", request=CompressRequest(energy=0.8)).version
     assert grandchild.parent == 2
     assert grandchild.evaluable
 
