@@ -99,4 +99,5 @@ def api(jp_serverapp: Any, jp_fetch: Any, jp_asyncio_loop: Any) -> Iterator[API]
     jp_asyncio_loop.run_until_complete(app._start_jupyter_server_extension(jp_serverapp))
     yield API(jp_fetch, app)
     jp_asyncio_loop.run_until_complete(app.stop_extension())
-    jp_asyncio_loop.run_until_complete(jp_serverapp.kernel_manager.shutdown_all())
+    for kernel_id in jp_serverapp.kernel_manager.list_kernel_ids():
+        jp_asyncio_loop.run_until_complete(jp_serverapp.kernel_manager.shutdown_kernel(kernel_id, now=True))

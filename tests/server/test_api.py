@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from aios_lab import cli
+from aios_lab.routes.events import SLICE_EVENT
+
 RUN = {"name": "digits", "strategy": "ddp", "world_size": 2, "total_steps": 10}
 
 
@@ -69,12 +72,22 @@ async def test_bad_input_is_4xx_with_a_problem(aios_server):
     assert view.body["dormant"], "no bad request woke the claim"
 
 
-async def test_a_slice_grows_connects_and_is_given_back(aios_server):
+def listener(emitted: list[dict[str, object]]):
+    async def listen(logger: object, schema_id: str, data: dict[str, object]) -> None:
+        emitted.append(data)
+
+    return listen
+
+
+async def test_a_slice_grows_connects_and_is_given_back(aios_server, capsys):
     api, slice_id = aios_server
     token = api.token(slice_id)
     before = (await api("GET", f"aios/api/slices/{slice_id}")).body
     assert before["dormant"]
     assert before["workers"] == 0
+    emitted: list[dict[str, object]] = []
+    logger = api.app.serverapp.event_logger
+    logger.add_listener(schema_id=SLICE_EVENT, listener=listener(emitted))
     asked = await api("PATCH", f"aios/api/slices/{slice_id}", {"workers": 2, "memory": "400MB"})
     assert asked.body["max_workers"] == 2
     assert not asked.body["dormant"]
@@ -87,6 +100,15 @@ async def test_a_slice_grows_connects_and_is_given_back(aios_server):
     assert reply.body["workers"] >= 1
     assert reply.body["address"].startswith("tls://")
     assert "BEGIN CERTIFICATE" in reply.body["ca"]
+    printed = capsys.readouterr()
+    ledger = ["--ledger", str(api.app.folder / "ledger.db"), "--json"]
+    assert cli.main(["status", *ledger]) == 0
+    (living,) = json.loads(capsys.readouterr().out)
+    assert (living["slice"], living["units"]) == (slice_id, reply.body["workers"])
+    assert cli.main(["ledger", *ledger]) == 0
+    assert {"filed", "granted"} <= {line["kind"] for line in json.loads(capsys.readouterr().out)}
+    assert [one["state"] for one in emitted if one["slice_id"] == slice_id][:1] == ["requested"], printed
+    assert emitted[-1]["workers"] >= 1
     given = await api("DELETE", f"aios/api/slices/{slice_id}")
     assert given.body["dormant"]
     waiting = await api("GET", path, token=token)

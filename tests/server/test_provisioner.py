@@ -103,16 +103,14 @@ async def test_kill_9_frees_the_slice_and_the_restarted_kernel_finds_its_claim(a
     body = {"name": "n", "strategy": "ddp", "world_size": 1}
     run_id = (await api("POST", "aios/api/runs", body, token=api.token(slice_id))).body["id"]
     provisioner = api.app.serverapp.kernel_manager.get_kernel(kernel_id).provisioner
-    os.kill(provisioner.pid, signal.SIGKILL)
+    first = provisioner.pid
+    os.kill(first, signal.SIGKILL)
     await until("its claim sleeps", lambda: api.app.services.broker.view(slice_id).dormant)
     await until("nothing is held", lambda: api.app.services.broker.cluster().used.cpus == 0)
     failed = (await api("GET", f"aios/api/runs/{run_id}")).body
     assert failed["state"] == "failed"
     assert failed["error"]
-    manager = api.app.serverapp.kernel_manager.get_kernel(kernel_id)
-    await until(
-        "Jupyter restarts it", lambda: manager.provisioner.process is not None and not manager.shutting_down
-    )
+    await until("Jupyter restarts it", lambda: provisioner.process is not None and provisioner.pid != first)
     assert (await run(api, kernel_id, "import os; print(os.environ['AIOS_SLICE'])")).endswith(slice_id)
 
 
@@ -122,6 +120,7 @@ async def test_the_restart_limit_and_a_failed_start_leave_no_claim(api, tmp_path
     for callback in list(manager._restarter.callbacks["dead"]):
         callback()
     await until("the claim is over", lambda: slice_id not in slices(api))
+    await manager.shutdown_kernel(now=True)
     spec = tmp_path / "kernels" / "broken"
     spec.mkdir(parents=True)
     broken = {"argv": ["/no/such/program", "{connection_file}"], "display_name": "b", "language": "x"}
