@@ -66,7 +66,7 @@ class Fleet:
         return sum(slot.joined.is_set() for slot in self._slots)
 
     def member_joined(self, name: str) -> None:
-        """The scheduler has a new worker."""
+        """A new worker takes work."""
         for slot in self._slots:
             if slot.name == name:
                 slot.known = True

@@ -31,10 +31,10 @@ def main(payload: bytes, fds: dict[str, int]) -> int:
     return 0
 
 
-class _Members(SchedulerPlugin):
-    """Tells the fleet who joins and who leaves."""
+class _Leavers(SchedulerPlugin):
+    """Tells the fleet which of its workers the scheduler has lost."""
 
-    name = "aios-members"
+    name = "aios-leavers"
 
     def __init__(self) -> None:
         self.fleet: Fleet | None = None
@@ -42,8 +42,6 @@ class _Members(SchedulerPlugin):
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
         self._names[worker] = str(scheduler.workers[worker].name)
-        if self.fleet is not None:
-            self.fleet.member_joined(self._names[worker])
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
         name = self._names.pop(worker, None)
@@ -61,17 +59,18 @@ class Host:
 
     async def run(self, control: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=control)
-        members = _Members()
+        leavers = _Leavers()
         self._scheduler = SliceScheduler(
             host="127.0.0.1",
             port=0,
             protocol="tls",
             security=tls.security(self._open.credentials),
             dashboard=False,
-            plugins=[members],
+            plugins=[leavers],
+            on_running=lambda name: self._fleet.member_joined(name),
         )
         await self._scheduler
-        self._fleet = members.fleet = Fleet(self._scheduler, self._open, self._report)
+        self._fleet = leavers.fleet = Fleet(self._scheduler, self._open, self._report)
         self._report()
         guard = asyncio.create_task(watch(self._limits, self._spawned, self._exceeded))
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import dask
-from distributed import Scheduler, Worker
+from distributed import Scheduler, Status, Worker
+from distributed.scheduler import WorkerState
 
 
 class _NoHttp:
@@ -16,7 +18,22 @@ class _NoHttp:
 
 
 class SliceScheduler(_NoHttp, Scheduler):
-    """A slice's scheduler."""
+    """A slice's scheduler. ``on_running`` is told the name of each worker that begins to take work.
+
+    That is a moment after it was added; until then no data can be moved to it.
+    """
+
+    def __init__(self, *, on_running: Callable[[str], None], **kwargs: Any) -> None:
+        self._on_running = on_running
+        super().__init__(**kwargs)
+
+    def handle_worker_status_change(
+        self, status: str | Status, worker: str | WorkerState, stimulus_id: str
+    ) -> None:
+        super().handle_worker_status_change(status, worker, stimulus_id)
+        state = self.workers.get(worker) if isinstance(worker, str) else worker
+        if state is not None and state.status == Status.running:
+            self._on_running(str(state.name))
 
 
 class SliceWorker(_NoHttp, Worker):
