@@ -34,7 +34,7 @@ _importing = threading.Lock()
 
 
 def import_mlflow() -> None:
-    """Import MLflow, which takes seconds; one thread at a time, because two can deadlock in its circular imports."""
+    """Import MLflow; one thread at a time, because two can deadlock in its circular imports. Takes seconds."""
     with _importing:
         for name, value in _LIMITS.items():
             os.environ.setdefault(name, value)

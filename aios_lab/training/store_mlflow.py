@@ -7,9 +7,7 @@ how far it came: a tracking server that is away, or a crash of ours, delays what
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
-import os
 import re
 import sqlite3
 import threading
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from aios_lab.models.store import import_mlflow
 from aios_lab.training.store_files import Cursor, Record, RunFolder
 from aios_lab.wire import RunMetric, RunState
 
@@ -133,7 +132,6 @@ class MlflowWriter:
         return answer
 
     def _work(self) -> None:
-        self._load()
         while True:
             self._wake.wait(self._retry_after if self.problem else None)
             self._wake.clear()
@@ -142,11 +140,6 @@ class MlflowWriter:
             if closing:
                 return
             self._closing.wait(0 if self._asked else self._interval)
-
-    def _load(self) -> None:
-        # MLflow would otherwise report its use to its makers; an administrator's own setting stands.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        importlib.import_module("mlflow.tracking")  # two seconds that the first run need not wait for
 
     def _pass(self) -> None:
         with self._lock:
@@ -161,9 +154,6 @@ class MlflowWriter:
                 answer.set_result(problem)
 
     def _sync_all(self, dirty: dict[str, RunFolder]) -> str:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
         while dirty or not self._client:
             run_id = next(iter(dirty), "")
             try:
@@ -171,7 +161,7 @@ class MlflowWriter:
                 self._connect()
                 if run_id:
                     self._sync(dirty[run_id])
-            except (MlflowException, SQLAlchemyError, OSError) as error:
+            except Exception as error:  # whatever MLflow raises: no thread but this one tries again
                 if run_id and getattr(error, "error_code", "") in REFUSED_FOR_GOOD:
                     log.warning("MLflow refuses run %s, it is left out there: %s", run_id, error)
                 else:
@@ -182,9 +172,10 @@ class MlflowWriter:
         return ""
 
     def _connect(self) -> MlflowClient:
-        from mlflow.tracking import MlflowClient
-
         if self._client is None:
+            import_mlflow()
+            from mlflow.tracking import MlflowClient
+
             client = MlflowClient(self.uri)
             found = client.get_experiment_by_name(EXPERIMENT)
             if found is None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import http.server
 import math
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,12 +35,23 @@ REQUEST = RunRequest(
 
 @asynccontextmanager
 async def opened(folder: Path, uri: str | None = None) -> AsyncIterator[RunStore]:
+    if uri is None and not (folder / "mlflow.db").exists():
+        shutil.copy(fresh_database(), folder / "mlflow.db")
     store = RunStore(folder / "runs", uri or sqlite(folder), mlflow_interval=0.05)
     await store.start()
     try:
         yield store
     finally:
         await store.close(timeout=30)
+
+
+@cache
+def fresh_database() -> Path:
+    """A new store of MLflow: it makes some fifty tables, which is too slow for every test."""
+    folder = Path(tempfile.mkdtemp())
+    MlflowClient(sqlite(folder)).search_experiments()
+    atexit.register(shutil.rmtree, folder)
+    return folder / "mlflow.db"
 
 
 def sqlite(folder: Path) -> str:

@@ -1,0 +1,114 @@
+"""The kernel's side against a real server: a slice, a client, a training, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from live import CellError, Kernel, Server, serving, until
+
+TRAIN = """%%aios train --workers 2 --name twice --set steps=6
+import torch
+
+def helper(ctx):
+    return ctx.rank
+
+def train(ctx, steps=3):
+    model = ctx.prepare(torch.nn.Linear(2, 2))
+    for step in range(steps):
+        ctx.report(loss=float(steps - step))
+    print("rank", helper(ctx), "is done")
+    return steps
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    config = "c.AIOSLab.inventory = {'cpus': 4, 'memory': '8GB'}\n"
+    with serving(tmp_path_factory.mktemp("server"), config=config) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kernel(server: Server) -> Kernel:
+    return server.kernel("mine.ipynb")
+
+
+def test_a_request_and_a_client_that_lasts(kernel: Kernel) -> None:
+    assert "asleep" in kernel.run("%aios")
+    shown = kernel.run("import aios_lab as aios\naios.request(workers=1, memory='600MB', cpus=1)")
+    assert "of 1 worker (1 CPU, 600 MB each)" in shown
+    assert kernel.run("client = aios.client(); print(client.submit(sum, [1, 2]).result())").endswith("3\n")
+    assert kernel.run("print(aios.client() is client)") == "True\n"
+    assert "Nothing is missing" in kernel.run("print(aios.why())")
+    assert kernel.run("print(aios.slice().workers)") == "1\n"
+
+
+def test_a_resize_keeps_the_client(kernel: Kernel) -> None:
+    kernel.run("%aios request --workers 2")
+    kernel.run("client.wait_for_workers(2, timeout=60)")
+    assert kernel.run("print(aios.client() is client, client.status)") == "True running\n"
+
+
+def test_the_overview_shows_mine_and_others(server: Server, kernel: Kernel) -> None:
+    server.kernel("other.ipynb")
+    text = kernel.run("%aios")
+    assert "mine.ipynb" in text
+    assert [line.split()[0] for line in text.splitlines()].count("→") == 1
+    assert len([line for line in text.splitlines() if "s-" in line]) == 2
+
+
+def test_a_cell_trains_on_both_workers(server: Server, kernel: Kernel) -> None:
+    text = kernel.run(TRAIN)
+    assert "twice: finished on 2 ranks" in text
+    assert (
+        kernel.run("print(run is _run, run.result(), 'rank 1 is done' in run.logs(rank=1))")
+        == "True 6 True\n"
+    )
+    [run] = [one for one in server.get("aios/api/runs") if one["name"] == "twice"]
+    assert (run["state"], run["world_size"]) == ("finished", 2)
+    assert [point["value"] for point in run["series"]["loss"]] == [6, 5, 4, 3, 2, 1]
+    until("MLflow has it", lambda: server.get(f"aios/api/runs/{run['id']}")["mlflow_run_id"])
+
+
+def test_a_script_in_the_cell(server: Server, kernel: Kernel) -> None:
+    cell = "%%aios train --workers 2 --script --name script --arg hello\n"
+    kernel.run(cell + "import os, sys\nprint(os.environ['RANK'], 'says', sys.argv[1])")
+    assert "1 says hello" in kernel.run("print(run.logs(rank=1))")
+    [run] = [one for one in server.get("aios/api/runs") if one["name"] == "script"]
+    assert run["state"] == "finished"
+
+
+def test_the_stop_of_the_panel_ends_the_cell(server: Server, kernel: Kernel) -> None:
+    cell = "%%aios train --workers 2 --name long --detach\ndef train(ctx):\n    import time\n"
+    kernel.run(cell + "    while True:\n        ctx.report(loss=1.0)\n        time.sleep(0.05)")
+    run_id = kernel.run("print(run.id)").strip()
+    until("it runs", lambda: server.get(f"aios/api/runs/{run_id}")["step"] > 3, 60)
+    server.fetch("POST", f"aios/api/runs/{run_id}/stop")
+    text = kernel.run("from aios_lab.notebook.display import watch; watch(run)")
+    assert "stopped at step" in text
+    until("the server knows", lambda: server.get(f"aios/api/runs/{run_id}")["state"] == "stopped")
+
+
+def test_release_gives_all_back_and_the_next_use_asks_again(kernel: Kernel) -> None:
+    kernel.run("%aios release")
+    until("nothing is held", lambda: kernel.slice()["workers"] == 0)
+    assert "asleep" in kernel.run("%aios")
+    assert kernel.run("print(aios.client().submit(sum, [3, 4]).result())").endswith("7\n")
+    assert kernel.run("print(aios.client() is client)") == "False\n"
+
+
+def test_a_wait_that_takes_too_long_says_why(server: Server, kernel: Kernel) -> None:
+    crowd = server.kernel("crowd.ipynb")
+    with pytest.raises(CellError) as caught:
+        crowd.run("import aios_lab as aios; aios.request(workers=9, min_workers=9, memory='100MB'); 1")
+    assert "AIOSError" in str(caught.value)
+    kernel.run("aios.request(workers=3, min_workers=3)")
+    crowd.run("aios.request(workers=3, min_workers=3, memory='100MB'); 1")
+    with pytest.raises(CellError) as caught:
+        crowd.run("aios.client(timeout=3)")
+    text = str(caught.value)
+    assert "No worker came within 3 s" in text
+    assert "mine.ipynb" in text
+    assert "Waiting for the first worker" in text
