@@ -26,6 +26,7 @@ log = logging.getLogger("aios_lab.training")
 POLL = 0.25  # seconds between looks at deadlines and at the client's connection
 SCATTER_ABOVE = 1 << 20  # bytes of packed work that go to the workers apart from the task
 RESULT_WAIT = 60.0  # seconds to fetch rank 0's return value
+CUT_OFF = "the connection to the slice's scheduler was lost or closed"
 LOST_AFTER = 5.0  # seconds without the scheduler until the run counts as lost
 
 
@@ -98,7 +99,7 @@ class Controller(threading.Thread):
             if future.status == "error":
                 self._post(rank, "broken", repr(future.exception()))
             elif future.status in ("cancelled", "lost"):
-                self._post(rank, "broken", "its task was cancelled by the scheduler")
+                self._post(rank, "broken", CUT_OFF)
 
         return done
 
@@ -179,7 +180,7 @@ class Controller(threading.Thread):
             return
         self._apart_since = self._apart_since or time.monotonic()
         if time.monotonic() - self._apart_since > LOST_AFTER or self._client.status == "closed":
-            self._broken(-1, "the connection to the slice's scheduler was lost")
+            self._broken(-1, CUT_OFF)
 
     def _broken(self, rank: int, text: str) -> None:
         """End the whole run from here: nobody else will."""

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,17 +123,14 @@ def test_a_client_that_closes_fails_the_run_and_ends_its_ranks(cluster: LocalClu
     assert ranks_left() == []
 
 
-def test_a_lost_worker_fails_the_run(tmp_path: Path) -> None:
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
-        Client(cluster) as client,
-    ):
-        start = partial(train, client=client, tracker=LocalTracker(tmp_path))
-        run = start(functions.until_stopped)
-        seen = 0
-        while not run.metrics():
-            seen = run.live.wait_change(seen, 60)
-        next(iter(cluster.workers.values())).process.process._process.kill()
-        with pytest.raises(TrainingFailed, match=r"worker .* was lost"):
-            run.wait(20)
-        assert ranks_left() == []
+def test_a_lost_worker_fails_the_run_and_the_next_one_runs(start: Train, client: Client) -> None:
+    run = start(functions.until_stopped)
+    seen = 0
+    while not run.metrics():
+        seen = run.live.wait_change(seen, 60)
+    os.kill(min(client.run(os.getpid).values()), signal.SIGKILL)
+    with pytest.raises(TrainingFailed, match=r"worker .* was lost"):
+        run.wait(20)
+    assert ranks_left() == []
+    client.wait_for_workers(2, timeout=60)
+    assert start(functions.plain_ddp).result(90) == 3.0
