@@ -34,7 +34,7 @@ _importing = threading.Lock()
 
 
 def import_mlflow() -> None:
-    """Import MLflow; one thread at a time, because two can deadlock in its circular imports. Takes seconds."""
+    """Import MLflow, one thread at a time: two can deadlock in its circular imports. It takes seconds."""
     with _importing:
         for name, value in _LIMITS.items():
             os.environ.setdefault(name, value)
