@@ -35,7 +35,9 @@ from aios_lab.routes.use import Use
 from aios_lab.training.store import RunStore
 from aios_lab.wire import ClaimRequest, Job, Problem
 
-MLFLOW_PATIENCE = 3.0  # seconds a stopping server gives MLflow; what it misses is written after the next start
+MLFLOW_PATIENCE = (
+    3.0  # seconds a stopping server gives MLflow; what it misses is written after the next start
+)
 RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
 PROVISIONER = "aios-provisioner"
 STOPPED = Problem(

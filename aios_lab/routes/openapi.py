@@ -1,11 +1,7 @@
-"""The OpenAPI 3.1 document, made from the route table and the wire types.
-
-``python -m aios_lab.routes.openapi`` prints it; the TypeScript types are generated from that.
-"""
+"""The OpenAPI 3.1 document, made from the route table and the wire types."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from http.client import responses
@@ -15,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from aios_lab import __version__, wire
-from aios_lab.routes.call import Answer, Call, Route
+from aios_lab.routes.call import Route
 
 _REF = "#/components/schemas/{model}"
 
@@ -98,18 +94,3 @@ def _schema(kind: Any) -> dict[str, Any]:
     if kind is dict:
         return {"type": "object"}
     return {"$ref": _REF.format(model=kind.__name__)}
-
-
-async def openapi(call: Call) -> Answer:
-    from aios_lab.routes.table import ROUTES
-
-    return Answer(json.dumps(document(ROUTES)))
-
-
-ROUTES = (Route("GET", "openapi.json", openapi, "This document.", {200: dict}),)
-
-
-if __name__ == "__main__":
-    from aios_lab.routes.table import ROUTES as ALL
-
-    print(json.dumps(document(ALL), indent=2))

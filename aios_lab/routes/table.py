@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from aios_lab.routes import cluster, jobs, models, openapi, runs, slices
-from aios_lab.routes.call import Route
+from typing import Any
+
+from aios_lab.routes import cluster, jobs, models, runs, slices
+from aios_lab.routes.call import Call, Route
+from aios_lab.routes.openapi import document
+
+
+async def openapi(call: Call) -> dict[str, Any]:
+    return document(ROUTES)
+
 
 ROUTES: tuple[Route, ...] = (
-    *openapi.ROUTES,
+    Route("GET", "openapi.json", openapi, "This document.", {200: dict}),
     *cluster.ROUTES,
     *slices.ROUTES,
     *runs.ROUTES,
