@@ -1,7 +1,6 @@
 """Who gets what: pure functions on frozen data."""
 
-from aios_lab.allocation.decide import InvalidSnapshot, decide
-from aios_lab.allocation.reasons import explain
+from aios_lab.allocation.decide import InvalidSnapshot, decide, explain
 from aios_lab.allocation.types import (
     RESOURCES,
     UNLIMITED,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from aios_lab.allocation.fair_share import fair_share
 from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
+from aios_lab.allocation.words import count
 
 POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {"fair_share": fair_share}
 
@@ -32,6 +33,19 @@ def decide(snapshot: Snapshot, policy: str = "fair_share") -> Plan:
     check(snapshot)
     plan = POLICIES[policy](snapshot)
     return replace(plan, reasons=reasons(snapshot, plan))
+
+
+def explain(snapshot: Snapshot, claim: str) -> str:
+    """Why this claim holds what it holds, in plain words.
+
+    Raises:
+        KeyError: the snapshot has no such claim.
+        InvalidSnapshot: as in ``decide``.
+    """
+    demand = next((d for d in snapshot.demands if d.claim == claim), None)
+    if demand is None:
+        raise KeyError(claim)
+    return decide(snapshot).reasons.get(claim) or f"It has all {count(demand.max)} that it asked for."
 
 
 def check(snapshot: Snapshot) -> None:

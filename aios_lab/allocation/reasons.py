@@ -10,6 +10,8 @@ from aios_lab.allocation.targets import Targets, how_many, starting_units
 from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
 from aios_lab.allocation.words import amount_of, amounts, count, listed, noun, scarcest, who
 
+NAMED = 3  # others that a reason names before it only counts them
+
 
 def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
     """A reason for every claim that holds less than its maximum once the plan is done, by claim."""
@@ -19,20 +21,6 @@ def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
         for claim, demand in sorted(book.demands.items())
         if book.held[claim] < demand.max
     }
-
-
-def explain(snapshot: Snapshot, claim: str) -> str:
-    """Why this claim holds what it holds, in plain words.
-
-    Raises:
-        KeyError: the snapshot has no such claim.
-    """
-    from aios_lab.allocation.decide import decide
-
-    demand = next((d for d in snapshot.demands if d.claim == claim), None)
-    if demand is None:
-        raise KeyError(claim)
-    return decide(snapshot).reasons.get(claim) or f"It has all {count(demand.max)} that it asked for."
 
 
 class _Book:
@@ -53,6 +41,12 @@ class _Book:
         for claim, demand in self.demands.items():
             self.tree.use(demand.principal, demand.unit * self.held[claim])
         self.targets: Mapping[str, int] = Targets(snapshot).units
+        self._by_resource: dict[str, list[tuple[int, str]]] = {}
+        free = {node.name: node.capacity for node in snapshot.nodes}
+        for claim, nodes in held_units(snapshot).items():
+            for node, units in nodes.items():
+                free[node] -= self.demands[claim].unit * units
+        self._free = [room for _, room in sorted(free.items())]
 
     def reason(self, demand: Demand) -> str:
         held = self.held[demand.claim]
@@ -122,7 +116,7 @@ class _Book:
             if c != demand.claim
         ]
         if leaving and self.targets[demand.claim] > held:
-            return f"{want}: {listed(leaving)}."
+            return f"{want}: {listed(leaving[:NAMED], len(leaving))}."
         others = self._holders(demand)
         share = f" Its fair share is {count(held)} now." if held else ""
         return f"{want}: {others}.{share}"
@@ -131,24 +125,29 @@ class _Book:
         """Who holds most of what is missing, largest first."""
         missing = self._missing(demand)
         whole = getattr(self.capacity, missing)
-        rows = [
-            (getattr(other.unit, missing) * self.held[claim], who(other))
-            for claim, other in self.demands.items()
-            if claim != demand.claim and self.held[claim]
-        ]
-        rows = sorted((row for row in rows if row[0]), key=lambda row: (-row[0], row[1]))
-        if not rows:
+        others = [(amount, claim) for amount, claim in self._holding(missing) if claim != demand.claim]
+        if not others:
             return f"what is free on any one node is less than one worker needs ({amounts(demand.unit)})"
-        said = [f"{name} holds {amount_of(missing, amount, whole)}" for amount, name in rows]
-        return listed(said)
+        said = [
+            f"{who(self.demands[claim])} holds {amount_of(missing, amount, whole)}"
+            for amount, claim in others[:NAMED]
+        ]
+        return listed(said, len(others))
+
+    def _holding(self, resource: str) -> list[tuple[int, str]]:
+        """What claims hold of a resource, largest first."""
+        if resource not in self._by_resource:
+            rows = [
+                (getattr(d.unit, resource) * self.held[claim], claim) for claim, d in self.demands.items()
+            ]
+            self._by_resource[resource] = sorted(
+                (row for row in rows if row[0]), key=lambda row: (-row[0], row[1])
+            )
+        return self._by_resource[resource]
 
     def _missing(self, demand: Demand) -> str:
         """The resource that the node with the most room lacks first."""
-        free = {node.name: node.capacity for node in self.snapshot.nodes}
-        for claim, nodes in held_units(self.snapshot).items():
-            for node, units in nodes.items():
-                free[node] -= self.demands[claim].unit * units
-        lacking = [short_of(demand.unit, room) for _, room in sorted(free.items())]
+        lacking = [short_of(demand.unit, room) for room in self._free]
         fewest = min((lack for lack in lacking if lack), key=len, default=())
         return fewest[0] if fewest else scarcest(demand.unit, self.capacity)
 

@@ -24,12 +24,10 @@ def weighted_share(used: Resources, capacity: Resources, weight: int) -> float:
     if weight <= 0:
         return float("inf")
     return max(
-        (
-            amount / (whole * weight)
-            for (_, amount), (_, whole) in zip(used.items(), capacity.items(), strict=True)
-            if whole
-        ),
-        default=0.0,
+        used.cpu / (capacity.cpu * weight) if capacity.cpu else 0.0,
+        used.memory / (capacity.memory * weight) if capacity.memory else 0.0,
+        used.gpu / (capacity.gpu * weight) if capacity.gpu else 0.0,
+        used.gpu_memory / (capacity.gpu_memory * weight) if capacity.gpu_memory else 0.0,
     )
 
 

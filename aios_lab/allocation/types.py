@@ -52,7 +52,12 @@ class Resources:
         )
 
     def items(self) -> tuple[tuple[str, int], ...]:
-        return tuple((name, getattr(self, name)) for name in RESOURCES)
+        return (
+            ("cpu", self.cpu),
+            ("memory", self.memory),
+            ("gpu", self.gpu),
+            ("gpu_memory", self.gpu_memory),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def scarcest(need: Resources, capacity: Resources) -> str:
     return max(RESOURCES, key=lambda name: parts.get(name, -1.0))
 
 
-def listed(parts: list[str], most: int = 3) -> str:
-    """'a, b and c'; what is beyond the first few is counted."""
-    shown = parts[:most] if len(parts) <= most else [*parts[:most], f"{len(parts) - most} more"]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1] if shown else ""
+def listed(parts: list[str], total: int) -> str:
+    """'a, b and c'; where there are more than are named, 'a, b and 2 more'."""
+    shown = parts if len(parts) == total else [*parts, f"{total - len(parts)} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)

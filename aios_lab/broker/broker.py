@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from aios_lab import wire
-from aios_lab.allocation import InvalidPlan, InvalidSnapshot, Plan, decide, validate
+from aios_lab.allocation import Plan, decide, validate
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
@@ -278,17 +278,18 @@ class Broker:
             self._guarded("decision", self._decide)
 
     def _guarded(self, what: str, action: Callable[[], None]) -> None:
-        """One failed round must not stop the heartbeats of all slices: it is told, and tried again."""
+        """One failed round is told, and the next one comes all the same."""
         try:
             action()
             self._trouble.pop(what, None)
         except Refused as refused:
             self._trouble[what] = refused
             log.warning("%s", refused.message)
-        except (InvalidPlan, InvalidSnapshot) as error:
+        except Exception as error:
+            # A rejected plan, or a mistake of ours: without heartbeats all slices would count as expired.
             hint = "Nothing was changed. Please report it with the server's log."
-            self._trouble[what] = Refused(409, f"A decision was rejected: {error}", "invalid_plan", hint)
-            log.exception("A decision was rejected.")
+            self._trouble[what] = Refused(409, f"The broker's {what} failed: {error}", "broker_failed", hint)
+            log.exception("The broker's %s failed.", what)
 
     def _tick(self) -> None:
         self._ledger.heartbeat(time.time())

@@ -66,11 +66,6 @@ class Operations:
         if tasks:
             await asyncio.wait(tasks)
 
-    async def wait_all(self) -> None:
-        """Return when nothing is in flight; for orderly ends and for tests."""
-        while self._tasks:
-            await asyncio.wait([task for some in self._tasks.values() for task in some])
-
     def _done(self, slice_id: str, task: asyncio.Task[None]) -> None:
         self._tasks[slice_id].remove(task)
         if not task.cancelled() and (error := task.exception()) is not None:
