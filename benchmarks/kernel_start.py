@@ -10,7 +10,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 from benchmarks.figure import Figure
 from benchmarks.serving import server
-from live import Server, until
+from live import Server, answer_of, until
 
 RUNS = 10
 
@@ -23,7 +23,7 @@ def seconds_to_ready(running: Server, kernel_name: str) -> float:
     client = BlockingKernelClient()
     client.load_connection_file(str(connection))
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    answer_of(client)
     seconds = time.perf_counter() - begin
     client.stop_channels()
     running.fetch("DELETE", f"api/kernels/{kernel_id}")

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -112,6 +113,21 @@ class Kernel:
 
 class CellError(Exception):
     """A cell ended in an error; the text is what the user saw."""
+
+
+def answer_of(client: BlockingKernelClient, seconds: float = 60.0) -> None:
+    """Wait until a kernel answers. The client's own ``wait_for_ready`` takes a busy machine for a dead kernel."""
+
+    def answered() -> bool:
+        client.kernel_info()
+        try:
+            return bool(client.get_shell_msg(timeout=2)["msg_type"] == "kernel_info_reply")
+        except Empty:
+            return False
+
+    until("the kernel answers", answered, seconds)
+    client.kernel_info()  # one more, so that the output channel is known to be connected
+    until("the kernel's output channel", lambda: client.get_iopub_msg(timeout=seconds))
 
 
 @dataclass
@@ -224,7 +240,7 @@ class Server:
         client = BlockingKernelClient()
         client.load_connection_file(str(connection))
         client.start_channels()
-        client.wait_for_ready(timeout=60)
+        answer_of(client)
         return Kernel(self, kernel_id, session["id"], client)
 
     def processes(self) -> dict[int, str]:
