@@ -18,7 +18,7 @@ from aios_lab.broker.life import Life
 from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import plan_record, take_snapshot
-from aios_lab.broker.views import cluster_view, sleeping_reason, slice_view
+from aios_lab.broker.views import RUN_FIRST, cluster_view, sleeping_reason, slice_view
 from aios_lab.engines.base import Engine
 from aios_lab.wire import ClaimRequest, SliceState
 
@@ -234,6 +234,8 @@ class Broker:
     def _view(self, one: Slice, mine: bool) -> wire.Slice:
         if not one.wanted:
             reason = sleeping_reason(one)
+        elif one.pins and (one.target > one.claim.max or one.reshaping):
+            reason = RUN_FIRST
         elif one.state == SliceState.GRANTED:
             reason = self._reasons.get(one.id) or "Granted; its workers are starting."
         else:

@@ -90,6 +90,11 @@ class Slice:
         return self.held - sum(self.leaving.values())
 
     @property
+    def reshaping(self) -> bool:
+        """Whether its units are to be of another shape than those it holds."""
+        return self.held > 0 and self.unit != self.claim.unit
+
+    @property
     def floor(self) -> int:
         return max(self.pins.values(), default=0)
 

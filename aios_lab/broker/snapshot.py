@@ -32,7 +32,7 @@ def _demand(one: Slice) -> Demand:
     """What a slice wants. One that gives back, or changes the size of its units, wants none of its present
     shape; a run that is on it keeps its units until it ends."""
     claim = one.claim
-    leaves = not one.wanted or (one.held > 0 and one.unit != claim.unit)
+    leaves = not one.wanted or one.reshaping
     most = claim.max if one.cap is None else min(claim.max, one.cap)
     return Demand(
         claim=one.id,

@@ -16,6 +16,8 @@ from aios_lab.wire import SliceState
 NOT_USED = "Not used yet: it holds nothing until the first aios.client() or training."
 GIVEN_BACK = "Given back: it holds nothing until the next aios.client() or training."
 
+RUN_FIRST = "It gets its new size when the run that is training on it ends."
+
 
 def slice_view(one: Slice, mine: bool, workers: int, reason: str) -> wire.Slice:
     """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts."""

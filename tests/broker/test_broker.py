@@ -98,8 +98,11 @@ def test_a_busy_run_keeps_its_units(tmp_path: Path) -> None:
         at.broker.activate(second)
         await at.until(lambda: "holds 2 of 2 CPU threads" in at.broker.view(second).reason)
         assert at.broker.view(first).target == 2
+        at.broker.request(first, ClaimRequest(workers=1))
+        assert "when the run that is training on it ends" in at.broker.view(first).reason
         at.broker.unpin(first, "r-1")
         await at.active(second, 1)
+        await at.active(first, 1)
 
     run(tmp_path, story)
 
