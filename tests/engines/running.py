@@ -14,8 +14,8 @@ from distributed import Client
 
 from aios_lab.allocation.types import Resources
 from aios_lab.engines.base import SliceInfo
-from aios_lab.engines.local import tls
 from aios_lab.engines.local.engine import LocalEngine
+from aios_lab.engines.local.nodes import security
 
 UNIT = Resources(cpu=1000, memory=1024)
 
@@ -53,7 +53,7 @@ class Running:
         return f"s-{next(self._ids):08x}"
 
     def client(self, info: SliceInfo) -> Client:
-        return Client(info.address, security=tls.security(info.credentials), timeout=10)
+        return Client(info.address, security=security(info.credentials), timeout=10)
 
     @contextmanager
     def slice(self, workers: int, unit: Resources = UNIT) -> Iterator[tuple[str, Client]]:

@@ -16,6 +16,7 @@ from distributed import Client, get_worker
 from aios_lab.allocation.types import Resources
 from aios_lab.engines.base import Credentials, EngineError, SliceInfo
 from aios_lab.engines.local import tls
+from aios_lab.engines.local.nodes import security
 from aios_lab.engines.processes import marked, start_time
 from engines.running import UNIT, Running
 from live import until
@@ -98,7 +99,7 @@ def test_another_slices_credentials_are_refused(engine: Running):
 
 def _trusting(info: SliceInfo, intruder: Credentials) -> Any:
     """Credentials of an intruder who trusts the scheduler, so that it is the scheduler which refuses."""
-    return tls.security(Credentials(ca=info.credentials.ca, cert=intruder.cert, key=intruder.key))
+    return security(Credentials(ca=info.credentials.ca, cert=intruder.cert, key=intruder.key))
 
 
 def _has_tls_error(error: BaseException | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -26,6 +27,17 @@ from aios_lab.engines.processes import adopt_orphans, children, kill
 ENGINE = 0  # stands for the engine's process, which is no child of ours
 _MOST_FDS = 64
 _LONGEST_HEADER = 8 << 20
+_PRELOADED = (
+    "cloudpickle",
+    "distributed.diagnostics.plugin",
+    "distributed.nanny",
+    "distributed.scheduler",
+    "distributed.worker",
+    "tornado.platform.asyncio",
+    "torch._dynamo",
+    "aios_lab.engines.local.host",
+    "aios_lab.engines.local.worker",
+)
 _ORPHANS_MAY_TAKE = 1.0  # seconds that an exit is held back for the orphans it left
 
 
@@ -304,13 +316,12 @@ def preload() -> None:
 
     No ``backward()``: with a CUDA build it starts autograd's device threads, which no fork survives.
     """
-    import cloudpickle  # noqa: F401
-    import distributed.nanny
-    import distributed.scheduler
-    import distributed.worker  # noqa: F401
+    for module in _PRELOADED:
+        importlib.import_module(module)
+    import distributed.versions
     import torch
-    import torch._dynamo
 
+    distributed.versions.get_versions()  # every client and worker asks for them
     weight = torch.nn.Parameter(torch.zeros(2))
     weight.grad = torch.zeros(2)
     for optimizer in (torch.optim.SGD, torch.optim.Adam):

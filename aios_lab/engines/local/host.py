@@ -13,10 +13,10 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from aios_lab.engines.base import EngineError
-from aios_lab.engines.local import orders, tls
+from aios_lab.engines.local import orders
 from aios_lab.engines.local.fleet import Fleet
 from aios_lab.engines.local.memory import Excess, roots, watch
-from aios_lab.engines.local.nodes import SliceScheduler, configure
+from aios_lab.engines.local.nodes import SliceScheduler, configure, security
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Host:
             host="127.0.0.1",
             port=0,
             protocol="tls",
-            security=tls.security(self._open.credentials),
+            security=security(self._open.credentials),
             dashboard=False,
             plugins=[leavers],
             on_running=lambda name: self._fleet.member_joined(name),

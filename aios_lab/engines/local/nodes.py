@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import dask
-from distributed import Scheduler, Status, Worker
+from distributed import Scheduler, Security, Status, Worker
 from distributed.scheduler import WorkerState
+
+from aios_lab.engines.base import Credentials
 
 
 class _NoHttp:
@@ -49,4 +51,19 @@ def configure(*, accelerators: bool) -> None:
             "distributed.diagnostics.nvml": accelerators,
             "distributed.scheduler.work-stealing": True,
         }
+    )
+
+
+def security(credentials: Credentials) -> Security:
+    """What Dask needs to speak TLS as a member of a slice, and to accept nobody else."""
+    create: Callable[..., Security] = Security  # it has no types
+    return create(
+        require_encryption=True,
+        tls_ca_file=credentials.ca,
+        tls_scheduler_cert=credentials.cert,
+        tls_scheduler_key=credentials.key,
+        tls_worker_cert=credentials.cert,
+        tls_worker_key=credentials.key,
+        tls_client_cert=credentials.cert,
+        tls_client_key=credentials.key,
     )

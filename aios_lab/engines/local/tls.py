@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,9 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from aios_lab.engines.base import Credentials
-
-if TYPE_CHECKING:
-    from distributed import Security
 
 # Slices live hours or days; clocks of one machine agree, but may be set back a little.
 _VALID = datetime.timedelta(days=365)
@@ -52,23 +47,6 @@ def issue(slice_id: str) -> Credentials:
         ca=authority.public_bytes(pem).decode(),
         cert=certificate.public_bytes(pem).decode(),
         key=private.decode(),
-    )
-
-
-def security(credentials: Credentials) -> Security:
-    """What Dask needs to speak TLS as a member of the slice, and to accept nobody else."""
-    from distributed import Security
-
-    create: Callable[..., Security] = Security
-    return create(
-        require_encryption=True,
-        tls_ca_file=credentials.ca,
-        tls_scheduler_cert=credentials.cert,
-        tls_scheduler_key=credentials.key,
-        tls_worker_cert=credentials.cert,
-        tls_worker_key=credentials.key,
-        tls_client_cert=credentials.cert,
-        tls_client_key=credentials.key,
     )
 
 

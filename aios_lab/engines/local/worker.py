@@ -7,8 +7,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aios_lab.engines.local import orders, tls
-from aios_lab.engines.local.nodes import SliceWorker, configure
+from aios_lab.engines.local import orders
+from aios_lab.engines.local.nodes import SliceWorker, configure, security
 
 
 def environment(base: dict[str, str], start: orders.Start) -> dict[str, str]:
@@ -39,7 +39,7 @@ async def _serve(start: orders.Start) -> None:
         start.scheduler,
         name=start.name,
         nthreads=start.threads,
-        security=tls.security(start.credentials),
+        security=security(start.credentials),
         host="127.0.0.1",
         local_directory=os.path.join(start.folder, start.name),
         death_timeout=30,
