@@ -88,7 +88,10 @@ class KernelClaims:
         if not self.living(slice_id):
             return
         self._services.runs.end_of_slice(slice_id, why)
-        tell()
+        try:
+            tell()
+        except Refused as refused:  # the kernel's own end or restart goes on
+            log.warning("Slice %s: %s %s", slice_id, refused.message, refused.hint)
 
 
 def requested(notebook: Path | None, spec: Mapping[str, Any]) -> tuple[ClaimRequest, str]:

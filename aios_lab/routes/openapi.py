@@ -13,6 +13,8 @@ from pydantic.json_schema import models_json_schema
 from aios_lab import __version__, wire
 from aios_lab.routes.call import Route
 
+# What clients send may leave out what has a default; in what they receive every field is present.
+SENT_BY_CLIENTS = ("Request", "Update", "Metric", "Subscribe")
 _REF = "#/components/schemas/{model}"
 
 
@@ -42,7 +44,9 @@ def _schemas() -> dict[str, Any]:
         for one in vars(wire).values()
         if isinstance(one, type) and issubclass(one, wire.Wire) and one is not wire.Wire
     ]
-    wanted: list[tuple[type[BaseModel], Any]] = [(one, "serialization") for one in models]
+    wanted: list[tuple[type[BaseModel], Any]] = [
+        (one, "validation" if one.__name__.endswith(SENT_BY_CLIENTS) else "serialization") for one in models
+    ]
     _, schema = models_json_schema(wanted, ref_template=_REF)
     return dict(schema["$defs"])
 
