@@ -150,11 +150,7 @@ class Broker:
 
     def unpin(self, slice_id: str, run_id: str) -> None:
         """A run ended. A slice that is gone is fine."""
-        one = self._life.slices.get(slice_id)
-        if one is not None and run_id in one.pins:
-            pins = {run: units for run, units in one.pins.items() if run != run_id}
-            self._life.put("unpinned", one.step(time.time(), pins=pins), {"run": run_id})
-            self._wake.set()
+        self._life.unpin(slice_id, run_id)
 
     def living(self, slice_id: str) -> bool:
         return slice_id in self._life.slices

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
@@ -78,7 +78,7 @@ class Ledger:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
         self._db: sa.Engine | None = None
 
     @property
@@ -114,7 +114,7 @@ class Ledger:
             self._db = None
         if self._lock is not None:
             # The file stays: deleting it would let two servers lock two files of one name.
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     def write(self, entries: Sequence[Entry], now: float) -> None:
@@ -221,23 +221,22 @@ class Ledger:
             "Make room on its disk, or give the server's user the right to write there, and try again.",
         )
 
-    def _take_lock(self) -> IO[str]:
-        lock = open(self.lock_path, "a+", encoding="ascii")  # noqa: SIM115 - held as long as the ledger
+    def _take_lock(self) -> int:
+        """The open lock file, which names this process; the system lets go of it with the process."""
+        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            pid = lock.read().strip() or "unknown"
-            lock.close()
+            pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(lock)
             raise Refused(
                 409,
                 f"The ledger {self.path} is in use by another Jupyter server (process {pid}).",
                 "ledger_in_use",
                 "Stop that server, or start this one with a ledger of its own.",
             ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         return lock
 
 

@@ -122,6 +122,24 @@ class Life:
             turn = self._operations.turn(slice_id)
             self._operations.start(slice_id, lambda: self._restart(slice_id, turn))
 
+    def unpin(self, slice_id: str, run_id: str) -> None:
+        """The run is over also where the ledger cannot be written for now."""
+        one = self.slices.get(slice_id)
+        if one is None or run_id not in one.pins:
+            return
+
+        def unpinned(one: Slice) -> Slice:
+            pins = {run: units for run, units in one.pins.items() if run != run_id}
+            return one.step(time.time(), pins=pins)
+
+        try:
+            self.put("unpinned", unpinned(one), {"run": run_id})
+        except Refused as refused:
+            log.warning("%s", refused.message)
+            self._operations.start(
+                slice_id, lambda: self._note(slice_id, "unpinned", unpinned, {"run": run_id})
+            )
+
     def lost(self, slice_id: str, why: str) -> None:
         """The engine says that a slice is gone: it sleeps until its owner asks again."""
         one = self.slices.get(slice_id)

@@ -199,14 +199,18 @@ class _Reader:
         return self.fields(self.mapping(node, path, tuple(_FIELDS)), path)
 
     def fields(self, parts: Mapping[str, yaml.Node], path: str) -> Principal:
-        read: dict[str, Callable[[yaml.Node], object]] = {
-            "weight": lambda node: self.whole(node, "weight", 0),
-            "priority": lambda node: self.whole(node, "priority", -1000),
-            "quota": lambda node: self.amounts(node, "quota", 0),
-            "limit": lambda node: self.amounts(node, "limit", UNLIMITED),
-        }
-        values = {name: read[name](node) for name, node in parts.items() if name in read}
-        return replace(Principal(path), **values)  # type: ignore[arg-type]
+        found = Principal(path)
+        for name, node in parts.items():
+            match name:
+                case "weight":
+                    found = replace(found, weight=self.whole(node, name, 0))
+                case "priority":
+                    found = replace(found, priority=self.whole(node, name, -1000))
+                case "quota":
+                    found = replace(found, quota=self.amounts(node, name, 0))
+                case "limit":
+                    found = replace(found, limit=self.amounts(node, name, UNLIMITED))
+        return found
 
     def whole(self, node: yaml.Node, what: str, least: int) -> int:
         try:

@@ -338,6 +338,7 @@ def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None
         first, second = at.file("ada", 2), at.file("bob", 1)
         at.broker.activate(first)
         await at.active(first, 2)
+        at.broker.pin(second, "r-1")
         other = sqlite3.connect(at.ledger.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         before = at.broker.view(second)
@@ -351,6 +352,7 @@ def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None
             at.file("cy", 1)
         assert at.broker.view(second) == before
         assert at.broker.view(first).target == 2
+        at.broker.unpin(second, "r-1")
         assert len(at.broker.views(None)) == 2
         at.broker.end(first, "The kernel was killed.")
         while first in at.engine.open:
@@ -360,7 +362,7 @@ def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None
         assert at.broker.problems()[0].reason == "ledger_unavailable"
         other.execute("ROLLBACK")
         other.close()
-        await at.until(lambda: not at.broker.living(first))
+        await at.until(lambda: not at.broker.living(first) and not at.broker.view(second).busy)
         at.broker.activate(second)
         await at.active(second, 1)
         assert [event["kind"] for event in at.ledger.events(first)][-2:] == ["owner_ended", "emptied"]
