@@ -1,4 +1,4 @@
-"""Use of CPU and memory, by process tree and for the machine. Nothing waits: rates are since the last call."""
+"""Use of CPU and memory, by process tree and for the machine; rates are since the last call."""
 
 from __future__ import annotations
 
