@@ -6,16 +6,26 @@ import getpass
 import os
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from aios_lab import wire
 
 from . import places
 from .compression import Settings, find
+from .errors import ModelError
 from .registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@runtime_checkable
+class TrainedRun(Protocol):
+    """A run of training, as ``aios.train`` returns it: its folder holds the model it saved."""
+
+    id: str
+    folder: Path
 
 
 class ModelVersion(wire.ModelVersion):
@@ -35,7 +45,7 @@ def registry() -> Registry:
 
 
 def register(
-    model: nn.Module | str | os.PathLike[str],
+    model: nn.Module | TrainedRun | str | os.PathLike[str],
     name: str,
     example: Any = None,
     metrics: Mapping[str, float] | None = None,
@@ -46,7 +56,7 @@ def register(
     """Keep a model as a new version under ``name``; it loads in any notebook, without the code that made it.
 
     Args:
-        model: a torch module, or the folder of a model that a run saved.
+        model: a torch module, a run that saved one, or the folder of a saved one.
         example: inputs for one forward; the stored model must give the same outputs for it.
         metrics: numbers to show with it, such as ``{"accuracy": 0.98}``.
         evaluation: ``(inputs, targets)`` that training did not see, at most 64 MiB: compressed versions are
@@ -56,10 +66,32 @@ def register(
     Raises:
         ModelError: the message says what is wrong and what to do.
     """
+    source: nn.Module | str | os.PathLike[str]
+    if isinstance(model, TrainedRun):
+        source, run_id = saved_by(model), model.id
+    else:
+        source = model
     made = registry().register(
-        model, name, example=example, metrics=metrics, evaluation=evaluation, run_id=run_id, user=_user()
+        source, name, example=example, metrics=metrics, evaluation=evaluation, run_id=run_id, user=_user()
     )
     return _version(made)
+
+
+def saved_by(run: TrainedRun) -> Path:
+    """The folder of the model that a run saved.
+
+    Raises:
+        ModelError: it saved none.
+    """
+    folder = run.folder / "model"
+    if not folder.is_dir():
+        raise ModelError(
+            404,
+            f"Run {run.id} saved no model.",
+            "no_model",
+            "Return the model from the function, or call ctx.save_model(model) at its end, and train again.",
+        )
+    return folder
 
 
 def compress(
