@@ -1,27 +1,37 @@
 /** Numbers and times as people read them. Units are international, so none of this is translated. */
 
-const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+const DECIMAL = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** Three significant digits at most, without trailing zeros. */
 function short(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
-/** Bytes in decimal units, as in requests: 2000000000 → "2 GB". */
-export function bytes(value: number): string {
+function scaled(value: number, base: number, units: readonly string[]): string {
   let rest = Math.max(0, value);
   let unit = 0;
-  // 999.5 would round to "1000": step up before that
-  while (rest >= 999.5 && unit < BYTE_UNITS.length - 1) {
-    rest /= 1000;
+  // 999.5 would be rounded to 1000: a step up before that
+  while (rest >= base - 0.5 && unit < units.length - 1) {
+    rest /= base;
     unit += 1;
   }
-  return `${unit === 0 ? Math.round(rest) : short(rest)} ${BYTE_UNITS[unit]}`;
+  return `${unit === 0 || rest >= 1000 ? Math.round(rest) : short(rest)} ${units[unit]}`;
 }
 
-/** A request's memory text for an amount: 2000000000 → "2GB". */
+/** The size of what is stored, in decimal units: 2000000000 → "2 GB". */
+export function bytes(value: number): string {
+  return scaled(value, 1000, DECIMAL);
+}
+
+/** Memory, in binary units as in the server's sentences: 1073741824 → "1 GiB". */
+export function memory(value: number): string {
+  return scaled(value, 1024, BINARY);
+}
+
+/** Memory as a request would have it, exact where it can be: "2GB", "512MiB". */
 export function memoryText(value: number): string {
-  return bytes(value).replace(' ', '');
+  return (value % 1e6 === 0 ? bytes(value) : memory(value)).replace(' ', '');
 }
 
 /** A count: 1234567 → "1.23M". */

@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { basename, bytes, count, percent } from '../format';
+import { basename, count, memory, percent } from '../format';
 import { CommandIDs } from '../commands';
 import { Gauge } from '../parts/Bars';
 import { Chip } from '../parts/Chip';
@@ -73,7 +73,7 @@ function Head(props: { slice: Slice }): React.ReactElement {
 function Use(props: { slice: Slice }): React.ReactElement {
   const { trans } = useServices();
   const { slice } = props;
-  const memory = slice.unit.memory * slice.workers;
+  const held = slice.unit.memory * slice.workers;
   const used = slice.memory_used ?? null;
   const cpu = slice.cpu_percent ?? null;
   return (
@@ -92,9 +92,9 @@ function Use(props: { slice: Slice }): React.ReactElement {
       {used !== null && (
         <Gauge
           label={trans.__('Mem')}
-          text={bytes(used)}
-          percent={percent(used, memory)}
-          title={trans.__('%1 used of the %2 it holds', bytes(used), bytes(memory))}
+          text={memory(used)}
+          percent={percent(used, held)}
+          title={trans.__('%1 used of the %2 it holds', memory(used), memory(held))}
         />
       )}
     </div>
