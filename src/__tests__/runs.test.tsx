@@ -25,7 +25,7 @@ describe('RunView', () => {
     const bar = page.find('[role=progressbar]');
     expect(bar.getAttribute('aria-valuenow')).toBe('25');
     expect(bar.getAttribute('aria-label')).toContain('digits');
-    expect(node.textContent).toContain('epoch 1/4 · step 30/120 · 1m 35s left');
+    expect(node.textContent).toContain('epoch 2/4 · step 30/120 · 1m 35s left');
     expect(node.textContent).toContain('loss 0.5123');
     expect(node.textContent).toContain('12.3/s');
   });

@@ -19,7 +19,7 @@ export function compareMetrics(report: CompressReport): IComparison[] {
     .filter(([name]) => name in report.before.metrics)
     .map(([name, after]) => {
       const before = report.before.metrics[name];
-      const difference = after - before;
+      const difference = Number((after - before).toPrecision(3));
       const sign = difference < 0 ? '−' : '+';
       return {
         name,

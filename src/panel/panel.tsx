@@ -25,7 +25,7 @@ const RunsSection = lazily(async () => (await load()).RunsSection);
 const ModelsSection = lazily(async () => (await load()).ModelsSection);
 
 /** The heights of the sections to each other, until somebody moves them. */
-const HEIGHTS = [0.2, 0.28, 0.3, 0.22];
+const HEIGHTS = [0.19, 0.25, 0.31, 0.25];
 
 /** The left side panel: cluster, slices, runs and models. It asks the server only while it is shown. */
 export class AIOSPanel extends SidePanel {

@@ -96,7 +96,9 @@ function Facts(props: { run: Run }): React.ReactElement {
   const of = (now: number, total: number | null): string => (total ? `${now}/${total}` : `${now}`);
   const facts: string[] = [];
   if (run.epoch !== null) {
-    facts.push(trans.__('epoch %1', of(run.epoch, run.total_epochs)));
+    // code counts epochs from 0, people from 1; who counts from 1 in code must not see 13 of 12
+    const epoch = Math.min(run.epoch + 1, run.total_epochs ?? Infinity);
+    facts.push(trans.__('epoch %1', of(epoch, run.total_epochs)));
   }
   if (run.step > 0 || run.total_steps) {
     facts.push(trans.__('step %1', of(run.step, run.total_steps)));

@@ -16,6 +16,7 @@ export function SliceCard(props: { slice: Slice }): React.ReactElement {
       className={slice.mine ? 'aios-Card aios-Slice aios-mod-mine' : 'aios-Card aios-Slice'}
       data-slice-id={slice.id}
       data-state={slice.state}
+      data-dormant={slice.dormant || undefined}
       data-workers={slice.workers}
       data-target={slice.target}
       data-kernel-id={slice.kernel_id ?? undefined}
