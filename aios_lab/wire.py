@@ -36,7 +36,9 @@ Priority = Literal["low", "normal", "high"]
 class ClaimRequest(Wire):
     """What a kernel asks for. What is left out keeps its present or default value."""
 
-    workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="at most so many workers")
+    workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="at most so many workers"
+    )
     min_workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, description="start only with so many; 1 when left out"
     )
@@ -78,7 +80,9 @@ class Slice(Wire):
     max_workers: int
     priority: Priority
     reason: str = Field(description="why it holds less than it asked for; empty when it has all")
-    problem: str = Field("", description="what went wrong with the request or the slice; empty when nothing did")
+    problem: str = Field(
+        "", description="what went wrong with the request or the slice; empty when nothing did"
+    )
     created: float
     since: float = Field(description="when the present state began")
     cpu_percent: float | None = Field(None, description="use of its CPU threads, 0 to 100")
@@ -171,7 +175,9 @@ class Run(Wire):
     eta: float | None = Field(None, description="seconds left")
     throughput: float | None = Field(None, description="steps a second")
     metrics: dict[str, float] = Field(default_factory=dict, description="the latest value of each")
-    series: dict[str, list[Point]] = Field(default_factory=dict, description="each metric, at most 500 points")
+    series: dict[str, list[Point]] = Field(
+        default_factory=dict, description="each metric, at most 500 points"
+    )
     error: str = ""
     mlflow_run_id: str | None = None
     has_model: bool = False
@@ -242,8 +248,12 @@ class RegisterRequest(Wire):
 
 class CompressRequest(Wire):
     method: Literal["low_rank"] = "low_rank"
-    energy: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="kept share of the squared singular values")
-    ratio: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="kept share of each layer's parameters")
+    energy: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="kept share of the squared singular values"
+    )
+    ratio: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="kept share of each layer's parameters"
+    )
 
 
 class LayerReport(Wire):
@@ -297,6 +307,6 @@ class Frame(Wire):
 
 
 class Subscribe(Wire):
-    """The client's message: the topics it wants from now on: 'cluster', 'slices', 'runs', 'models', 'jobs'."""
+    """The client's message: all topics it wants: 'cluster', 'slices', 'runs', 'models', 'jobs'."""
 
     topics: list[str]

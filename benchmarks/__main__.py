@@ -19,7 +19,9 @@ RESULTS = Path(__file__).parent / "results"
 def table(figures: list[Figure]) -> str:
     rows = [HEADINGS, *(figure.row() for figure in figures)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )
 
 
 def main() -> None:

@@ -32,7 +32,8 @@ def ours():
 
 def peer():
     begin = time.perf_counter()
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
+    workers = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with workers as cluster, Client(cluster) as client:
         client.wait_for_workers(2, timeout=60)
         assert len(client.run(operation)) == 2
         return time.perf_counter() - begin

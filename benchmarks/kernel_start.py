@@ -44,7 +44,8 @@ def measure() -> Figure:
     with server() as running:
         add_stock_kernel(running)
         pairs = [
-            (seconds_to_ready(running, "python3"), seconds_to_ready(running, "stock")) for _ in range(RUNS + 1)
+            (seconds_to_ready(running, "python3"), seconds_to_ready(running, "stock"))
+            for _ in range(RUNS + 1)
         ][1:]
     return Figure(
         name="kernel start to first reply",

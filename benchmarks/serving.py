@@ -15,5 +15,8 @@ from live import Server, serving
 
 @contextmanager
 def server(config: str = "") -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="aios-bench-") as folder, serving(Path(folder), config=config) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="aios-bench-") as folder,
+        serving(Path(folder), config=config) as running,
+    ):
         yield running

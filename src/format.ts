@@ -1,37 +1,27 @@
 /** Numbers and times as people read them. Units are international, so none of this is translated. */
 
-const DECIMAL = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
-const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
 /** Three significant digits at most, without trailing zeros. */
 function short(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
-function scaled(value: number, base: number, units: readonly string[]): string {
+/** What is stored or held in memory, in the units of requests: 2000000000 → "2 GB". */
+export function bytes(value: number): string {
   let rest = Math.max(0, value);
   let unit = 0;
   // 999.5 would be rounded to 1000: a step up before that
-  while (rest >= base - 0.5 && unit < units.length - 1) {
-    rest /= base;
+  while (rest >= 999.5 && unit < UNITS.length - 1) {
+    rest /= 1000;
     unit += 1;
   }
-  return `${unit === 0 || rest >= 1000 ? Math.round(rest) : short(rest)} ${units[unit]}`;
+  return `${unit === 0 ? Math.round(rest) : short(rest)} ${UNITS[unit]}`;
 }
 
-/** The size of what is stored, in decimal units: 2000000000 → "2 GB". */
-export function bytes(value: number): string {
-  return scaled(value, 1000, DECIMAL);
-}
-
-/** Memory, in binary units as in the server's sentences: 1073741824 → "1 GiB". */
-export function memory(value: number): string {
-  return scaled(value, 1024, BINARY);
-}
-
-/** Memory as a request would have it, exact where it can be: "2GB", "512MiB". */
+/** Memory as a request would have it: "2GB". */
 export function memoryText(value: number): string {
-  return (value % 1e6 === 0 ? bytes(value) : memory(value)).replace(' ', '');
+  return bytes(value).replace(' ', '');
 }
 
 /** A count: 1234567 → "1.23M". */

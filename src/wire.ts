@@ -362,7 +362,7 @@ export interface Status {
   problems: Problem[];
 }
 /**
- * The client's message: the topics it wants from now on: 'cluster', 'slices', 'runs', 'models', 'jobs'.
+ * The client's message: all topics it wants: 'cluster', 'slices', 'runs', 'models', 'jobs'.
  */
 export interface Subscribe {
   topics: string[];

@@ -104,7 +104,9 @@ class Kernel:
         return text
 
     def slice(self) -> dict[str, Any]:
-        found: dict[str, Any] = next(s for s in self.server.get("aios/api/slices") if s["kernel_id"] == self.id)
+        found: dict[str, Any] = next(
+            s for s in self.server.get("aios/api/slices") if s["kernel_id"] == self.id
+        )
         return found
 
     def pid(self) -> int:
@@ -116,7 +118,7 @@ class CellError(Exception):
 
 
 def answer_of(client: BlockingKernelClient, seconds: float = 60.0) -> None:
-    """Wait until a kernel answers. The client's own ``wait_for_ready`` takes a busy machine for a dead kernel."""
+    """Wait until a kernel answers. ``wait_for_ready`` takes a busy machine for a dead kernel."""
 
     def answered() -> bool:
         client.kernel_info()
@@ -178,16 +180,20 @@ class Server:
 
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY", "AIOS", "MLFLOW"))}
-        return kept | {
-            "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
-            "JUPYTER_DATA_DIR": str(self.folder / "data"),
-            "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
-            "JUPYTERLAB_WORKSPACES_DIR": str(self.folder / "workspaces"),
-            "JUPYTERLAB_SETTINGS_DIR": str(self.folder / "settings"),
-            "IPYTHONDIR": str(self.folder / "ipython"),
-            "PATH": f"{Path(self.python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            MARK: self.mark,
-        } | dict(self.env)
+        return (
+            kept
+            | {
+                "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
+                "JUPYTER_DATA_DIR": str(self.folder / "data"),
+                "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
+                "JUPYTERLAB_WORKSPACES_DIR": str(self.folder / "workspaces"),
+                "JUPYTERLAB_SETTINGS_DIR": str(self.folder / "settings"),
+                "IPYTHONDIR": str(self.folder / "ipython"),
+                "PATH": f"{Path(self.python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+                MARK: self.mark,
+            }
+            | dict(self.env)
+        )
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -202,7 +208,9 @@ class Server:
     def log(self) -> str:
         return (self.folder / "server.log").read_text(errors="replace")
 
-    def fetch(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+    def fetch(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """Call the server as its user does (or with ``headers`` of another's) and return the JSON body."""
         request = urllib.request.Request(
             self.url + path,

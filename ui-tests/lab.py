@@ -42,6 +42,11 @@ def lab_server(folder: Path, config: str = "") -> Server:
     return Server(folder, app="lab", config=lab + config)
 
 
+def card(panel: Locator, notebook: str) -> Locator:
+    """The slice of a notebook; others may name it in their reasons."""
+    return panel.locator(f'.aios-Slice:has(.aios-Card-name:text-is("{notebook}"))')
+
+
 class BrowserLab:
     """One tab of JupyterLab."""
 
@@ -78,8 +83,11 @@ class BrowserLab:
 
     def ready(self) -> BrowserLab:
         """The open notebook's kernel is idle."""
-        self.page.wait_for_selector(
-            '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook-ExecutionIndicator[data-status="idle"]',
+        self.page.wait_for_function(
+            """() => {
+                const session = window.jupyterapp.shell.currentWidget?.sessionContext?.session;
+                return session?.kernel?.status === "idle";
+            }""",
             timeout=60_000,
         )
         return self

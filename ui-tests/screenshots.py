@@ -1,4 +1,4 @@
-"""``make screenshots``: run the quickstart in a real Lab and draw the pictures of the docs, light and dark."""
+"""``make screenshots``: run the quickstart in a real Lab and draw the pictures of the docs, in both themes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def main() -> None:
         server = lab_server(Path(folder))
         shutil.copy(ROOT / "examples" / "quickstart.ipynb", server.work)
         browser = playwright.chromium.launch(
-            executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
+            executable_path=browser_path(),
+            args=["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"],
         )
         try:
             server.start()

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from lab import BrowserLab
+from lab import BrowserLab, card
 from live import Server, until
 
 ASK = 'import aios_lab as aios; aios.request(workers={}, memory="500MB"); client = aios.client()'
@@ -25,7 +25,7 @@ def test_the_later_notebook_sees_why_it_waits_and_grows_without_a_click(page: Pa
     first, second = server.kernel("first.ipynb"), server.kernel("second.ipynb")
     first.run(ASK.format(total))
     panel = BrowserLab(page, server).open().panel()
-    mine = panel.locator(".aios-Slice", has_text="second.ipynb")
+    mine = card(panel, "second.ipynb")
     second.run(ASK.format(total))
     expect(mine.locator(".aios-Slice-reason")).to_contain_text("first.ipynb", timeout=20_000)
     server.fetch("DELETE", f"api/kernels/{first.id}")
@@ -37,7 +37,7 @@ def test_resize_and_release_from_the_panel(page: Page, server: Server):
     kernel = server.kernel("work.ipynb")
     kernel.run(ASK.format(1))
     panel = BrowserLab(page, server).open().panel()
-    mine = panel.locator(".aios-Slice", has_text="work.ipynb")
+    mine = card(panel, "work.ipynb")
     mine.get_by_role("button", name=re.compile("Resize")).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label(re.compile("Workers")).fill("2")
@@ -81,7 +81,7 @@ def test_dark_theme_is_legible(page: Page, server: Server):
     lab = BrowserLab(page, server).open().theme("JupyterLab Dark")
     panel = lab.panel()
     color, background = panel.evaluate(
-        "node => [getComputedStyle(node).color, getComputedStyle(document.body).getPropertyValue('--jp-layout-color1')]"
+        "node => [getComputedStyle(node).color, getComputedStyle(node).backgroundColor]"
     )
     light = [int(part) for part in re.findall(r"\d+", color)[:3]]
     assert min(light) > 150, (color, background)
@@ -98,6 +98,13 @@ def train(ctx):
 
 
 def notebook_of(source: str) -> str:
-    cell = {"cell_type": "code", "id": "a", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
+    cell = {
+        "cell_type": "code",
+        "id": "a",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+        "source": source,
+    }
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     return json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})

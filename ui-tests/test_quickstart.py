@@ -49,7 +49,12 @@ def test_a_person_trains_registers_and_compresses(page: Page, server: Server):
     expect(report).to_be_visible(timeout=60_000)
     expect(report).to_contain_text(re.compile("accuracy", re.IGNORECASE))
     expect(model.locator('.aios-Model-version[data-version="2"]')).to_be_visible()
-    versions = {v["version"]: v for m in server.get("aios/api/models") if m["name"] == "by-hand" for v in m["versions"]}
+    versions = {
+        v["version"]: v
+        for m in server.get("aios/api/models")
+        if m["name"] == "by-hand"
+        for v in m["versions"]
+    }
     assert versions[2]["bytes"] < versions[1]["bytes"]
     assert versions[2]["parent"] == 1
     assert versions[2]["metrics"]["accuracy"] > 0.9

@@ -17,12 +17,13 @@ def thousandths(amount: int) -> str:
     return f"{amount / 1000:g}"
 
 
-def mebibytes(amount: int) -> str:
-    """An amount of MiB in the unit that reads best."""
-    for size, name in ((1 << 20, "TiB"), (1 << 10, "GiB")):
-        if amount >= size:
-            return f"{round(amount / size, 1):g} {name}"
-    return f"{amount} MiB"
+def memory(amount: int) -> str:
+    """MiB in the decimal units that requests are written in: 1908 as '2 GB'."""
+    megabytes = amount * 1.048576
+    for size, name in ((1e6, "TB"), (1e3, "GB")):
+        if megabytes >= size * 0.9995:
+            return f"{megabytes / size:.3g} {name}"
+    return f"{megabytes:.0f} MB"
 
 
 def noun(resource: str) -> str:
@@ -31,8 +32,8 @@ def noun(resource: str) -> str:
 
 
 def amount_of(resource: str, amount: int, whole: int | None = None) -> str:
-    """'2 CPU threads', '1 GiB of memory'; with a whole '2 of 8 CPU threads'."""
-    say = thousandths if resource in ("cpu", "gpu") else mebibytes
+    """'2 CPU threads', '1 GB of memory'; with a whole '2 of 8 CPU threads'."""
+    say = thousandths if resource in ("cpu", "gpu") else memory
     one, many = _NOUNS[resource]
     if whole is not None:
         return f"{say(amount)} of {say(whole)} {many}"
@@ -40,7 +41,7 @@ def amount_of(resource: str, amount: int, whole: int | None = None) -> str:
 
 
 def amounts(resources: Resources) -> str:
-    """All that is not nothing: '1 CPU thread, 1 GiB of memory'."""
+    """All that is not nothing: '1 CPU thread, 1 GB of memory'."""
     said = [amount_of(name, amount) for name, amount in resources.items() if 0 < amount < UNLIMITED]
     return ", ".join(said) or "nothing"
 

@@ -68,7 +68,7 @@ def held_out(evaluation: Any, limit: int = LIMIT) -> HeldOut:
     size = sum(item.numel() * item.element_size() for item in (*inputs, target))
     if size > limit:
         raise BadRequest(
-            f"The evaluation data is {size / 2**20:.1f} MiB; a model keeps at most {limit / 2**20:g} MiB.",
+            f"The evaluation data is {size / 1e6:.1f} MB; a model keeps at most {limit / 1e6:.0f} MB.",
             f"Give about {max(1, len(target) * limit // size)} of its {len(target)} samples.",
             reason="too_large",
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from jupyter_core.utils import ensure_async
@@ -22,7 +22,8 @@ from aios_lab.routes.errors import REFUSALS, problem_of
 from aios_lab.routes.services import Services
 from aios_lab.wire import Problem, Subscribe
 
-PERIOD = 0.2  # seconds between two pushes to one client
+PERIOD = 0.2  # seconds between two pushes of one topic to one client
+PROBLEM = "problem"
 
 SOURCES: Mapping[str, Callable[[Call], Awaitable[Any]]] = {
     "cluster": cluster.cluster,
@@ -31,6 +32,36 @@ SOURCES: Mapping[str, Callable[[Call], Awaitable[Any]]] = {
     "models": models.list_models,
     "jobs": jobs.list_jobs,
 }
+
+# The JSON to send now; None when there is nothing to say.
+Reader = Callable[[], Awaitable[str | None]]
+
+
+class Topic:
+    """One topic of one client: a task of its own sends what is new, so a slow topic holds up no other."""
+
+    def __init__(self, name: str, read: Reader, send: Callable[[str], Awaitable[None]]) -> None:
+        self.name = name
+        self._read, self._send = read, send
+        self._seq = 0
+        self._sent: str | None = None
+        self._new = asyncio.Event()
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def mark(self) -> None:
+        """There may be something new: it is read when the client can take it."""
+        self._new.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._new.wait()
+            self._new.clear()
+            data = await self._read()
+            if data is not None and data != self._sent:
+                self._seq += 1
+                await self._send(f'{{"topic":"{self.name}","seq":{self._seq},"data":{data}}}')
+                self._sent = data
+            await asyncio.sleep(PERIOD)
 
 
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
@@ -44,12 +75,8 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     def initialize(self, services: Services) -> None:
         self.services = services
         self.topics: frozenset[str] = frozenset()
-        self._dirty: set[str] = set()
-        self._wake = asyncio.Event()
-        self._sent: dict[str, str] = {}
-        self._seq: Counter[str] = Counter()
-        self._complaint: Problem | None = None
-        self._sender: asyncio.Task[None] | None = None
+        self._subscribed: dict[str, Topic] = {}
+        self._complaint = ""
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
@@ -61,64 +88,61 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         super().open(*args, **kwargs)
-        self._sender = asyncio.get_running_loop().create_task(self._send_changes())
+        self._start(PROBLEM, self._read_complaint)
 
     def on_message(self, message: str | bytes) -> None:
         try:
-            topics = frozenset(Subscribe.model_validate_json(message).topics)
+            asked = frozenset(Subscribe.model_validate_json(message).topics)
         except ValidationError as error:
             self._complain(sentence(error))
             return
-        if unknown := topics - SOURCES.keys():
+        if unknown := asked - SOURCES.keys():
             self._complain(f"There is no topic {', '.join(sorted(unknown))}.")
-        new = (topics & SOURCES.keys()) - self.topics
-        self.topics = topics & SOURCES.keys()
-        for topic in self._sent.keys() - self.topics:
-            del self._sent[topic]
+        before, self.topics = self.topics, asked & SOURCES.keys()
+        for name in before - self.topics:
+            self._subscribed.pop(name).task.cancel()
         self.services.feed.watch(self)
-        for topic in new:
-            self.mark(topic)
+        for name in sorted(self.topics - before):
+            self._start(name, partial(self._read, name))
+            self.mark(name)
 
     def on_close(self) -> None:
         self.services.feed.leave(self)
-        if self._sender is not None:
-            self._sender.cancel()
+        for topic in self._subscribed.values():
+            topic.task.cancel()
         super().on_close()
 
     def mark(self, topic: str) -> None:
-        self._dirty.add(topic)
-        self._wake.set()
+        self._subscribed[topic].mark()
 
-    async def _send_changes(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            dirty, self._dirty = self._dirty, set()
-            if "problem" in dirty and self._complaint is not None:
-                await self._push("problem", self._complaint.model_dump_json())
-            for topic in sorted(dirty & self.topics):
-                await self._send(topic)
-            await asyncio.sleep(PERIOD)
+    def _start(self, name: str, read: Reader) -> None:
+        self._subscribed[name] = topic = Topic(name, read, self._push)
+        topic.task.add_done_callback(self._ended)
 
-    async def _send(self, topic: str) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A topic that cannot be read must not fall silent: the client is sent away and comes back anew."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, WebSocketClosedError):
+                self.log.error("The stream of AIOS Lab broke off", exc_info=error)
+            self.close(1011)
+
+    async def _read(self, name: str) -> str | None:
         try:
-            data = serialise(await SOURCES[topic](Call(self.services, self.caller)))
+            return serialise(await SOURCES[name](Call(self.services, self.caller)))
         except REFUSALS as refusal:
-            topic, data = "problem", problem_of(refusal).model_dump_json()
-        if self._sent.get(topic) == data:
-            return
-        self._sent[topic] = data
-        await self._push(topic, data)
+            self._tell(problem_of(refusal))
+            return None
 
-    async def _push(self, topic: str, data: str) -> None:
-        self._seq[topic] += 1
-        frame = f'{{"topic":"{topic}","seq":{self._seq[topic]},"data":{data}}}'
-        try:
-            await self.write_message(frame)
-        except WebSocketClosedError:  # it went while we wrote; on_close tidies up
-            return
+    async def _push(self, frame: str) -> None:
+        await self.write_message(frame)
+
+    async def _read_complaint(self) -> str:
+        return self._complaint
 
     def _complain(self, message: str) -> None:
         hint = f'Send {{"topics": [...]}} with some of {", ".join(SOURCES)}.'
-        self._complaint = Problem(message=message, reason="bad_request", hint=hint)
-        self.mark("problem")
+        self._tell(Problem(message=message, reason="bad_request", hint=hint))
+
+    def _tell(self, problem: Problem) -> None:
+        self._complaint = problem.model_dump_json()
+        self.mark(PROBLEM)

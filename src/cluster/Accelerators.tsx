@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { memory } from '../format';
+import { bytes } from '../format';
 import { useServices } from '../parts/services';
 import type { Accelerator, Cluster } from '../wire';
 
@@ -31,8 +31,8 @@ export function Accelerators(props: { cluster: Cluster }): React.ReactElement | 
 function facts(device: Accelerator): string {
   const parts = [
     device.memory_used === null || device.memory_used === undefined
-      ? memory(device.memory)
-      : `${memory(device.memory_used)} / ${memory(device.memory)}`
+      ? bytes(device.memory)
+      : `${bytes(device.memory_used)} / ${bytes(device.memory)}`
   ];
   if (device.utilization !== null && device.utilization !== undefined) {
     parts.push(`${Math.round(device.utilization)}%`);

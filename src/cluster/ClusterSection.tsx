@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { count, memory, percent } from '../format';
+import { bytes, count, percent } from '../format';
 import { EmptyState, ProblemNotice, Waiting } from '../parts/Notice';
 import { Gauge } from '../parts/Bars';
 import { useAIOS, useServices } from '../parts/services';
@@ -62,7 +62,7 @@ function Gauges(props: { cluster: Cluster }): React.ReactElement {
       />
       <Gauge
         label={trans.__('Memory')}
-        text={trans.__('%1 of %2', memory(used.memory), memory(capacity.memory))}
+        text={trans.__('%1 of %2', bytes(used.memory), bytes(capacity.memory))}
         percent={percent(used.memory, capacity.memory)}
         title={trans.__('Memory held by slices')}
       />

@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { basename, count, memory, percent } from '../format';
+import { basename, bytes, count, percent } from '../format';
 import { CommandIDs } from '../commands';
 import { Gauge } from '../parts/Bars';
 import { Chip } from '../parts/Chip';
@@ -93,9 +93,9 @@ function Use(props: { slice: Slice }): React.ReactElement {
       {used !== null && (
         <Gauge
           label={trans.__('Mem')}
-          text={memory(used)}
+          text={bytes(used)}
           percent={percent(used, held)}
-          title={trans.__('%1 used of the %2 it holds', memory(used), memory(held))}
+          title={trans.__('%1 used of the %2 it holds', bytes(used), bytes(held))}
         />
       )}
     </div>

@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { count, memory } from '../format';
+import { bytes, count } from '../format';
 import { useServices } from '../parts/services';
 import type { Slice } from '../wire';
 
@@ -12,7 +12,7 @@ export function Workers(props: { slice: Slice }): React.ReactElement {
   const { trans } = useServices();
   const { workers, target, max_workers: most, unit } = props.slice;
   const long = trans.__('%1 workers run, %2 are granted, %3 at most', workers, target, most);
-  const each = [trans.__('%1 CPU', count(unit.cpus)), memory(unit.memory)];
+  const each = [trans.__('%1 CPU', count(unit.cpus)), bytes(unit.memory)];
   if (unit.gpus > 0) {
     each.push(trans.__('%1 GPU', count(unit.gpus)));
   }

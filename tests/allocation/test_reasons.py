@@ -17,7 +17,8 @@ def settled(snapshot: Snapshot) -> Snapshot:
 def test_who_holds_what() -> None:
     snapshot = settled(Snapshot((node(2),), (), (demand("a", "ada", 2), demand("b", "bob", 2))))
     assert explain(snapshot, "a") == (
-        "Waiting for 1 more worker (1 CPU thread, 1 GiB of memory): bob's b.ipynb holds 1 of 2 CPU threads. "
+        "Waiting for 1 more worker (1 CPU thread, 1.07 GB of memory): "
+        "bob's b.ipynb holds 1 of 2 CPU threads. "
         "Its fair share is 1 worker now."
     )
 
@@ -29,7 +30,7 @@ def test_who_gives_back() -> None:
     reasons = decide(snapshot).reasons
     assert (
         reasons["b"]
-        == "Waiting for 1 worker (1 CPU thread, 1 GiB of memory): ada's a.ipynb gives back 1 worker."
+        == "Waiting for 1 worker (1 CPU thread, 1.07 GB of memory): ada's a.ipynb gives back 1 worker."
     )
     assert reasons["a"] == "It gives back 1 worker: others are below their fair share; its own is 1 worker."
 
@@ -48,14 +49,14 @@ def test_many_holders_are_counted() -> None:
     [
         (
             {"unit": Resources(64_000, 1024)},
-            "It can never start: one worker needs 64 CPU threads, 1 GiB of memory, "
+            "It can never start: one worker needs 64 CPU threads, 1.07 GB of memory, "
             "and the largest node has 2 CPU threads.",
         ),
-        ({"unit": Resources(1000, 1 << 20)}, "the largest node has 8 GiB of memory."),
+        ({"unit": Resources(1000, 1 << 20)}, "the largest node has 8.59 GB of memory."),
         ({"unit": Resources(1000, 1024, 1000)}, "and the cluster has no GPUs."),
         (
             {"min": 3, "max": 3},
-            "It can never start: it needs 3 workers at once (1 CPU thread, 1 GiB of memory each), "
+            "It can never start: it needs 3 workers at once (1 CPU thread, 1.07 GB of memory each), "
             "and the cluster has room for 2 in all.",
         ),
     ],
@@ -74,7 +75,7 @@ def test_limits() -> None:
     limit = Principal("cluster/default/ada", limit=Resources(1000, 9000))
     snapshot = settled(Snapshot((node(2),), (limit,), (demand("a", "ada", 2),)))
     assert explain(snapshot, "a") == (
-        "Waiting for 1 more worker (1 CPU thread, 1 GiB of memory): "
+        "Waiting for 1 more worker (1 CPU thread, 1.07 GB of memory): "
         "user ada may use at most 1 CPU thread and uses 1 CPU thread."
     )
     tight = Principal("cluster/default", limit=Resources(500, 9000))

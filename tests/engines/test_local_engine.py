@@ -221,7 +221,7 @@ def test_a_worker_over_its_memory_is_ended_and_only_it(engine: Running):
         ((_, event),) = client.get_events("aios")
         assert event["event"] == "memory"
         assert event["used"] > event["limit"] == 512 << 20
-        assert "MiB" in event["message"]
+        assert "MB" in event["message"]
 
 
 def test_memory_that_a_worker_spawned_counts_and_is_ended_first(engine: Running):

@@ -17,4 +17,6 @@ def execute(server: Server, name: str) -> tuple[Kernel, list[str]]:
     shutil.copy(EXAMPLES / name, server.work / name)
     notebook = nbformat.read(EXAMPLES / name, as_version=4)
     kernel = server.kernel(name)
-    return kernel, [kernel.run(cell.source, timeout=240) for cell in notebook.cells if cell.cell_type == "code"]
+    return kernel, [
+        kernel.run(cell.source, timeout=240) for cell in notebook.cells if cell.cell_type == "code"
+    ]

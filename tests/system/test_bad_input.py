@@ -113,14 +113,18 @@ def test_two_servers_on_one_ledger(tmp_path: Path):
         try:
             second.start(wait=False)
             until("the second answers", second._answers, 60)
-            status = until("it says why it is not ready", lambda: second.get("aios/api/status")["problems"], 30)
+            status = until(
+                "it says why it is not ready", lambda: second.get("aios/api/status")["problems"], 30
+            )
             assert str(first.process.pid) in status[0]["message"]
             with pytest.raises(HTTPProblem) as refused:
                 second.get("aios/api/slices")
             assert refused.value.status == 409
             kernel = second.kernel("plain.ipynb")
             assert kernel.run("print(6 * 7)").strip() == "42"
-            assert str(first.process.pid) in failure(kernel, "import aios_lab as aios\naios.request(workers=1)")
+            assert str(first.process.pid) in failure(
+                kernel, "import aios_lab as aios\naios.request(workers=1)"
+            )
         finally:
             second.stop()
         assert first.get("aios/api/status")["ready"]

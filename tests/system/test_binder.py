@@ -21,7 +21,8 @@ HOME = ROOT / ".aios" / "binder"
 def fingerprint() -> str:
     """Changes with whatever the built environment depends on."""
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "aios_lab", "src", "style", "schema", "binder", "scripts",
+        ["git", "ls-files", "-co", "--exclude-standard",
+         "aios_lab", "src", "style", "schema", "binder", "scripts",
          "pyproject.toml", "package.json", "yarn.lock", "constraints.txt"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
@@ -41,7 +42,10 @@ def path_without_node(environment: Path) -> str:
     for folder in os.environ["PATH"].split(os.pathsep):
         for tool in Path(folder).glob("*") if Path(folder).is_dir() else ():
             link = tools / tool.name
-            if not tool.name.startswith(("node", "npm", "npx", "corepack", "yarn", "jlpm")) and not link.exists():
+            if (
+                not tool.name.startswith(("node", "npm", "npx", "corepack", "yarn", "jlpm"))
+                and not link.exists()
+            ):
                 link.symlink_to(tool)
     return f"{environment / 'bin'}{os.pathsep}{tools}"
 
@@ -56,7 +60,9 @@ def python() -> str:
         if not (environment / "bin" / "python").exists():
             subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
         env = os.environ | {"PATH": path_without_node(environment), "VIRTUAL_ENV": str(environment)}
-        torch = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+        torch = next(
+            line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch==")
+        )
         for command in (["python", "-m", "pip", "install", "-q", torch], ["bash", "binder/postBuild"]):
             subprocess.run([shutil.which(command[0], path=env["PATH"]) or command[0], *command[1:]],
                            cwd=ROOT, env=env, check=True)  # fmt: skip
@@ -73,13 +79,15 @@ def test_binder_runs_the_quickstart_and_says_simulated(tmp_path: Path, python: s
         _, printed = execute(server, "quickstart.ipynb")
         assert "simulated" in "\n".join(printed).lower()
         assert server.get("aios/api/runs")[0]["state"] == "finished"
-        assert f"{Path(python).parent.parent}" in server.kernel("where.ipynb").run("import aios_lab; print(aios_lab.__file__)")
+        assert f"{Path(python).parent.parent}" in server.kernel("where.ipynb").run(
+            "import aios_lab; print(aios_lab.__file__)"
+        )
 
 
 def test_the_wheel_carries_the_front_end(tmp_path: Path, python: str):
     """Built once more from the tree and installed with neither Node nor a build step."""
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)], check=True,
-                   env=os.environ | {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")})  # fmt: skip
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, env=os.environ | {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")})  # fmt: skip
     [wheel] = tmp_path.glob("*.whl")
     target = tmp_path / "env"
     subprocess.run([sys.executable, "-m", "venv", str(target)], check=True)

@@ -116,7 +116,8 @@ def test_a_kernel_cannot_touch_the_slice_of_another(server: Server):
     ):
         answer = second.run(
             "import json, os, urllib.request, urllib.error\n"
-            f"request = urllib.request.Request(os.environ['AIOS_URL'] + '/aios/api/{path}', method={method!r},"
+            f"request = urllib.request.Request(os.environ['AIOS_URL'] + '/aios/api/{path}',"
+            f" method={method!r},"
             f" data={None if body is None else repr(str(body).replace(chr(39), chr(34)).encode())!s},"
             " headers={'X-AIOS-Token': os.environ['AIOS_TOKEN']})\n"
             "try:\n    urllib.request.urlopen(request); print('let in')\n"
@@ -127,8 +128,11 @@ def test_a_kernel_cannot_touch_the_slice_of_another(server: Server):
     address = first.run("print(client.scheduler.address)").strip()
     with pytest.raises(CellError) as failure:
         second.run(
-            "from distributed import Client\n"
-            f"Client({address!r}, security=client.security, timeout=5)"
+            f"from distributed import Client\nClient({address!r}, security=client.security, timeout=5)"
         )
-    assert "TLS" in str(failure.value) or "SSL" in str(failure.value) or "certificate" in str(failure.value).lower()
+    assert (
+        "TLS" in str(failure.value)
+        or "SSL" in str(failure.value)
+        or "certificate" in str(failure.value).lower()
+    )
     assert second.run("print(client.submit(lambda: 41 + 1).result())").strip() == "42"

@@ -139,8 +139,8 @@ class Host:
         whole = excess.culprit == excess.worker
         what = "The worker" if whole else f"Process {excess.culprit}, spawned by a worker,"
         message = (
-            f"{what} was ended: with all its processes it used {excess.used >> 20} MiB "
-            f"of the {excess.limit >> 20} MiB that a worker of this slice may use. "
+            f"{what} was ended: with all its processes it used {excess.used / 1e6:.0f} MB "
+            f"of the {excess.limit / 1e6:.0f} MB that a worker of this slice may use. "
             "Ask for more memory a worker, or use less at a time."
         )
         log.warning("%s: %s", self._open.slice_id, message)

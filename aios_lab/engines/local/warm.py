@@ -46,6 +46,8 @@ class Warm:
     async def stop(self) -> None:
         """End it and everything it started; on return nothing is left."""
         self._on_ended = None
+        if self._first_answer is None or not self._first_answer.done():
+            self._process.kill()  # still importing: it would hear of nothing for seconds, and has no children
         self._hang_up()
         done, _ = await asyncio.wait({self._death}, timeout=_LEAVE)
         if not done:
