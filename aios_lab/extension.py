@@ -142,7 +142,7 @@ class AIOSLab(ExtensionApp):
         stack.push_async_callback(jobs.stop)
         use = Use(lambda: self._processes(engine, broker))
         self.services.open(broker, runs, registry, jobs, use)
-        self.services.feed.measure_with(use.measure)
+        self.services.feed.look(use.measure, {"models": registry.stamp})
         broker.subscribe(self._slice_changed)
         runs.subscribe(self._run_changed)
         self._warming = asyncio.create_task(self._warm_up(registry))

@@ -1,4 +1,4 @@
-"""``make screenshots``: run the quickstart in a real Lab and draw the pictures of the docs, in both themes."""
+"""``make screenshots``: run the quickstart in a real Lab and take the pictures of the docs."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from aios_lab.allocation.types import RESOURCES, UNLIMITED, Demand, Resources
 
 _NOUNS = {
@@ -18,8 +20,8 @@ def thousandths(amount: int) -> str:
 
 
 def memory(amount: int) -> str:
-    """MiB in the decimal units that requests are written in: 1908 as '2 GB'."""
-    megabytes = amount * 1.048576
+    """MiB in the decimal units of requests, which were cut to whole MiB: 953 as '1 GB'."""
+    megabytes = math.ceil(amount * 1.048576)
     for size, name in ((1e6, "TB"), (1e3, "GB")):
         if megabytes >= size * 0.9995:
             return f"{megabytes / size:.3g} {name}"

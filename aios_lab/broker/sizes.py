@@ -60,7 +60,12 @@ def to_wire(resources: Resources) -> Amounts:
     known = {name: amount if amount < UNLIMITED else 0 for name, amount in resources.items()}
     return Amounts(
         cpus=known["cpu"] / 1000,
-        memory=known["memory"] * MIB,
+        memory=_as_asked(known["memory"]),
         gpus=known["gpu"] / 1000,
-        gpu_memory=known["gpu_memory"] * MIB,
+        gpu_memory=_as_asked(known["gpu_memory"]),
     )
+
+
+def _as_asked(mebibytes: int) -> int:
+    """Bytes, up to the next megabyte: '1GB' was cut to whole MiB and should read as 1 GB again."""
+    return -(-mebibytes * MIB // 10**6) * 10**6

@@ -54,6 +54,10 @@ class Registry:
         """
         self.store.client()
 
+    def stamp(self) -> object:
+        """Differs when somebody, in whatever process, may have changed the registry since; cheap."""
+        return self.store.stamp()
+
     def register(
         self,
         model: nn.Module | str | os.PathLike[str],

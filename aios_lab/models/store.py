@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -58,6 +59,18 @@ class Store:
         """Whether it is an MLflow server, which takes no local paths."""
         return urlsplit(self.uri).scheme in ("http", "https")
 
+    @property
+    def _file(self) -> Path | None:
+        if not self.uri.startswith(_SQLITE):
+            return None
+        return Path(self.uri.removeprefix(_SQLITE).partition("?")[0])
+
+    def stamp(self) -> object:
+        """When the SQLite file was last written to; for other stores a new one every 15 s."""
+        if self._file is None:
+            return int(time.monotonic() / 15)
+        return tuple(_written(Path(f"{self._file}{suffix}")) for suffix in ("", "-wal"))
+
     def client(self) -> MlflowClient:
         """The client, after a check that the store answers. The first call takes seconds: it imports MLflow.
 
@@ -73,8 +86,8 @@ class Store:
 
     def _open(self) -> MlflowClient:
         import_mlflow()
-        if self.uri.startswith(_SQLITE):
-            self._prepare_sqlite(Path(self.uri.removeprefix(_SQLITE).partition("?")[0]))
+        if self._file is not None:
+            self._prepare_sqlite(self._file)
         with plain_errors(self.uri):
             from mlflow import MlflowClient
 
@@ -103,6 +116,13 @@ class Store:
             raise _unavailable(self.uri, type(error).__name__) from error
         if answer.status_code >= 500:
             raise _unavailable(self.uri, f"it answers with status {answer.status_code}")
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 SAMPLED = frozenset({"cluster", "slices"})
@@ -18,18 +18,23 @@ class Watcher(Protocol):
 
 
 class Feed:
-    """Passes word of changes to watchers. ``measure`` takes one measurement of use: once a second, while at
-    least one watcher has a topic that shows use.
+    """Passes word of changes to watchers. Once a second, while anybody watches, it looks at what tells nobody
+    of itself: use, which ``measure`` takes while a watcher has a topic that shows it, and the ``stamps`` of
+    topics that other processes change.
     """
 
     def __init__(self, period: float = 1.0) -> None:
         self._watchers: set[Watcher] = set()
         self._period = period
         self._measure: Callable[[], Awaitable[None]] | None = None
+        self._stamps: Mapping[str, Callable[[], object]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def measure_with(self, measure: Callable[[], Awaitable[None]] | None) -> None:
-        self._measure = measure
+    def look(
+        self, measure: Callable[[], Awaitable[None]] | None, stamps: Mapping[str, Callable[[], object]]
+    ) -> None:
+        """``stamps`` gives for a topic something cheap that differs when the topic changed."""
+        self._measure, self._stamps = measure, stamps
         self._adjust()
 
     def watch(self, watcher: Watcher) -> None:
@@ -53,10 +58,11 @@ class Feed:
 
     def close(self) -> None:
         self._watchers.clear()
-        self.measure_with(None)
+        self.look(None, {})
 
     def _adjust(self) -> None:
-        wanted = self._measure is not None and any(SAMPLED & one.topics for one in self._watchers)
+        looked_at = self._stamps.keys() | (SAMPLED if self._measure is not None else frozenset())
+        wanted = any(looked_at & one.topics for one in self._watchers)
         if wanted and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
         elif not wanted and self._task is not None:
@@ -64,7 +70,12 @@ class Feed:
             self._task = None
 
     async def _run(self) -> None:
-        while self._measure is not None:
-            await self._measure()
-            self.changed(*SAMPLED)
+        last = {topic: stamp() for topic, stamp in self._stamps.items()}
+        while True:
+            if self._measure is not None and any(SAMPLED & one.topics for one in self._watchers):
+                await self._measure()
+                self.changed(*SAMPLED)
             await asyncio.sleep(self._period)
+            now = {topic: stamp() for topic, stamp in self._stamps.items()}
+            self.changed(*(topic for topic in now if now[topic] != last.get(topic)))
+            last = now

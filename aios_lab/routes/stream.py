@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -40,10 +41,8 @@ Reader = Callable[[], Awaitable[str | None]]
 class Topic:
     """One topic of one client: a task of its own sends what is new, so a slow topic holds up no other."""
 
-    def __init__(self, name: str, read: Reader, send: Callable[[str], Awaitable[None]]) -> None:
-        self.name = name
+    def __init__(self, read: Reader, send: Callable[[str], Awaitable[None]]) -> None:
         self._read, self._send = read, send
-        self._seq = 0
         self._sent: str | None = None
         self._new = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._run())
@@ -58,8 +57,7 @@ class Topic:
             self._new.clear()
             data = await self._read()
             if data is not None and data != self._sent:
-                self._seq += 1
-                await self._send(f'{{"topic":"{self.name}","seq":{self._seq},"data":{data}}}')
+                await self._send(data)
                 self._sent = data
             await asyncio.sleep(PERIOD)
 
@@ -76,7 +74,8 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self.services = services
         self.topics: frozenset[str] = frozenset()
         self._subscribed: dict[str, Topic] = {}
-        self._complaint = ""
+        self._seq: Counter[str] = Counter()  # goes on when a topic is left and taken up again
+        self._refused: Problem | None = None
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
@@ -86,18 +85,14 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self.caller = Caller(person(self.identity_provider, user))
         await super().get(*args, **kwargs)
 
-    def open(self, *args: str, **kwargs: str) -> None:
-        super().open(*args, **kwargs)
-        self._start(PROBLEM, self._read_complaint)
-
-    def on_message(self, message: str | bytes) -> None:
+    async def on_message(self, message: str | bytes) -> None:
         try:
             asked = frozenset(Subscribe.model_validate_json(message).topics)
         except ValidationError as error:
-            self._complain(sentence(error))
+            await self._complain(sentence(error))
             return
         if unknown := asked - SOURCES.keys():
-            self._complain(f"There is no topic {', '.join(sorted(unknown))}.")
+            await self._complain(f"There is no topic {', '.join(sorted(unknown))}.")
         before, self.topics = self.topics, asked & SOURCES.keys()
         for name in before - self.topics:
             self._subscribed.pop(name).task.cancel()
@@ -116,7 +111,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self._subscribed[topic].mark()
 
     def _start(self, name: str, read: Reader) -> None:
-        self._subscribed[name] = topic = Topic(name, read, self._push)
+        self._subscribed[name] = topic = Topic(read, partial(self._push, name))
         topic.task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -130,19 +125,17 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         try:
             return serialise(await SOURCES[name](Call(self.services, self.caller)))
         except REFUSALS as refusal:
-            self._tell(problem_of(refusal))
+            problem = problem_of(refusal)
+            if problem != self._refused:
+                self._refused = problem
+                await self._push(PROBLEM, problem.model_dump_json())
             return None
 
-    async def _push(self, frame: str) -> None:
-        await self.write_message(frame)
+    async def _push(self, topic: str, data: str) -> None:
+        self._seq[topic] += 1
+        await self.write_message(f'{{"topic":"{topic}","seq":{self._seq[topic]},"data":{data}}}')
 
-    async def _read_complaint(self) -> str:
-        return self._complaint
-
-    def _complain(self, message: str) -> None:
+    async def _complain(self, message: str) -> None:
         hint = f'Send {{"topics": [...]}} with some of {", ".join(SOURCES)}.'
-        self._tell(Problem(message=message, reason="bad_request", hint=hint))
-
-    def _tell(self, problem: Problem) -> None:
-        self._complaint = problem.model_dump_json()
-        self.mark(PROBLEM)
+        problem = Problem(message=message, reason="bad_request", hint=hint)
+        await self._push(PROBLEM, problem.model_dump_json())

@@ -114,9 +114,9 @@ def test_a_resize_and_another_unit(tmp_path: Path) -> None:
         await at.active(one, 3)
         at.broker.request(one, ClaimRequest(workers=2))
         await at.active(one, 2)
-        at.broker.request(one, ClaimRequest(memory="2GiB"))
+        at.broker.request(one, ClaimRequest(memory="2GB"))
         await at.until(
-            lambda: at.broker.view(one).unit.memory == 2 << 30 and at.broker.view(one).workers == 2
+            lambda: at.broker.view(one).unit.memory == 2_000_000_000 and at.broker.view(one).workers == 2
         )
         assert (one, 0) in at.engine.calls
 

@@ -64,5 +64,5 @@ def test_what_is_no_number(written: object) -> None:
 def test_there_and_back() -> None:
     assert thousandths(0.5, "number") == 500
     assert to_wire(Resources(1500, 2048, 1000, 16)) == Amounts(
-        cpus=1.5, memory=2 << 30, gpus=1, gpu_memory=16 << 20
+        cpus=1.5, memory=2_148_000_000, gpus=1, gpu_memory=17_000_000
     )

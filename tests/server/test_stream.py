@@ -7,7 +7,10 @@ import json
 from typing import Any
 
 import pytest
+import torch
 from tornado.httpclient import HTTPClientError
+
+from aios_lab.models.registry import Registry
 
 TOPICS = ["cluster", "slices", "runs", "models", "jobs"]
 
@@ -59,8 +62,31 @@ async def test_a_snapshot_of_each_topic_then_pushes(api, jp_ws_fetch):
     run = (await api("POST", "aios/api/runs", body, token=api.token(slice_id))).body
     assert (await read(socket, "runs"))["data"][0]["id"] == run["id"]
     socket.close()
+    await a_topic_taken_up_again_goes_on_counting(jp_ws_fetch)
+    await what_a_kernel_registers_is_pushed(api, jp_ws_fetch)
     await the_sampler_runs_only_while_somebody_watches_use(api, jp_ws_fetch)
     await bad_messages_are_answered(api, jp_ws_fetch)
+
+
+async def a_topic_taken_up_again_goes_on_counting(jp_ws_fetch):
+    """A panel that was hidden asks anew, and takes what counts from 1 again for old."""
+    socket = await jp_ws_fetch("aios/api/stream")
+    seen = []
+    for topics in (["runs"], ["jobs"], ["runs", "jobs"]):
+        await socket.write_message(json.dumps({"topics": topics}))
+        seen.append((await read(socket, topics[0]))["seq"])
+    assert seen == [1, 1, 2]
+    socket.close()
+
+
+async def what_a_kernel_registers_is_pushed(api, jp_ws_fetch):
+    socket = await jp_ws_fetch("aios/api/stream")
+    await socket.write_message(json.dumps({"topics": ["models"]}))
+    assert (await read(socket, "models"))["data"] == []
+    elsewhere = Registry(api.app._mlflow(), api.app._artifacts())
+    await asyncio.to_thread(elsewhere.register, torch.nn.Linear(2, 1), "from-a-kernel")
+    assert (await read(socket, "models"))["data"][0]["name"] == "from-a-kernel"
+    socket.close()
 
 
 async def the_sampler_runs_only_while_somebody_watches_use(api, jp_ws_fetch):

@@ -87,7 +87,8 @@ def test_binder_runs_the_quickstart_and_says_simulated(tmp_path: Path, python: s
 def test_the_wheel_carries_the_front_end(tmp_path: Path, python: str):
     """Built once more from the tree and installed with neither Node nor a build step."""
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
-    subprocess.run(command, check=True, env=os.environ | {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")})  # fmt: skip
+    pinned = os.environ | {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
+    subprocess.run(command, check=True, env=pinned)
     [wheel] = tmp_path.glob("*.whl")
     target = tmp_path / "env"
     subprocess.run([sys.executable, "-m", "venv", str(target)], check=True)
