@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import psutil
@@ -38,12 +39,35 @@ def adopt_orphans() -> None:
 
 
 def kill(pid: int) -> None:
-    """SIGKILL a process and its process group; one that is gone already is fine."""
+    """SIGKILL a process and its process group; one that is gone, or another user's by now, is left alone."""
     for end in (os.kill, os.killpg):
         try:
             end(pid, signal.SIGKILL)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             continue
+
+
+def await_end(pids: Iterable[int], seconds: float) -> list[int]:
+    """Block until processes have ended, whoever reaps them; returns those that outlived ``seconds``.
+
+    One that ended holds neither memory nor devices, even while its entry waits to be reaped. A missing
+    environment does not say that: a process loses it first and its open files, devices among them, after.
+    """
+    deadline = time.monotonic() + seconds
+    return [pid for pid in pids if not _ends(pid, deadline - time.monotonic())]
+
+
+def _ends(pid: int, seconds: float) -> bool:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:  # gone, or its number is a thread's by now
+        return True
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        return bool(poller.poll(max(0.0, seconds) * 1000))
+    finally:
+        os.close(pidfd)
 
 
 def start_time(pid: int) -> int | None:
@@ -173,7 +197,7 @@ def sweep(engine: EngineId, seconds: float = 10.0) -> list[int]:
     while pids := of_engine(engine):
         for pid in pids:
             kill(pid)
-        psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=0.2)
-        if time.monotonic() > deadline:
-            return pids
+        late = await_end(pids, deadline - time.monotonic())
+        if late:
+            return late
     return []

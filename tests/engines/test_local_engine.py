@@ -17,7 +17,7 @@ from aios_lab.allocation.types import Resources
 from aios_lab.engines.base import Credentials, EngineError, SliceInfo
 from aios_lab.engines.local import tls
 from aios_lab.engines.local.nodes import security
-from aios_lab.engines.processes import marked, start_time
+from aios_lab.engines.processes import await_end, marked, start_time
 from engines.running import UNIT, Running
 from live import until
 
@@ -282,6 +282,15 @@ def test_a_killed_host_takes_its_slice_and_no_other(engine: Running):
         assert engine.scale(slice_id, 1).workers == 1
 
 
+def test_an_order_that_fails_costs_neither_the_slice_nor_its_data(engine: Running):
+    with engine.slice(1) as (slice_id, client):
+        future = client.scatter(1)
+        with pytest.raises(EngineError, match="could not do what was asked"):
+            engine.call(engine.engine._slices[slice_id].order("scale", scale={}))
+        assert engine.scale(slice_id, 2).workers == 2
+        assert future.result(30) == 1
+
+
 def test_closing_what_is_not_there_is_fine_and_restarting_it_is_not(engine: Running):
     engine.close("s-unknown0")
     with pytest.raises(EngineError, match="not open"):
@@ -323,6 +332,7 @@ def test_a_killed_forkserver_loses_all_slices_and_a_new_one_opens_others(own_eng
     (server,) = {pid for pid, engine in marked() if engine == engine_id} - pids
     os.kill(server, signal.SIGKILL)
     until("both losses are told", lambda: len(own_engine.lost) == 2)
+    assert await_end(pids, 0) == []
     assert "forkserver" in own_engine.lost["s-00000001"]
     assert [pid for pid, engine in marked() if engine == engine_id] == []
     assert own_engine.scale("s-00000001", 1).workers == 1

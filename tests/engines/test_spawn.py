@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aios_lab.engines import spawn
-from aios_lab.engines.processes import EngineId, marked, start_time
+from aios_lab.engines.processes import EngineId, await_end, marked, start_time
 from live import until
 
 HERE = str(Path(__file__).parent)
@@ -107,7 +107,8 @@ def test_a_killed_process_takes_along_all_that_it_started():
     start("leave").join(60)
     before = mine()
     child = litter()
-    assert len(mine() - before) == 4, "itself, one it spawned, a daemon, a session leader"
+    # A process is without an environment, by which it is known, for a moment while it execs.
+    until("itself, one it spawned, a daemon, a session leader", lambda: len(mine() - before) == 4)
     os.kill(child.pid, signal.SIGKILL)
     assert child.join(60) == -signal.SIGKILL
     assert mine() == before
@@ -118,6 +119,31 @@ def test_a_process_that_ends_well_leaves_nothing_either():
     before = mine()
     assert litter(b"end").join(60) == 0
     assert mine() == before
+
+
+def test_many_deaths_at_once_harm_nobody_else():
+    bystander = start("rest")
+    for _ in range(10):
+        children = [start("rest") for _ in range(12)]
+        for child in children:
+            os.kill(child.pid, signal.SIGKILL)
+        assert [(child.join(30), child.told) for child in children] == [(-signal.SIGKILL, True)] * 12
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.join(10)
+
+
+def test_the_end_of_a_process_is_awaited_whoever_reaps_it():
+    process = subprocess.Popen(["sleep", "3600"])
+    try:
+        assert await_end([process.pid], 0.1) == [process.pid]
+        process.kill()
+        assert await_end([process.pid], 10) == []
+        assert start_time(process.pid) is not None  # nobody has reaped it
+    finally:
+        process.kill()
+        process.wait()
+    assert await_end([process.pid], 0) == []
 
 
 def test_a_family_is_known_to_its_head():

@@ -184,8 +184,8 @@ class Fleet:
         target = "aios_lab.engines.local.worker:main"
         try:
             return await asyncio.to_thread(spawn.spawn, target, orders.dump(start), env=env)
-        except spawn.SpawnError as error:
-            raise EngineError(str(error)) from error
+        except (spawn.SpawnError, OSError) as error:  # out of descriptors, its folder was removed
+            raise EngineError(f"A worker could not be started: {error}") from error
 
     async def _shrink(self, others: list[Slot], surplus: int) -> None:
         leaving = others + self._least_loaded([slot for slot in self._slots if slot not in others], surplus)
@@ -202,6 +202,8 @@ class Fleet:
                 log.warning(
                     "%s: data did not move within %.0f s; workers are ended", self._open.slice_id, _MOVE
                 )
+            except (KeyError, OSError) as error:  # Dask, when a worker dies while it gives way
+                log.warning("%s: data did not move (%r); workers are ended", self._open.slice_id, error)
         await self._end(leaving, grace=_LEAVE)
 
     def _least_loaded(self, slots: list[Slot], count: int) -> list[Slot]:

@@ -38,7 +38,7 @@ _PRELOADED = (
     "aios_lab.engines.local.host",
     "aios_lab.engines.local.worker",
 )
-_ORPHANS_MAY_TAKE = 1.0  # seconds that an exit is held back for the orphans it left
+_ORPHANS_MAY_TAKE = 10.0  # seconds that an exit is held back for the orphans it left
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Forkserver:
         self._pid = os.getpid()
         self._processes: dict[int, Process] = {}
         self._roots: set[int] = set()
-        self._orphans: set[int] = set()
+        self._orphans: dict[int, float] = {}  # pid to when it came home
         self._serving = True
         self._selector = selectors.DefaultSelector()
         self._engine = engine
@@ -80,7 +80,10 @@ class Forkserver:
             self._turn()
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(0.02 if self._closing() or self._orphans else None):
+        registered = self._selector.get_map()
+        for key, _ in self._selector.select(0.02 if self._closing() or not self._serving else None):
+            if registered.get(key.fd) is not key:  # what came before it in this turn hung up on it
+                continue
             handle: Callable[[], None] = key.data
             handle()
         self._tell_exits()
@@ -231,7 +234,7 @@ class Forkserver:
                 pid = 0
             if pid == 0:
                 break
-            self._orphans.discard(pid)
+            self._orphans.pop(pid, None)
             if (process := self._processes.get(pid)) is not None:
                 self._bury(process, os.waitstatus_to_exitcode(status))
         self._kill_orphans()
@@ -247,7 +250,8 @@ class Forkserver:
     def _kill_orphans(self) -> None:
         """A child that nobody spawned is an orphan, and of a dead process: the living adopt their own."""
         alive = {pid for pid, process in self._processes.items() if process.code is None}
-        self._orphans = set(children(self._pid)) - alive
+        now = time.monotonic()
+        self._orphans = {pid: self._orphans.get(pid, now) for pid in children(self._pid) if pid not in alive}
         for pid in self._orphans:
             kill(pid)
 
@@ -257,10 +261,11 @@ class Forkserver:
     def _tell_exits(self) -> None:
         """An exit is told when all that the process spawned is gone, and all that it left behind."""
         now = time.monotonic()
+        dying = any(now - since < _ORPHANS_MAY_TAKE for since in self._orphans.values())
         for process in list(self._processes.values()):
             if process.code is None or process.spawned:
                 continue
-            if self._orphans and now - process.ended < _ORPHANS_MAY_TAKE:
+            if dying and now - process.ended < _ORPHANS_MAY_TAKE:
                 continue
             _tell(process.status, {"exit": process.code})
             os.close(process.status)

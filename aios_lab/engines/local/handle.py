@@ -18,10 +18,12 @@ from aios_lab.engines.base import Credentials, EngineError, SliceInfo
 from aios_lab.engines.local import orders
 from aios_lab.engines.local.launch import environment
 from aios_lab.engines.local.warm import Warm
+from aios_lab.engines.processes import await_end
 
 log = logging.getLogger(__name__)
 
 _LEAVE = 3.0  # seconds a host may take to end its slice in good order
+_DIE = 10.0  # seconds that killed processes may take to give everything back
 
 
 class SliceHandle:
@@ -135,12 +137,19 @@ class SliceHandle:
         code = await self._child.wait()
         if not self._child.told:
             await self._warm.ended.wait()
+            await self._until_gone()
         self._writer.close()
         await asyncio.to_thread(shutil.rmtree, self._order.folder, ignore_errors=True)
         self.report = dataclasses.replace(self.report, workers=0, devices=[], pids=[])
         self.ended.set()
         if self._lost is not None:
             self._lost(self, _cause(code, self._child.told))
+
+    async def _until_gone(self) -> None:
+        """Nobody tells of processes that lost their forkserver: await the end of those that are known."""
+        late = await asyncio.to_thread(await_end, self.report.pids, _DIE)
+        if late:
+            log.error("%s: processes %s were killed, but have not ended", self.slice_id, late)
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "report" in message:

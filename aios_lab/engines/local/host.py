@@ -88,6 +88,10 @@ class Host:
                 await self._obey(order)
             except EngineError as error:
                 self._send({"done": order["id"], "error": str(error)})
+            except Exception as error:  # it costs this order, not the slice with all that its workers hold
+                log.exception("%s: an order failed: %s", self._open.slice_id, order)
+                message = f"The slice could not do what was asked ({error!r}). The engine's log has details."
+                self._send({"done": order["id"], "error": message})
             else:
                 self._send({"done": order["id"], "report": self._state()})
 
