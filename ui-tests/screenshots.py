@@ -17,10 +17,14 @@ THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
 def settle(lab: BrowserLab) -> None:
-    """Open the quickstart beside the panel, run it, and wait until the last cell is done."""
+    """Run the quickstart beside the panel up to where it gives its workers back."""
     lab.panel()
     lab.ready()
-    lab.run_all()
+    lab.page.evaluate(
+        "() => { const notebook = window.jupyterapp.shell.currentWidget.content;"
+        " notebook.activeCellIndex = notebook.widgets.length - 1 }"
+    )
+    lab.command("notebook:run-all-above")
     until(
         "the compressed model",
         lambda: any(len(m["versions"]) >= 2 for m in lab.server.get("aios/api/models")),
@@ -56,7 +60,7 @@ def main() -> None:
         )
         try:
             server.start()
-            page = browser.new_page(viewport={"width": 1440, "height": 900}, device_scale_factor=1)
+            page = browser.new_page(viewport={"width": 1440, "height": 1000})
             lab = BrowserLab(page, server).open("quickstart.ipynb")
             settle(lab)
             run = lab.notebook().locator(".aios-RunOutput")

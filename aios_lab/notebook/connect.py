@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aios_lab.notebook.server import Server
     from aios_lab.wire import Connection, Slice
 
+ENDED = ("failed", "expired", "released")
 POLL = 2  # seconds the server holds one question for a connection: how old a shown reason may get
 
 
@@ -88,11 +89,31 @@ class Connector:
                 if status == 200:
                     waiting.done()
                     return Connection.model_validate(answer)
-                waiting.tell(Slice.model_validate(answer))
+                one = Slice.model_validate(answer)
+                waiting.tell(one)
+                if one.dormant and one.problem:  # it was lost while we waited
+                    self._server.call("POST", f"{path}/activate", Slice)
+                elif one.dormant or one.state in ENDED:
+                    raise _in_vain(one)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise waiting.late(timeout or 0)
         except KeyboardInterrupt:
             raise waiting.interrupted() from None
+
+
+def _in_vain(one: Slice) -> AIOSError:
+    """Why nothing will come of waiting."""
+    if one.dormant:
+        return AIOSError(
+            "The slice was given back while this cell waited for it.",
+            "released",
+            "Call aios.client() again when you want it.",
+        )
+    return AIOSError(
+        one.problem or one.reason,
+        "slice_failed",
+        "Call aios.client() again to try once more; if it keeps failing, the server's log says more.",
+    )
 
 
 class _Waiting:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -63,7 +64,8 @@ def do(at: Cluster, random: Random, deed: str, ids: list[str]) -> None:
             at.engine.go.set()
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(400 if "AIOS_SOAK" in os.environ else 25))
 def test_a_storm(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         random = Random(seed)
