@@ -22,6 +22,10 @@ class ModelError(Exception):
         self.reason = reason
         self.hint = hint
 
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook the sentence is the whole error: where in our code it was raised helps nobody."""
+        return [f"{type(self).__name__}: {self}"]
+
     def problem(self) -> Problem:
         """The body of the HTTP answer."""
         return Problem(message=self.message, reason=self.reason, hint=self.hint)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from live import CellError, Kernel, Server, environ_of, serving, until
+from live import CellError, Kernel, Server, answer_of, environ_of, serving, until
 
 TWO_WORKERS = """
 import aios_lab as aios
@@ -49,21 +49,38 @@ def test_kernel_killed_for_good_gives_everything_back(server: Server):
     assert held(server) == 2
     kernel_pid = kernel.pid()
     server.fetch("DELETE", f"api/kernels/{kernel.id}")
-    until("the units are free", lambda: held(server) == 0)
-    until("no worker is left", lambda: not set(pids) & set(server.processes()))
-    until("no slice process is left", lambda: not slice_processes(server, kernel))
+    nothing_is_held(server, kernel)
+    assert not set(pids) & set(server.processes())
     assert kernel_pid not in server.processes()
 
 
-def test_kill_9_of_the_kernel_leaves_a_clean_slice_to_its_successor(server: Server):
-    kernel = server.kernel()
-    pids = workers_of(kernel)
-    os.kill(kernel.pid(), signal.SIGKILL)
-    until("the old workers are gone", lambda: not set(pids) & set(server.processes()))
-    until("the claim is kept for the restarted kernel", lambda: kernel.slice()["state"] != "released")
-    server.fetch("DELETE", f"api/kernels/{kernel.id}")
-    until("no lease is left", lambda: held(server) == 0)
+def nothing_is_held(server: Server, kernel: Kernel) -> None:
+    """Within 15 s no unit is held, no lease lives in the ledger and no process of a slice runs."""
+    until("no unit is held", lambda: held(server) == 0)
     until("no slice process is left", lambda: not slice_processes(server, kernel))
+    assert server.leases() == []
+
+
+def test_kill_9_of_the_kernel_frees_its_slice_and_leaves_the_claim_to_its_successor(server: Server):
+    kernel = server.kernel()
+    pids, pid = workers_of(kernel), kernel.pid()
+    claim = kernel.slice()["id"]
+    os.kill(pid, signal.SIGKILL)
+    until("the old workers are gone", lambda: not set(pids) & set(server.processes()))
+    nothing_is_held(server, kernel)
+    answer_of(kernel.client)
+    assert kernel.pid() != pid, "Jupyter started the kernel anew"
+    assert kernel.slice()["id"] == claim
+    assert len(workers_of(kernel)) == 2
+
+
+def test_kill_9_of_a_kernel_that_is_not_restarted_frees_its_slice(tmp_path: Path):
+    config = "c.AIOSLab.inventory = {'cpus': 4, 'memory': '8GB'}\nc.KernelManager.autorestart = False\n"
+    with serving(tmp_path, config=config) as server:
+        kernel = server.kernel()
+        workers_of(kernel)
+        os.kill(kernel.pid(), signal.SIGKILL)
+        nothing_is_held(server, kernel)
 
 
 def test_kill_9_of_a_worker_is_mended(server: Server):
@@ -71,12 +88,13 @@ def test_kill_9_of_a_worker_is_mended(server: Server):
     first = workers_of(kernel)
     os.kill(first[0], signal.SIGKILL)
     until("the dead worker is gone", lambda: first[0] not in server.processes())
+    until("another took its place", lambda: len(slice_processes(server, kernel)) == 3)
+    assert held(server) == 2
     second = workers_of(kernel)
     assert len(second) == 2
     assert first[0] not in second
     server.fetch("DELETE", f"api/kernels/{kernel.id}")
-    until("no lease is left", lambda: held(server) == 0)
-    until("no slice process is left", lambda: not slice_processes(server, kernel))
+    nothing_is_held(server, kernel)
 
 
 def test_kill_9_of_the_slice_host_leaves_nothing_and_can_be_used_again(server: Server):
@@ -86,7 +104,7 @@ def test_kill_9_of_the_slice_host_leaves_nothing_and_can_be_used_again(server: S
     assert len(hosts) == 1
     os.kill(hosts.pop(), signal.SIGKILL)
     until("its workers are gone", lambda: not workers & set(server.processes()))
-    until("its lease is gone", lambda: held(server) == 0)
+    nothing_is_held(server, kernel)
     assert kernel.slice()["problem"]
     kernel.run("client.close(timeout=1)")
     assert len(workers_of(kernel)) == 2
@@ -98,6 +116,7 @@ def test_kill_9_of_the_server_leaves_no_process_and_no_lease(server: Server):
     assert len(server.processes()) >= 5
     server.kill()
     until("every process is gone", lambda: not server.processes(), 15)
+    until("no lease lives", lambda: server.leases() == [], 15)
     server.start()
     assert held(server) == 0
     assert server.get("aios/api/slices") == []
