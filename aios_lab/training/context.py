@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aios_lab.training import strategies
+from aios_lab.training import numbers, strategies
 from aios_lab.training.errors import Stopped
 from aios_lab.training.link import Link
 from aios_lab.training.spec import RankSpec
@@ -89,20 +89,31 @@ class Context:
 
         Raises:
             Stopped: the run is to stop. Catch it to return a partial result.
+            TypeError, ValueError: ``step`` or ``epoch`` is no whole number, or a metric is no number.
         """
-        self._step = self._step + 1 if step is None else step
+        call = "ctx.report"
+        self._step = self._step + 1 if step is None else numbers.whole(call, "step", step)
+        epoch = None if epoch is None else numbers.whole(call, "epoch", epoch)
         if self.rank == 0:
-            self._link.report(
-                self._step, time.time(), epoch, {name: _number(v) for name, v in metrics.items()}
-            )
+            values = {name: numbers.metric(call, name, v) for name, v in metrics.items()}
+            self._link.report(self._step, time.time(), epoch, values)
         if self._link.stopping.is_set():
             self._link.raised = True
             raise Stopped(f"the run was stopped at step {self._step}")
 
     def progress(self, total_steps: int | None = None, total_epochs: int | None = None) -> None:
-        """Say how long the run will be, for the progress bar and the time left."""
+        """Say how long the run will be, for the progress bar and the time left.
+
+        Raises:
+            TypeError, ValueError: one of them is no whole number, or negative.
+        """
+        given = {"total_steps": total_steps, "total_epochs": total_epochs}
+        body = {
+            name: None if value is None else numbers.whole("ctx.progress", name, value, least=0)
+            for name, value in given.items()
+        }
         if self.rank == 0:
-            self._link.send("progress", {"total_steps": total_steps, "total_epochs": total_epochs})
+            self._link.send("progress", body)
 
     def save_model(
         self,
@@ -152,10 +163,3 @@ class Context:
         if isinstance(shared, sharding.SharedLoader) and self.world_size > 1:
             sharding.weigh_gradients(model, shared)
         return shared
-
-
-def _number(value: Any) -> Any:
-    """A float now; a CUDA tensor as it is, for the sending thread to read, so that the step does not wait."""
-    if hasattr(value, "detach"):
-        value = value.detach()
-    return value if getattr(value, "is_cuda", False) else float(value)

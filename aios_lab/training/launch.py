@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aios_lab.training import payload, strategies
+from aios_lab.training import numbers, payload, strategies
 from aios_lab.training.bus import bus_of
 from aios_lab.training.controller import Controller
 from aios_lab.training.errors import CannotTrain
@@ -66,8 +66,8 @@ def train(
         name=name or _name(work),
         strategy=strategy,
         world_size=len(places),
-        total_steps=total_steps,
-        total_epochs=total_epochs,
+        total_steps=_total("total_steps", total_steps),
+        total_epochs=_total("total_epochs", total_epochs),
         source=source or _source(work),
         parameters={key: _plain(value) for key, value in options.items()},
     )
@@ -125,6 +125,13 @@ def _where(spot: Place) -> dict[str, Any]:
         "node_rank": spot.node_rank,
         "nodes": spot.nodes,
     }
+
+
+def _total(name: str, value: Any) -> int | None:
+    try:
+        return None if value is None else numbers.whole("train", name, value, least=0)
+    except (TypeError, ValueError) as error:
+        raise CannotTrain(str(error)) from None
 
 
 def _name(work: Work) -> str:

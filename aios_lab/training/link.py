@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from typing import Any
 
+from aios_lab.training import numbers
 from aios_lab.training.frames import FrameReader, FrameWriter
 
 FLUSH_INTERVAL = 0.1  # seconds between batches of metrics
@@ -60,7 +61,9 @@ class Link:
             batch = []
             while self._queue:
                 step, when, epoch, values = self._queue.popleft()
-                batch.append((step, when, epoch, {name: float(value) for name, value in values.items()}))
+                batch.append(
+                    (step, when, epoch, {name: numbers.read(value) for name, value in values.items()})
+                )
             if batch:
                 self._writer.send(("metrics", batch))
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import ValidationError
+
 from aios_lab.training.tracker import Tracker, TrackerUnavailable
 from aios_lab.wire import RunMetric, RunUpdate
+
+log = logging.getLogger("aios_lab.training")
 
 INTERVAL = 0.5  # seconds between updates; each is also how the tracker's orders are heard
 FINAL_WAIT = 5.0  # seconds to tell the end to a tracker that does not answer
@@ -42,29 +47,59 @@ class Reporter(threading.Thread):
     def finish(self) -> None:
         """Tell what is left and end; waits at most FINAL_WAIT seconds."""
         self._finished.set()
-        self.join(FINAL_WAIT)
+        if self.ident is None:  # its thread could not be started: nobody else tells the end
+            self._tell_end()
+        else:
+            self.join(FINAL_WAIT)
 
     def run(self) -> None:
         while not self._finished.wait(INTERVAL):
             self._update()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
         for _ in range(3):
             if self._update():
                 return
 
     def _update(self) -> bool:
+        """One update, also without news: it is the run's heartbeat. False when it should come again."""
+        try:
+            return self._exchange()
+        except Exception:  # news that nobody can take must not silence the run
+            log.exception("some news of run %s was lost", self._run_id)
+            return False
+
+    def _exchange(self) -> bool:
         with self._lock:
             fields, self._fields = self._fields, {}
             metrics, self._metrics = self._metrics, []
             lines, self._lines = self._lines, []
         try:
-            answer = self._tracker.update(self._run_id, RunUpdate(**fields, metrics=metrics, logs=lines))
+            answer = self._tracker.update(self._run_id, _message(fields, metrics, lines))
         except (TrackerUnavailable, OSError):
             with self._lock:
                 self._fields = {**fields, **self._fields}
                 self._metrics = (metrics + self._metrics)[-BACKLOG:]
                 self._lines = (lines + self._lines)[-BACKLOG // 100 :]
             return False
+        except Exception:
+            with self._lock:  # what else there was may be the cause; the run's state must be told
+                state = {name: fields[name] for name in ("state", "error") if name in fields}
+                self._fields = {**state, **self._fields}
+            raise
         if answer.order not in ("go", self._order):
             self._order = answer.order
             self._on_order(answer.order)
         return True
+
+
+def _message(fields: dict[str, Any], metrics: list[RunMetric], lines: list[str]) -> RunUpdate:
+    """The update, without those fields that the wire does not take."""
+    try:
+        return RunUpdate(**fields, metrics=metrics, logs=lines)
+    except ValidationError as error:
+        log.warning("run news that cannot be told: %s", error)
+        wrong = {str(one["loc"][0]) for one in error.errors()}
+        rest = {**fields, "metrics": metrics, "logs": lines}
+        return RunUpdate(**{name: value for name, value in rest.items() if name not in wrong})
