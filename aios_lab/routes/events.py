@@ -29,15 +29,16 @@ class Transitions:
         self._runs: dict[str, str] = {}
 
     def slice(self, slice_id: str, now: Slice | None) -> None:
-        """A slice as it is now; None when it is gone."""
-        state, workers, reason = (now.state.value, now.workers, now.reason) if now else ("released", 0, "")
+        """A slice as it is now; None when it is gone. Its reason, which names what others run, goes to its
+        owner alone and not on a bus that everybody hears."""
+        state, workers = (now.state.value, now.workers) if now else ("released", 0)
         if self._slices.get(slice_id) == (state, workers):
             return
         if now:
             self._slices[slice_id] = (state, workers)
         elif not self._slices.pop(slice_id, None):
             return
-        self._emit(SLICE_EVENT, {"slice_id": slice_id, "state": state, "workers": workers, "reason": reason})
+        self._emit(SLICE_EVENT, {"slice_id": slice_id, "state": state, "workers": workers})
 
     def run(self, run: Run) -> None:
         if self._runs.get(run.id) != run.state.value:

@@ -109,6 +109,8 @@ async def test_a_slice_grows_connects_and_is_given_back(aios_server, capsys):
     assert {"filed", "granted"} <= {line["kind"] for line in json.loads(capsys.readouterr().out)}
     assert [one["state"] for one in emitted if one["slice_id"] == slice_id][:1] == ["granted"]
     assert emitted[-1]["workers"] >= 1
+    shown = {field for one in emitted for field in one if not field.startswith("__")}
+    assert shown == {"slice_id", "state", "workers"}, "a reason would name what others run"
     given = await api("DELETE", f"aios/api/slices/{slice_id}")
     assert given.body["dormant"]
     waiting = await api("GET", path, token=token)
