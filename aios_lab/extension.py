@@ -17,7 +17,7 @@ from jupyter_server.serverapp import ServerApp
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from traitlets import Dict, Type, Unicode, default
+from traitlets import Dict, List, Type, Unicode, default
 
 from aios_lab.broker import Broker, Ledger, Quotas
 from aios_lab.broker.errors import Refused
@@ -75,6 +75,12 @@ class AIOSLab(ExtensionApp):
         help="What turns grants into Dask clusters: a class that fulfils aios_lab.engines.base.Engine.",
     ).tag(config=True)
 
+    keep_environment = List(
+        Unicode(),
+        help="Credentials of the server that kernels keep, such as ['JUPYTERHUB_API_TOKEN']: code in a notebook "
+        "may then act as the user of the hub. All others are taken out of a kernel's environment.",
+    ).tag(config=True)
+
     @default("data_dir")
     def _default_data_dir(self) -> str:
         return str(Path(jupyter_data_dir()) / "aios-lab")
@@ -98,7 +104,11 @@ class AIOSLab(ExtensionApp):
         self._warming: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
         self._claims = KernelClaims(
-            self.services, Path(self.serverapp.root_dir), self._kernel_environment, self._started.wait
+            self.services,
+            Path(self.serverapp.root_dir),
+            self._kernel_environment,
+            self._started.wait,
+            self.keep_environment,
         )
 
     def initialize_handlers(self) -> None:

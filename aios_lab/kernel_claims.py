@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ START_PATIENCE = (
 
 class KernelClaims:
     """Implements ``provisioner.Claims``. ``environment`` gives what is the same for all kernels; ``started``
-    ends when the broker is there, or has failed."""
+    ends when the broker is there, or has failed; ``kept`` as in ``Claims``."""
 
     def __init__(
         self,
@@ -41,11 +41,13 @@ class KernelClaims:
         root: Path,
         environment: Callable[[], Mapping[str, str]],
         started: Callable[[], Awaitable[object]],
+        kept: Collection[str] = (),
     ) -> None:
         self._services = services
         self._root = root
         self._environment = environment
         self._started = started
+        self.kept = frozenset(kept)
 
     async def file(self, kernel_id: str, notebook: str | None, spec: Mapping[str, Any]) -> str:
         try:

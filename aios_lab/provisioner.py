@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from aios_lab.credentials import CREDENTIALS
 
 EXTENSION = "aios_lab.notebook"
 
@@ -31,7 +33,12 @@ class NoSlice(Exception):
 
 
 class Claims(Protocol):
-    """What a kernel's life needs of the server. All of it works, and does nothing, with a closed broker."""
+    """What a kernel's life needs of the server. All of it works, and does nothing, with a closed broker.
+
+    ``kept`` names credentials of the server that its administrator wants kernels to have.
+    """
+
+    kept: Collection[str]
 
     async def file(self, kernel_id: str, notebook: str | None, spec: Mapping[str, Any]) -> str:
         """File the kernel's claim and return its slice id. Raises NoSlice when nobody can take it."""
@@ -69,6 +76,9 @@ class AIOSProvisioner(LocalProvisioner):
         claims = self.claims
         if claims is None:
             return kwargs
+        for name in CREDENTIALS:  # a kernel is for its user's code, which must not become the server
+            if name not in claims.kept:
+                env.pop(name, None)
         kwargs["cmd"] = with_extension(kwargs["cmd"])
         try:
             env.update(await self._claim(claims, env.get("JPY_SESSION_NAME")))

@@ -16,6 +16,7 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from traitlets.config import Config
 
+from aios_lab.credentials import CREDENTIALS
 from aios_lab.provisioner import VARIABLES, AIOSProvisioner, with_extension
 
 
@@ -80,6 +81,24 @@ async def test_a_kernel_starts_with_a_sleeping_claim_and_knows_its_slice(api, mo
     loaded = await run(api, kernel_id, "print(sorted(get_ipython().extension_manager.loaded))")
     assert "'aios_lab.notebook'" in loaded
     assert "autoreload'" in loaded, "what the user configured is loaded too"
+
+
+class TestCredentials:
+    @pytest.fixture(autouse=True)
+    def _of_the_server(self, monkeypatch):
+        for name in CREDENTIALS:
+            monkeypatch.setenv(name, "of the server")
+
+    @pytest.fixture(params=[[], ["JUPYTERHUB_API_TOKEN"]])
+    def aios_config(self, aios_config, request):
+        return aios_config | {"keep_environment": request.param}
+
+    async def test_of_the_server_are_not_the_kernels_unless_an_administrator_says_so(self, api, request):
+        kernel_id, _ = await api.kernel()
+        pid = api.app.serverapp.kernel_manager.get_kernel(kernel_id).provisioner.pid
+        lines = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+        has = {name for name in CREDENTIALS if f"{name}=of the server" in lines}
+        assert has == set(api.app.keep_environment)
 
 
 async def test_a_restart_keeps_the_claim_and_a_shutdown_gives_it_back(api):

@@ -9,12 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from aios_lab.credentials import CREDENTIALS
 from aios_lab.engines.processes import MARKER, EngineId
 
 _MODULE = "aios_lab.engines.local.forkserver"
-
-# Credentials of the server that started us: no slice has any business with them.
-SECRETS = ("JUPYTER_TOKEN", "JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "CONFIGPROXY_AUTH_TOKEN", "AIOS_TOKEN")
 
 # One thread in every library, or the process could not be forked; no setproctitle over the environment,
 # by which processes are known; no GPU, which must not be touched before a fork.
@@ -29,7 +27,7 @@ _ENVIRONMENT = {
 
 def environment() -> dict[str, str]:
     """What a slice gets of this process's environment."""
-    return {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return {name: value for name, value in os.environ.items() if name not in CREDENTIALS}
 
 
 def launch(
