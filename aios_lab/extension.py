@@ -19,9 +19,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from traitlets import Dict, List, Type, Unicode, default
 
-from aios_lab.broker import Broker, Ledger, Quotas
+from aios_lab.broker import Broker, Ledger, Quotas, territory
 from aios_lab.broker.errors import Refused
 from aios_lab.engines.base import Engine, EngineError
+from aios_lab.engines.local.engine import LocalEngine
 from aios_lab.kernel_claims import KernelClaims
 from aios_lab.models.errors import ModelError
 from aios_lab.models.jobs import Jobs
@@ -70,15 +71,15 @@ class AIOSLab(ExtensionApp):
         help="What a kernel that asks for nothing gets on its first use, as in {'workers': 1, 'cpus': 1}.",
     ).tag(config=True)
     engine_class = Type(
-        "aios_lab.engines.local.engine.LocalEngine",
+        LocalEngine,
         klass=object,
         help="What turns grants into Dask clusters: a class that fulfils aios_lab.engines.base.Engine.",
     ).tag(config=True)
 
     keep_environment = List(
         Unicode(),
-        help="Credentials of the server that kernels keep, such as ['JUPYTERHUB_API_TOKEN']: code in a notebook "
-        "may then act as the user of the hub. All others are taken out of a kernel's environment.",
+        help="Credentials of the server that kernels keep, such as ['JUPYTERHUB_API_TOKEN']: code in a "
+        "notebook may then act as the user of the hub. All others are taken out of a kernel's environment.",
     ).tag(config=True)
 
     @default("data_dir")
@@ -136,12 +137,14 @@ class AIOSLab(ExtensionApp):
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Builds the parts from the bottom up; ``stack`` learns how to close each."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        ledger = Ledger(self._ledger_path())
+        default_claim = self._default_claim()
+        stack.enter_context(territory.data_folder(self.folder))
+        if issubclass(self.engine_class, LocalEngine) and not self.inventory:
+            stack.enter_context(territory.machine())
         make_engine = cast("Callable[..., Engine]", self.engine_class)
         engine = make_engine(inventory=dict(self.inventory) or None)
-        broker = Broker(
-            engine, Ledger(self._ledger_path()), Quotas(self._quotas_path()), self._default_claim()
-        )
+        broker = Broker(engine, ledger, Quotas(self._quotas_path()), default_claim)
         await broker.start()
         stack.push_async_callback(broker.stop)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())

@@ -33,12 +33,11 @@ class NoSlice(Exception):
 
 
 class Claims(Protocol):
-    """What a kernel's life needs of the server. All of it works, and does nothing, with a closed broker.
+    """What a kernel's life needs of the server. All of it works, and does nothing, with a closed broker."""
 
-    ``kept`` names credentials of the server that its administrator wants kernels to have.
-    """
-
-    kept: Collection[str]
+    @property
+    def kept(self) -> Collection[str]:
+        """Credentials of the server that its administrator wants kernels to have."""
 
     async def file(self, kernel_id: str, notebook: str | None, spec: Mapping[str, Any]) -> str:
         """File the kernel's claim and return its slice id. Raises NoSlice when nobody can take it."""

@@ -6,8 +6,6 @@ for ``TTL`` seconds has expired: its broker is dead, and its engine's processes 
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from aios_lab.broker.errors import Refused
+from aios_lab.broker.locks import Held, LockFile
 from aios_lab.broker.slices import ENDED, Slice
 from aios_lab.wire import SliceState
 
@@ -78,12 +77,8 @@ class Ledger:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._lock: int | None = None
+        self._lock = LockFile(self.path.with_name(self.path.name + ".lock"))
         self._db: sa.Engine | None = None
-
-    @property
-    def lock_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".lock")
 
     def open(self) -> None:
         """Lock the ledger for this process and make its tables.
@@ -94,7 +89,14 @@ class Ledger:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take_lock()
+            self._lock.take()
+        except Held as held:
+            raise Refused(
+                409,
+                f"The ledger {self.path} is in use by another Jupyter server (process {held.by}).",
+                "ledger_in_use",
+                "Stop that server, or start this one with a data_dir and a ledger of its own.",
+            ) from None
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from error
         # One connection, used from one thread at a time: the server's loop.
@@ -112,10 +114,7 @@ class Ledger:
         if self._db is not None:
             self._db.dispose()
             self._db = None
-        if self._lock is not None:
-            # The file stays: deleting it would let two servers lock two files of one name.
-            os.close(self._lock)
-            self._lock = None
+        self._lock.free()
 
     def write(self, entries: Sequence[Entry], now: float) -> None:
         """Append entries, all or none.
@@ -220,24 +219,6 @@ class Ledger:
             "ledger_unavailable",
             "Make room on its disk, or give the server's user the right to write there, and try again.",
         )
-
-    def _take_lock(self) -> int:
-        """The open lock file, which names this process; the system lets go of it with the process."""
-        lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(lock)
-            raise Refused(
-                409,
-                f"The ledger {self.path} is in use by another Jupyter server (process {pid}).",
-                "ledger_in_use",
-                "Stop that server, or start this one with a ledger of its own.",
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        return lock
 
 
 def _pragmas(connection: Any, _record: Any) -> None:

@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aios_lab.broker import Ledger
+from aios_lab.broker import Ledger, Refused, territory
 
 
 @pytest.fixture
-def aios_config(aios_config: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+def aios_config(
+    aios_config: dict[str, Any],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Any]:
     (tmp_path / "aios").mkdir()
     ledger = Ledger(tmp_path / "aios" / "ledger.db")
     what = request.param
-    if what == "ledger_in_use":
+    held = ExitStack()
+    if what == "data_dir_in_use":
+        held.enter_context(territory.data_folder(tmp_path / "aios"))
+    elif what == "ledger_in_use":
+        ledger = Ledger(tmp_path / "elsewhere.db")
         ledger.open()
+        aios_config = aios_config | {"ledger_url": f"sqlite:///{ledger.path}"}
+    elif what == "machine_in_use":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # whatever else runs on this machine
+        held.enter_context(territory.machine())
+        aios_config = {}
+    elif what == "data_dir_unavailable":
+        (tmp_path / "aios").rmdir()
+        (tmp_path / "aios").write_text("a file")
     elif what == "bad_quotas":
         (tmp_path / "aios" / "quotas.yaml").write_text("projects:\n  vision: {weight: heavy}\n")
     elif what == "ledger_unavailable":
         ledger.path.mkdir()
-    yield aios_config | (what if isinstance(what, dict) else {})
+    with held:
+        yield aios_config | (what if isinstance(what, dict) else {})
     ledger.close()
 
 
@@ -33,6 +55,7 @@ def aios_config(aios_config: dict[str, Any], tmp_path: Path, request: pytest.Fix
     [
         ("bad_quotas", "bad_quotas"),
         ("ledger_unavailable", "ledger_unavailable"),
+        ("data_dir_unavailable", "data_dir_unavailable"),
         ({"inventory": {"cpus": "many"}}, "not_started"),
         ({"default_claim": {"workers": 0}}, "not_started"),
         ({"default_claim": {"workers": 100}}, "too_large"),
@@ -51,10 +74,16 @@ async def test_status_says_what_to_mend_and_all_else_refuses(api, reason):
     assert refused.body == status["problems"][0]
 
 
-@pytest.mark.parametrize("aios_config", ["ledger_in_use"], indirect=True)
-async def test_the_second_server_on_a_ledger_gives_plain_kernels(api, jp_ws_fetch):
+@pytest.mark.parametrize(
+    ("aios_config", "reason"),
+    [(what, what) for what in ("data_dir_in_use", "ledger_in_use", "machine_in_use")],
+    indirect=["aios_config"],
+)
+async def test_a_second_server_on_what_another_has_gives_plain_kernels(api, jp_ws_fetch, reason):
+    left = sorted(path.name for path in api.app.folder.iterdir())
+    assert left == ["server.lock"], "nothing else of the folder was touched"
     problem = (await api("GET", "aios/api/status")).body["problems"][0]
-    assert problem["reason"] == "ledger_in_use"
+    assert problem["reason"] == reason
     assert str(os.getpid()) in problem["message"]
     for method, path in (("GET", "cluster"), ("PATCH", "slices/s-0"), ("GET", "models"), ("GET", "jobs/j")):
         reply = await api(method, f"aios/api/{path}", token="x" if path == "cluster" else None)
@@ -72,3 +101,24 @@ async def test_the_second_server_on_a_ledger_gives_plain_kernels(api, jp_ws_fetc
     environment = Path(f"/proc/{kernel.provisioner.pid}/environ").read_bytes().decode()
     assert problem["message"] in environment
     assert "AIOS_TOKEN" not in environment
+
+
+def test_the_machine_is_one_servers_and_free_as_soon_as_that_is_dead(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib\n"
+        "from aios_lab.broker import territory\n"
+        "with territory.machine(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(Refused, match=f"process {other.pid}") as refused, territory.machine(tmp_path):
+            pass
+        assert (refused.value.status, refused.value.reason) == (409, "machine_in_use")
+        assert "inventory" in refused.value.hint
+        other.kill()
+        other.wait()
+        with territory.machine(tmp_path):
+            pass
