@@ -280,6 +280,7 @@ class CompressReport(Wire):
 
 
 class JobState(StrEnum):
+    QUEUED = "queued"
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"

@@ -1,5 +1,5 @@
 // Made from aios_lab/wire.py by `make types`. Change that file, not this one.
-export type JobState = 'running' | 'finished' | 'failed';
+export type JobState = 'queued' | 'running' | 'finished' | 'failed';
 export type RunState = 'pending' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
 export type SliceState =
   'requested' | 'granted' | 'active' | 'resizing' | 'draining' | 'released' | 'expired' | 'failed';

@@ -18,11 +18,15 @@ from .values import check_name
 _TARGET = "aios_lab.models.job:compress_job"
 _KEPT = 100  # finished jobs a server remembers
 _LINE = 32 << 20  # bytes of one message: a report has a line a layer
+_AT_ONCE = 2  # jobs of all users that run at the same time: each loads torch and a model
+_ALIVE = (JobState.QUEUED, JobState.RUNNING)
 _GOODBYE = 5.0  # seconds a killed process has to be gone
 
 
 class Jobs:
     """Compressions in processes of their own, for the users of one server.
+
+    A user has one running at a time, and all users two; the others wait in the order in which they came.
 
     Args:
         tracking_uri, artifact_root: of the registry.
@@ -40,9 +44,11 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._owners: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, asyncio.Event] = {}  # by job, oldest first; set when its turn has come
+        self._running: set[str] = set()
 
     def compress(self, name: str, version: int | None, request: CompressRequest, user: str) -> Job:
-        """Begin to compress a version; returns at once. Must be called on the event loop.
+        """Have a version compressed, now or in its turn; returns at once. Must be called on the event loop.
 
         Raises:
             BadRequest: the name cannot be a model's. All else that is wrong shows as the job's problem.
@@ -50,13 +56,31 @@ class Jobs:
         check_name(name)
         shown = name if version is None else f"{name} version {version}"
         job = Job(
-            id=f"j-{secrets.token_hex(5)}", kind="compress", title=f"Compress {shown}", state=JobState.RUNNING
+            id=f"j-{secrets.token_hex(5)}",
+            kind="compress",
+            title=f"Compress {shown}",
+            state=JobState.QUEUED,
+            note="waiting for its turn",
         )
         order = {**self._registry, **request.model_dump(), "name": name, "version": version, "user": user}
         self._owners[job.id] = user
         self._set(job)
-        self._tasks[job.id] = asyncio.create_task(self._run(job.id, json.dumps(order).encode()))
-        return job
+        self._waiting[job.id] = turn = asyncio.Event()
+        self._tasks[job.id] = asyncio.create_task(self._run(job.id, json.dumps(order).encode(), turn))
+        self._call_next()
+        return self.get(job.id)
+
+    def _call_next(self) -> None:
+        """Let those waiting begin that may."""
+        busy = {self._owners[job_id] for job_id in self._running}
+        for job_id, turn in list(self._waiting.items()):
+            owner = self._owners[job_id]
+            if len(self._running) < _AT_ONCE and owner not in busy:
+                del self._waiting[job_id]
+                self._running.add(job_id)
+                busy.add(owner)
+                self._set(self._jobs[job_id].model_copy(update={"state": JobState.RUNNING, "note": ""}))
+                turn.set()
 
     def get(self, job_id: str) -> Job:
         """One job.
@@ -82,14 +106,21 @@ class Jobs:
         return self.get(job_id)
 
     async def stop(self) -> None:
-        """Kill what still runs; on return its processes are gone."""
+        """Kill what still runs, forget what waits; on return no process is left."""
+        self._waiting.clear()  # none of these begins when a running one ends
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for job_id, job in self._jobs.items():
+            if job.state in _ALIVE:  # its task was cancelled before its first step
+                self._fail(job_id, _stopped())
+        self._tasks.clear()
+        self._running.clear()
 
-    async def _run(self, job_id: str, payload: bytes) -> None:
+    async def _run(self, job_id: str, payload: bytes, turn: asyncio.Event) -> None:
         try:
+            await turn.wait()
             code = await self._follow(job_id, payload)
             if self._jobs[job_id].state is JobState.RUNNING:
                 self._fail(job_id, _crashed(code))
@@ -98,11 +129,14 @@ class Jobs:
         except ValueError:  # what the process told is no message of ours
             self._fail(job_id, _crashed(None))
         except asyncio.CancelledError:
-            if self._jobs[job_id].state is JobState.RUNNING:
+            if self._jobs[job_id].state in _ALIVE:
                 self._fail(job_id, _stopped())
             raise
         finally:
             self._tasks.pop(job_id, None)
+            self._waiting.pop(job_id, None)
+            self._running.discard(job_id)
+            self._call_next()
             self._forget()
 
     async def _follow(self, job_id: str, payload: bytes) -> int:

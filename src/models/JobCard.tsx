@@ -14,7 +14,8 @@ export function JobCard(props: { job: Job; onClose: () => void }): React.ReactEl
   const { trans } = useServices();
   const { job } = props;
   const running = job.state === 'running';
-  const [watched] = React.useState(running); // who saw it run wants to see what came of it
+  const alive = running || job.state === 'queued';
+  const [watched] = React.useState(alive); // who saw it run wants to see what came of it
   return (
     <section
       className="aios-Card aios-Job"
@@ -27,7 +28,7 @@ export function JobCard(props: { job: Job; onClose: () => void }): React.ReactEl
           {job.title}
         </span>
         <Chip kind={job.state} label={job.state} />
-        {!running && (
+        {!alive && (
           <button
             className="aios-Close"
             aria-label={trans.__('Hide the result of %1', job.title)}
@@ -44,7 +45,7 @@ export function JobCard(props: { job: Job; onClose: () => void }): React.ReactEl
           kind="running"
         />
       )}
-      {running && job.note && <p className="aios-Faint">{job.note}</p>}
+      {alive && job.note && <p className="aios-Faint">{job.note}</p>}
       {job.problem && <ProblemNotice problem={job.problem} />}
       {job.report && (
         <Fold title={trans.__('Before and after')} open={watched}>

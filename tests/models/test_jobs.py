@@ -80,6 +80,53 @@ def test_a_killed_process_fails_its_job(registry: Registry) -> None:
     assert len(registry.versions("m")) == 1
 
 
+def test_jobs_wait_for_their_turn(registry: Registry) -> None:
+    """One a user, two in all, in the order in which they came."""
+    registry.register(nn.Sequential(nn.Linear(20, 20)), "m")
+    titles: dict[str, str] = {}
+
+    async def use(jobs: Jobs) -> None:
+        for user in ("ada", "ada", "bob", "cy", "ada"):
+            job = jobs.compress("m", 1, CompressRequest(ratio=0.5), user)
+            titles[job.id] = f"{user}{len(titles)}"
+        shown = [(titles[job.id], job.state.value) for job in reversed(jobs.list())]
+        assert shown == [
+            ("ada0", "running"),
+            ("ada1", "queued"),
+            ("bob2", "running"),
+            ("cy3", "queued"),
+            ("ada4", "queued"),
+        ]
+        for job_id in titles:
+            assert (await jobs.wait(job_id)).state is JobState.FINISHED
+
+    changes = with_jobs(registry, use)
+    running: set[str] = set()
+    begun: list[str] = []
+    for job in changes:
+        if job.state is not JobState.RUNNING:
+            running.discard(titles[job.id])
+        elif titles[job.id] not in running:
+            begun.append(titles[job.id])
+            running.add(titles[job.id])
+        assert len(running) <= 2
+        assert len({title.rstrip("0123456789") for title in running}) == len(running)
+    assert [title for title in begun if title.startswith("ada")] == ["ada0", "ada1", "ada4"]
+
+
+def test_stopping_ends_also_those_that_wait(registry: Registry) -> None:
+    registry.register(nn.Sequential(nn.Linear(600, 600)), "m")
+
+    async def use(jobs: Jobs) -> None:
+        ids = [jobs.compress("m", 1, CompressRequest(ratio=0.5), "ada").id for _ in range(3)]
+        await jobs.stop()
+        problems = [jobs.get(job_id).problem for job_id in ids]
+        assert [problem and problem.reason for problem in problems] == ["stopped"] * 3
+        assert await asyncio.to_thread(spawn.family) == {}
+
+    with_jobs(registry, use)
+
+
 def test_stopping_leaves_no_process(registry: Registry) -> None:
     registry.register(nn.Sequential(nn.Linear(600, 600)), "m")
 
