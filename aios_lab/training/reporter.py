@@ -85,8 +85,8 @@ class Reporter(threading.Thread):
             return False
         except Exception:
             with self._lock:  # what else there was may be the cause; the run's state must be told
-                state = {name: fields[name] for name in ("state", "error") if name in fields}
-                self._fields = {**state, **self._fields}
+                kept = {name: value for name, value in fields.items() if name in ("state", "error")}
+                self._fields = {**kept, **self._fields}
             raise
         if answer.order not in ("go", self._order):
             self._order = answer.order
