@@ -48,6 +48,10 @@ STOPPED = Problem(
 )
 
 
+class SettingError(Exception):
+    """An option of ours has a value that means nothing; the message names the option."""
+
+
 class AIOSLab(ExtensionApp):
     """Every kernel gets a slice of a Dask cluster under fair share."""
 
@@ -56,9 +60,9 @@ class AIOSLab(ExtensionApp):
     load_other_extensions = True
 
     data_dir = Unicode(help="Folder of the ledger, the runs and the models.").tag(config=True)
-    ledger_url = Unicode(help="SQLAlchemy URL of the ledger; a SQLite file in data_dir when empty.").tag(
-        config=True
-    )
+    ledger_url = Unicode(
+        help="The ledger's SQLite file, as in sqlite:////folder/ledger.db; one in data_dir when empty."
+    ).tag(config=True)
     quotas = Unicode(help="YAML file of the quota tree; quotas.yaml in data_dir when empty.").tag(config=True)
     mlflow_uri = Unicode(help="MLflow for runs and models; a SQLite file in data_dir when empty.").tag(
         config=True
@@ -123,7 +127,7 @@ class AIOSLab(ExtensionApp):
                 await self._open(stack)
             except Refused as refused:
                 self.services.close(refused.problem)
-            except (EngineError, OSError, ValueError) as error:
+            except (EngineError, SettingError) as error:
                 self.services.close(Problem(message=str(error), reason="not_started", hint=RESTART))
             except Exception:
                 self.log.exception("AIOS Lab could not start")
@@ -229,9 +233,9 @@ class AIOSLab(ExtensionApp):
         try:
             url = make_url(self.ledger_url)
         except ArgumentError as error:
-            raise ValueError(f"AIOSLab.ledger_url: {error}") from error
+            raise SettingError(f"AIOSLab.ledger_url: {error}") from error
         if url.get_backend_name() != "sqlite" or not url.database:
-            raise ValueError(
+            raise SettingError(
                 f"AIOSLab.ledger_url is {url.render_as_string()}; the ledger can only be a SQLite file, "
                 "written as sqlite:////folder/ledger.db."
             )
@@ -247,7 +251,7 @@ class AIOSLab(ExtensionApp):
         try:
             return ClaimRequest.model_validate(dict(self.default_claim))
         except ValidationError as error:
-            raise ValueError(f"AIOSLab.default_claim: {sentence(error)}") from None
+            raise SettingError(f"AIOSLab.default_claim: {sentence(error)}") from None
 
     def _emit(self, schema: str, data: dict[str, Any]) -> None:
         assert self.serverapp is not None

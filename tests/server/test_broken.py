@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from aios_lab.broker import Ledger, Refused, territory
+from aios_lab.engines.local.engine import LocalEngine
 
 
 @pytest.fixture
@@ -122,3 +123,19 @@ def test_the_machine_is_one_servers_and_free_as_soon_as_that_is_dead(tmp_path: P
         other.wait()
         with territory.machine(tmp_path):
             pass
+
+
+class Faulty(LocalEngine):
+    """An engine with a mistake in it."""
+
+    def __init__(self, inventory: object) -> None:
+        raise ValueError("not one of our own errors")
+
+
+@pytest.mark.parametrize("aios_config", [{"engine_class": Faulty}], indirect=True)
+async def test_a_mistake_of_ours_is_logged_with_its_traceback(api, caplog):
+    status = (await api("GET", "aios/api/status")).body
+    assert [problem["reason"] for problem in status["problems"]] == ["not_started"]
+    assert "log" in status["problems"][0]["message"]
+    raised = [record.exc_info[1] for record in caplog.get_records("setup") if record.exc_info]
+    assert [str(one) for one in raised] == ["not one of our own errors"]
