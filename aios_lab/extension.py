@@ -46,6 +46,12 @@ STOPPED = Problem(
     reason="stopped",
     hint="Start it again to use AIOS Lab.",
 )
+UNIX_SOCKET = Refused(
+    409,
+    "This server listens on a Unix socket, over which its kernels cannot call it.",
+    "unix_socket",
+    "Start it with a port on 127.0.0.1 (leave ServerApp.sock out) to use AIOS Lab.",
+)
 
 
 class SettingError(Exception):
@@ -141,6 +147,9 @@ class AIOSLab(ExtensionApp):
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Builds the parts from the bottom up; ``stack`` learns how to close each."""
+        assert self.serverapp is not None
+        if self.serverapp.sock:
+            raise UNIX_SOCKET
         ledger = Ledger(self._ledger_path())
         default_claim = self._default_claim()
         stack.enter_context(territory.data_folder(self.folder))

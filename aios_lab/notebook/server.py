@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import re
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from aios_lab.notebook.errors import AIOSError
 
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from aios_lab.wire import Wire
 
     W = TypeVar("W", bound=Wire)
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 NO_SERVER_HINT = (
     "Open this notebook in a JupyterLab that runs the AIOS Lab extension and start its kernel there, "
@@ -79,8 +85,36 @@ class Server:
         # No proxy: the server is the one that started this kernel, most often on this very machine.
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if self.url.startswith("https:"):
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self.ca)))
+            handlers.append(urllib.request.HTTPSHandler(context=self._trust()))
         return urllib.request.build_opener(*handlers)
+
+    def _trust(self) -> ssl.SSLContext:
+        """``ca`` is the file of the server's own certificate, with what it was issued by below it."""
+        if self.ca is None:
+            return ssl.create_default_context()
+        certificate = _CERTIFICATE.search(Path(self.ca).read_text("ascii", "replace"))
+        if certificate is None:
+            raise ValueError(f"{self.ca} holds no certificate")
+        context = _pinned(certificate[0])
+        # On this machine we call it 127.0.0.1, a name that hardly any certificate is for.
+        context.check_hostname = not _is_loopback(urlsplit(self.url).hostname or "")
+        return context
+
+
+def _pinned(certificate: str) -> ssl.SSLContext:
+    """Trusts this one certificate (PEM) and no other, whoever issued it."""
+    context = ssl.create_default_context(cadata=certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    # Newer Pythons are strict about extensions that many a self-signed certificate lacks.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refusal(error: urllib.error.HTTPError) -> AIOSError:
