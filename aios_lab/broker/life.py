@@ -199,6 +199,10 @@ class Life:
         except EngineError as error:
             await self._scale_failed(slice_id, before, str(error), turn)
             return
+        except Exception as error:  # whatever is wrong with an engine, units must not stay held for ever
+            log.exception("Scaling slice %s failed in a way that its engine did not foresee.", slice_id)
+            await self._scale_failed(slice_id, before, f"The engine failed: {error!r}.", turn)
+            return
         await self._note(slice_id, "settled", lambda one: one.settled(time.time()), turn=turn)
 
     async def _scale_failed(self, slice_id: str, before: Slice, why: str, turn: int) -> None:

@@ -129,6 +129,8 @@ def proportional(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))
+    except PermissionError:  # another user's, such as a setuid child
+        return resident(pid)
     except (FileNotFoundError, ProcessLookupError, StopIteration):
         return 0
 

@@ -32,7 +32,8 @@ def gpus() -> list[Gpu]:
     nvml = _load()
     if nvml is None:
         return []
-    return [_read(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+    found = (_read_living(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+    return [gpu for gpu in found if gpu is not None]
 
 
 def processes() -> dict[int, int]:
@@ -42,8 +43,12 @@ def processes() -> dict[int, int]:
         return {}
     used: dict[int, int] = {}
     for index in range(nvml.nvmlDeviceGetCount()):
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle):
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        except nvml.NVMLError:
+            continue
+        for process in running:
             used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
     return used
 
@@ -69,6 +74,15 @@ def _optional(nvml: ModuleType, ask: Callable[[], float]) -> float | None:
     try:
         return ask()
     except nvml.NVMLError:
+        return None
+
+
+def _read_living(nvml: ModuleType, index: int) -> Gpu | None:
+    """None for a device that NVML counts but cannot read, such as one that fell off the bus."""
+    try:
+        return _read(nvml, index)
+    except nvml.NVMLError as error:
+        log.warning("accelerator %d cannot be read: %s", index, error)
         return None
 
 

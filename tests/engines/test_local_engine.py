@@ -350,3 +350,21 @@ def test_accelerators_that_are_not_there_are_refused(own_engine: Running):
         assert real.info("s-00000001") is None
     finally:
         real.stop()
+
+
+def test_a_slice_asked_for_while_the_forkserver_dies_comes_from_the_next(own_engine: Running):
+    own_engine.scale("s-00000001", 1)
+    pids = set(own_engine.pids("s-00000001"))
+    (engine_id,) = {engine for pid, engine in marked() if pid in pids}
+    (server,) = {pid for pid, engine in marked() if engine == engine_id} - pids
+    os.kill(server, signal.SIGKILL)
+    assert own_engine.scale("s-00000002", 1).workers == 1
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_engine(own_engine: Running):
+    own_engine.scale("s-00000001", 1)
+    (folder,) = (path.parent for path in own_engine.engine.log.parent.glob("*/s-00000001"))
+    (folder / "s-00000002").write_text("in the way")
+    with pytest.raises(EngineError, match="could not be opened"):
+        own_engine.scale("s-00000002", 1)
+    assert own_engine.info("s-00000002") is None

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aios_lab.allocation.types import Resources
@@ -29,6 +29,8 @@ class LocalEngine:
     Args:
         inventory: amounts to simulate (see ``inventory.declared``); the machine's own when left out.
         runtime_dir: where the log and the workers' files go; a temporary folder when left out.
+        preload: modules that every process of a slice has imported when it starts. They must start no
+            threads and touch no GPU when imported.
 
     Raises:
         EngineError: the declared inventory makes no sense.
@@ -38,13 +40,16 @@ class LocalEngine:
         self,
         inventory: Mapping[str, float | int | str] | None = None,
         runtime_dir: str | Path | None = None,
+        preload: Sequence[str] = (),
     ) -> None:
         self._inventory = measured() if inventory is None else declared(inventory)
         self._runtime_dir = None if runtime_dir is None else Path(runtime_dir)
+        self._preload = tuple(preload)
         self._slices: dict[str, SliceHandle] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._reserved: set[int] = set()
         self._warm: Warm | None = None
+        self._cold_starts = 0
 
     def inventory(self) -> Inventory:
         return self._inventory
@@ -120,21 +125,43 @@ class LocalEngine:
         return self._locks.setdefault(slice_id, asyncio.Lock())
 
     def _warm_up(self) -> None:
-        self._warm = Warm(self.log, self._cooled)
+        if self._folder.is_dir():  # not stopped meanwhile
+            self._warm = Warm(self.log, self._cooled, self._preload)
 
     def _cooled(self) -> None:
-        log.error("the forkserver ended; all slices are lost, a new one is starting (see %s)", self.log)
-        self._warm_up()
+        """Start another at once, or after a growing pause when this one never became warm."""
+        assert self._warm is not None
+        self._cold_starts = 0 if self._warm.warmed else self._cold_starts + 1
+        pause = min(60.0, 2.0 ** (self._cold_starts - 1)) if self._cold_starts else 0.0
+        log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", pause, self.log)
+        if pause:
+            asyncio.get_running_loop().call_later(pause, self._warm_up)
+        else:
+            self._warm_up()
 
     async def _open(self, slice_id: str) -> SliceHandle:
-        if self._warm is None:
-            raise EngineError("The local engine is not running, so it cannot open a slice.")
         from aios_lab.engines.local import tls
 
         credentials = tls.issue(slice_id)
         order = orders.Open(slice_id, credentials, str(self._folder / slice_id))
-        handle = SliceHandle(order, self._warm, self._changed, self._lost)
-        self._slices[slice_id] = handle
+        warm = self._running()
+        try:
+            return await self._start(order, warm)
+        except EngineError:
+            if not await warm.dies(0.5):
+                raise
+        # Killed just now: its successor serves, unless it could not start at all.
+        await warm.ended.wait()
+        return await self._start(order, self._running())
+
+    def _running(self) -> Warm:
+        if self._warm is None:
+            raise EngineError("The local engine is not running, so it cannot open a slice.")
+        return self._warm
+
+    async def _start(self, order: orders.Open, warm: Warm) -> SliceHandle:
+        handle = SliceHandle(order, warm, self._changed, self._lost)
+        self._slices[handle.slice_id] = handle
         try:
             await handle.start()
         except BaseException:

@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -316,13 +316,20 @@ def _drain(bell: socket.socket) -> bytes:
         return b""
 
 
-def preload() -> None:
+def preload(more: Sequence[str]) -> None:
     """Import what slices use and run the paths that are slow the first time, without threads or CUDA.
+
+    ``more`` are modules that the administrator wants; one that cannot be imported is said in the log.
 
     No ``backward()``: with a CUDA build it starts autograd's device threads, which no fork survives.
     """
     for module in _PRELOADED:
         importlib.import_module(module)
+    for module in more:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            print(f"forkserver: {module} is not imported beforehand: {error}", file=sys.stderr)
     import distributed.versions
     import torch
 
@@ -334,11 +341,11 @@ def preload() -> None:
 
 
 def main() -> None:
-    """``python -m aios_lab.engines.local.forkserver <socket fd> <engine pid>``."""
+    """``python -m aios_lab.engines.local.forkserver <socket fd> <engine pid> [module …]``."""
     engine = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(engine.fileno(), False)
     adopt_orphans()
-    preload()
+    preload(sys.argv[3:])
     gc.collect()
     gc.freeze()
     Forkserver(engine, int(sys.argv[2])).run()

@@ -23,6 +23,7 @@ from aios_lab.engines.processes import await_end
 log = logging.getLogger(__name__)
 
 _LEAVE = 3.0  # seconds a host may take to end its slice in good order
+_LONGEST_LINE = 1 << 22  # bytes that a host may report at once
 _DIE = 10.0  # seconds that killed processes may take to give everything back
 
 
@@ -73,10 +74,10 @@ class SliceHandle:
                     {"control": theirs.fileno()},
                     env=environment() | {"AIOS_SLICE": self.slice_id, "CUDA_VISIBLE_DEVICES": ""},
                 )
-        except spawn.SpawnError as error:
+        except (spawn.SpawnError, OSError) as error:
             ours.close()
             raise EngineError(f"Slice {self.slice_id} could not be opened: {error}") from error
-        reader, self._writer = await asyncio.open_connection(sock=ours)
+        reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
         self._listening = asyncio.create_task(self._listen(reader))
         await self._or_lost(self._ready.wait())
 
@@ -134,6 +135,9 @@ class SliceHandle:
                 self._hear(json.loads(line))
         except ConnectionError:
             log.debug("%s: the line to its host broke", self.slice_id)
+        except ValueError:
+            log.exception("%s: its host cannot be understood and is ended", self.slice_id)
+            self._child.kill()
         code = await self._child.wait()
         if not self._child.told:
             await self._warm.ended.wait()

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from aios_lab.credentials import CREDENTIALS
@@ -31,19 +32,19 @@ def environment() -> dict[str, str]:
 
 
 def launch(
-    engine: EngineId | None = None, log: Path | None = None
+    engine: EngineId | None = None, log: Path | None = None, preload: Sequence[str] = ()
 ) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a forkserver that ends with this process; returns at once with the request socket.
 
     Requests sent before it is warm wait in the socket. What it and its children print goes to the end of
-    the file ``log``, or where this process prints.
+    the file ``log``, or where this process prints. ``preload`` are modules to import beside its own.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     env = environment() | _ENVIRONMENT | {MARKER: str(engine or EngineId.mine())}
     with theirs, contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(os.getpid()), *preload],
             pass_fds=[theirs.fileno()],
             env=env,
             stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aios_lab.engines import spawn
@@ -18,11 +18,12 @@ _LEAVE = 10.0  # seconds the forkserver may take to end everything by itself
 class Warm:
     """A running forkserver. ``ended`` is set when it and all its processes are gone, for whatever reason."""
 
-    def __init__(self, log: Path, on_ended: Callable[[], None]) -> None:
+    def __init__(self, log: Path, on_ended: Callable[[], None], preload: Sequence[str] = ()) -> None:
         """Start it; returns at once. ``on_ended`` is called on the loop unless ``stop`` was called before."""
         self.engine = EngineId.mine()
         self.ended = asyncio.Event()
-        channel, self._process = launch(self.engine, log)
+        self._dead = asyncio.Event()
+        channel, self._process = launch(self.engine, log, preload)
         self.spawner = spawn.Spawner(channel)
         spawn.connect(self.spawner)
         self._first_answer: asyncio.Task[dict[int, int]] | None = None
@@ -32,6 +33,21 @@ class Warm:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def warmed(self) -> bool:
+        """Whether it once answered, so that its end is no fault of its start."""
+        asked = self._first_answer
+        return asked is not None and asked.done() and not asked.cancelled() and asked.exception() is None
+
+    async def dies(self, seconds: float) -> bool:
+        """Whether its process is dead within so many seconds: a broken pipe is seen before its end is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._dead.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def ready(self) -> None:
         """Return when it has imported everything and answers.
@@ -46,7 +62,7 @@ class Warm:
     async def stop(self) -> None:
         """End it and everything it started; on return nothing is left."""
         self._on_ended = None
-        if self._first_answer is None or not self._first_answer.done():
+        if not self.warmed:
             self._process.kill()  # still importing: it would hear of nothing for seconds, and has no children
         self._hang_up()
         done, _ = await asyncio.wait({self._death}, timeout=_LEAVE)
@@ -56,11 +72,10 @@ class Warm:
 
     async def _until_dead(self) -> None:
         loop = asyncio.get_running_loop()
-        dead = asyncio.Event()
         pidfd = os.pidfd_open(self._process.pid)
-        loop.add_reader(pidfd, dead.set)
+        loop.add_reader(pidfd, self._dead.set)
         try:
-            await dead.wait()
+            await self._dead.wait()
         finally:
             loop.remove_reader(pidfd)
             os.close(pidfd)
