@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from jupyter_core.paths import jupyter_data_dir
 
 from aios_lab.broker.ledger import CLAIMS, EVENTS, LEASES, TTL
 from aios_lab.broker.slices import ENDED
+from aios_lab.models.places import data_folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument("--slice", help="only this slice's")
     ledger.add_argument("--last", type=int, default=50, metavar="N", help="the last N lines (50)")
     ledger.set_defaults(read=_events, columns=("time", "kind", "slice"))
-    default = Path(jupyter_data_dir()) / "aios-lab" / "ledger.db"
+    default = data_folder() / "ledger.db"
     for command in (status, ledger):
         command.add_argument("--ledger", type=Path, default=default, help=f"the ledger's file ({default})")
         command.add_argument("--json", action="store_true", help="everything, as JSON")

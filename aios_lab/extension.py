@@ -11,7 +11,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
-from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
 from pydantic import ValidationError
@@ -24,6 +23,7 @@ from aios_lab.broker.errors import Refused
 from aios_lab.engines.base import Engine, EngineError
 from aios_lab.engines.local.engine import LocalEngine
 from aios_lab.kernel_claims import KernelClaims
+from aios_lab.models import places
 from aios_lab.models.errors import ModelError
 from aios_lab.models.jobs import Jobs
 from aios_lab.models.registry import Registry
@@ -94,7 +94,7 @@ class AIOSLab(ExtensionApp):
 
     @default("data_dir")
     def _default_data_dir(self) -> str:
-        return str(Path(jupyter_data_dir()) / "aios-lab")
+        return str(places.data_folder())
 
     def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         super()._link_jupyter_server_extension(serverapp)
@@ -111,6 +111,7 @@ class AIOSLab(ExtensionApp):
         register(self.serverapp.event_logger)
         self.services = Services(Feed())
         self._transitions = Transitions(self._emit)
+        self._mlflow_uri = places.absolute(self.mlflow_uri or f"sqlite:///{self.folder / 'mlflow.db'}")
         self._started = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
@@ -254,7 +255,7 @@ class AIOSLab(ExtensionApp):
         return Path(self.quotas).expanduser() if self.quotas else self.folder / "quotas.yaml"
 
     def _mlflow(self) -> str:
-        return self.mlflow_uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+        return self._mlflow_uri
 
     def _default_claim(self) -> ClaimRequest:
         try:
@@ -272,6 +273,7 @@ class AIOSLab(ExtensionApp):
         variables = {
             "AIOS_URL": _url(self.serverapp),
             "AIOS_MLFLOW_URI": self._mlflow(),
+            "AIOS_ARTIFACTS": self._artifacts(),
             "AIOS_RUNS": str(self.runs_dir),
         }
         if self.serverapp.certfile:

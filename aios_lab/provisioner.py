@@ -22,6 +22,7 @@ VARIABLES = (
     "AIOS_TOKEN",
     "AIOS_SLICE",
     "AIOS_MLFLOW_URI",
+    "AIOS_ARTIFACTS",
     "AIOS_RUNS",
     "AIOS_CA",
     "AIOS_PROBLEM",

@@ -6,15 +6,24 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from jupyter_core.paths import jupyter_data_dir
+
 _SQLITE = "sqlite:///"
 
 
 def data_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """``$AIOS_DATA``, else ``~/.local/share/aios-lab`` (following ``XDG_DATA_HOME``)."""
+    """Of server and notebook alike: ``$AIOS_DATA``, else ``aios-lab`` in Jupyter's data folder."""
     if given := environ.get("AIOS_DATA"):
         return Path(given).expanduser().absolute()
-    base = environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "aios-lab"
+    return Path(jupyter_data_dir()) / "aios-lab"
+
+
+def absolute(uri: str) -> str:
+    """A relative ``sqlite:///file`` made absolute: it names one file wherever it is read."""
+    if not uri.startswith(_SQLITE):
+        return uri
+    path, mark, options = uri.removeprefix(_SQLITE).partition("?")
+    return f"{_SQLITE}{Path(path).absolute()}{mark}{options}" if path and path != ":memory:" else uri
 
 
 def tracking_uri(environ: Mapping[str, str] = os.environ) -> str:
@@ -23,9 +32,11 @@ def tracking_uri(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def artifact_root(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder ``models`` beside the SQLite file, so that all who use one store use one folder; with
-    another kind of store it is in the data folder.
+    """``$AIOS_ARTIFACTS``, which the server gives its kernels. Else the folder ``models`` beside the SQLite
+    file, so that all who use one store use one folder; with another kind of store it is in the data folder.
     """
+    if given := environ.get("AIOS_ARTIFACTS"):
+        return Path(given)
     uri = tracking_uri(environ)
     if uri.startswith(_SQLITE):
         return Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute().parent / "models"

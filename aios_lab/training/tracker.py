@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
+from aios_lab.models.places import data_folder
 from aios_lab.wire import Run, RunOrder, RunRequest, RunState, RunUpdate
 
 
@@ -40,7 +41,7 @@ class LocalTracker:
     """Keeps runs without a server: ``run.json`` and ``metrics.jsonl`` in each run's folder."""
 
     def __init__(self, runs_dir: str | os.PathLike[str] | None = None) -> None:
-        default = os.environ.get("AIOS_RUNS") or Path.home() / ".local" / "share" / "aios-lab" / "runs"
+        default = os.environ.get("AIOS_RUNS") or data_folder() / "runs"
         self.runs_dir = Path(runs_dir or default).expanduser().resolve()
         self.runs: dict[str, Run] = {}
         self._lock = threading.Lock()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from jupyter_core.paths import jupyter_data_dir
 from torch import nn
 
 from aios_lab import models
@@ -51,6 +52,11 @@ def test_places_follow_the_environment(tmp_path: Path) -> None:
     assert places.artifact_root(env) == tmp_path / "models"
     assert places.artifact_root({"AIOS_MLFLOW_URI": "sqlite:////srv/x.db?timeout=3"}) == Path("/srv/models")
     assert places.artifact_root({**env, "AIOS_MLFLOW_URI": "http://host:1"}) == tmp_path / "models"
+    assert places.artifact_root({**env, "AIOS_ARTIFACTS": "/srv/kept"}) == Path("/srv/kept")
+    assert places.data_folder({}) == Path(jupyter_data_dir()) / "aios-lab"
+    assert places.absolute("sqlite:///x.db?timeout=3") == f"sqlite:///{Path.cwd()}/x.db?timeout=3"
+    for uri in ("sqlite:////srv/x.db", "sqlite:///:memory:", "http://host:1"):
+        assert places.absolute(uri) == uri
     assert sdk.registry() is sdk.registry()
 
 

@@ -83,6 +83,21 @@ async def test_a_kernel_starts_with_a_sleeping_claim_and_knows_its_slice(api, mo
     assert "autoreload'" in loaded, "what the user configured is loaded too"
 
 
+class TestPlaces:
+    @pytest.fixture
+    def aios_config(self, aios_config, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        return aios_config | {"mlflow_uri": "sqlite:///here.db"}
+
+    async def test_kernel_and_server_mean_one_database_and_one_folder_of_models(self, api, tmp_path):
+        """Though the kernel works in another folder, that of its notebook."""
+        kernel_id, _ = await api.kernel()
+        code = "from aios_lab.models import places; print(places.tracking_uri(), places.artifact_root())"
+        said = (await run(api, kernel_id, code)).split()
+        assert said == [f"sqlite:///{tmp_path}/here.db", str(api.app.folder / "models")]
+        assert api.app.services.registry.store.uri == said[0]
+
+
 class TestCredentials:
     @pytest.fixture(autouse=True)
     def _of_the_server(self, monkeypatch):
