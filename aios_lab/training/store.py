@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
+import re
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from aios_lab.training.store_files import Record, RunFolder, Series, thin
+from aios_lab.training.store_entry import LIVING, Entry, history, restored
+from aios_lab.training.store_files import Record, RunFolder
 from aios_lab.training.store_mlflow import MlflowWriter
-from aios_lab.wire import Point, Run, RunMetric, RunOrder, RunRequest, RunState, RunUpdate
+from aios_lab.training.store_writer import FolderWriter
+from aios_lab.wire import Run, RunOrder, RunRequest, RunState, RunUpdate
 
-log = logging.getLogger("aios_lab.training")
-
-LIVING = {RunState.PENDING, RunState.RUNNING, RunState.STOPPING}
-LOG_LINES = 200
-RETRY = 5.0  # seconds until a disk that refused is tried again
-LISTED = 100  # runs that list() gives
-LISTED_POINTS = 60  # points a series of an ended run has in list()
+KEPT = 200  # ended runs in memory; older ones are read from their folders when asked for
+LISTED = 100  # ended runs that list() gives
+SILENCE = 30.0  # seconds without a word from its kernel, which speaks twice a second, that end a run
+UNHEARD = 0.1  # of SILENCE: from then on a stop does not wait for the kernel to carry it out
+UNREPORTED = "Nobody reports this run any more: its kernel was interrupted while it began, hangs or is gone."
 
 Callback = Callable[[str, bool], None]
+
+
+def new_run_id() -> str:
+    return f"r-{secrets.token_hex(5)}"
 
 
 class RunRefused(Exception):
@@ -33,71 +35,6 @@ class RunRefused(Exception):
     def __init__(self, status: int, message: str, reason: str, hint: str) -> None:
         super().__init__(message)
         self.status, self.message, self.reason, self.hint = status, message, reason, hint
-
-
-class _Entry:
-    """A run in memory: its record, its folder and what is derived from its metrics."""
-
-    def __init__(self, record: Record, folder: RunFolder) -> None:
-        self.record = record
-        self.folder = folder
-        self.series: dict[str, Series] = {}
-        self.unwritten: list[RunMetric] = []
-        self._recent: deque[tuple[int, float]] = deque(maxlen=20)
-
-    @property
-    def run(self) -> Run:
-        return self.record.run
-
-    @property
-    def living(self) -> bool:
-        return self.run.state in LIVING
-
-    def add(self, metric: RunMetric) -> None:
-        run = self.run
-        run.step = max(run.step, metric.step)
-        run.epoch = metric.epoch if metric.epoch is not None else run.epoch
-        for key, value in metric.values.items():
-            if math.isfinite(value):
-                run.metrics[key] = value
-                self.series.setdefault(key, Series()).add(
-                    Point(step=metric.step, time=metric.time, value=value)
-                )
-            else:  # JSON has no such number, and a plot no place for it
-                run.metrics.pop(key, None)
-                self.log([f"step {metric.step}: {key} is {value}"])
-        self._recent.append((metric.step, metric.time))
-        self._estimate()
-
-    def _estimate(self) -> None:
-        run, (first, began), (last, now) = self.run, self._recent[0], self._recent[-1]
-        if last > first and now > began:
-            run.throughput = (last - first) / (now - began)
-            if run.total_steps is not None:
-                run.eta = max(0, run.total_steps - run.step) / run.throughput
-
-    def log(self, lines: list[str]) -> None:
-        self.run.log_tail = [*self.run.log_tail, *lines][-LOG_LINES:]
-
-    def view(self, mine: bool, points: int | None = None) -> Run:
-        run = self.run
-        if not mine:
-            shown = {
-                "id",
-                "slice_id",
-                "user",
-                "state",
-                "strategy",
-                "world_size",
-                "created",
-                "started",
-                "ended",
-            }
-            return Run(**run.model_dump(include=shown), name="", mine=False)
-        series = {key: one.points() for key, one in self.series.items()}
-        if points is not None:
-            series = {key: thin(one, points) for key, one in series.items()}
-        return run.model_copy(update={"mine": True, "series": series}, deep=True)
 
 
 class RunStore:
@@ -114,44 +51,72 @@ class RunStore:
         artifact_root: str | None = None,
         mlflow_timeout: float = 3.0,
         mlflow_interval: float = 1.0,
+        silence: float = SILENCE,
     ) -> None:
         self.runs_dir = Path(runs_dir)
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._callbacks: list[Callback] = []
         self._timeout = mlflow_timeout
+        self._silence = silence
+        self._watch: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mlflow = MlflowWriter(
             mlflow_uri, self._tracked_in_thread, artifact_root=artifact_root, interval=mlflow_interval
         )
 
+        self._writer = FolderWriter(self._mlflow.submit)
+
     async def start(self) -> None:
-        """Read the history; runs that were alive in a server that died become failed."""
+        """Read the newest runs; those that were alive in a server that died become failed."""
         self._loop = asyncio.get_running_loop()
-        for entry in await asyncio.to_thread(_load_all, self.runs_dir):
+        found = await asyncio.to_thread(history, self.runs_dir, KEPT)
+        for entry in found.entries:
             self._entries[entry.run.id] = entry
             if entry.living:
                 self._end(entry, RunState.FAILED, "The server restarted while this run was going on.")
-            elif not entry.folder.cursor().ended:
-                self._mlflow.submit(entry.folder)
+            elif entry.run.id in found.replayed:
+                self._save(entry)
+        for folder in found.untracked:
+            self._mlflow.submit(folder)
+        self._writer.start()
         self._mlflow.start()
+        self._watch = asyncio.create_task(self._watch_living(), name="aios runs")
 
     async def close(self, timeout: float = 10.0) -> None:
         """End what still lives. What MLflow misses for ``timeout`` seconds it gets after the next start."""
+        if self._watch is not None:
+            self._watch.cancel()
         for entry in [entry for entry in self._entries.values() if entry.living]:
             self._end(entry, RunState.FAILED, "The server was stopped while this run was going on.")
         self._loop = None
+        await asyncio.to_thread(self._writer.close, timeout)
         await asyncio.to_thread(self._mlflow.close, timeout)
+
+    async def _watch_living(self) -> None:
+        """End runs that nobody reports. Rounds are counted, not seconds: while this loop itself was held up,
+        no report could be heard."""
+        pause = min(1.0, self._silence / 10)
+        while True:
+            await asyncio.sleep(pause)
+            for entry in [entry for entry in self._entries.values() if entry.living]:
+                entry.silent += pause
+                if entry.silent >= self._silence:
+                    self._end(entry, RunState.FAILED, UNREPORTED)
 
     @property
     def problem(self) -> str:
         """Why MLflow was not written at the last attempt; empty when all is well."""
         return self._mlflow.problem
 
-    async def begin(self, request: RunRequest, slice_id: str, user: str) -> Run:
-        """Record a new run. Refused with 409 where MLflow does not answer or the disk cannot take it."""
+    async def begin(self, request: RunRequest, slice_id: str, user: str, run_id: str | None = None) -> Run:
+        """Record a new run. Refused with 409 where MLflow does not answer or the disk cannot take it.
+
+        Args:
+            run_id: of ``new_run_id()``, for callers that need to know it beforehand.
+        """
         await self._check_mlflow()
         run = Run(
-            id=f"r-{secrets.token_hex(5)}",
+            id=run_id or new_run_id(),
             name=request.name,
             slice_id=slice_id,
             user=user,
@@ -163,10 +128,10 @@ class RunStore:
             total_steps=request.total_steps,
             total_epochs=request.total_epochs,
         )
-        entry = _Entry(Record(run=run, request=request), RunFolder(self.runs_dir / run.id))
+        entry = Entry(Record(run=run, request=request), RunFolder(self.runs_dir / run.id))
         try:
             await asyncio.to_thread(entry.folder.create)
-            await asyncio.to_thread(entry.folder.write, entry.record)
+            await asyncio.to_thread(entry.folder.write_text, entry.text())
         except OSError as error:
             raise RunRefused(
                 409,
@@ -175,9 +140,18 @@ class RunStore:
                 "Free some space or mend the folder's permissions, then train again.",
             ) from error
         self._entries[run.id] = entry
+        self._forget_oldest()
         self._mlflow.submit(entry.folder)
         self._notify(run.id, True)
-        return entry.view(mine=True)
+        return entry.view()
+
+    def _forget_oldest(self) -> None:
+        ended = sorted(
+            (entry for entry in self._entries.values() if not entry.living),
+            key=lambda entry: entry.run.created,
+        )
+        for entry in ended[:-KEPT]:
+            del self._entries[entry.run.id]
 
     async def _check_mlflow(self) -> None:
         try:
@@ -192,27 +166,38 @@ class RunStore:
             ) from error
 
     def update(self, run_id: str, update: RunUpdate) -> RunOrder:
-        """Take in what the kernel reports; the answer says whether the run should go on."""
+        """Take in what the kernel reports; the answer says whether the run should go on.
+
+        Of a run that has ended already only a model is still taken.
+        """
         entry = self._entry(run_id)
-        before = entry.run.state
+        entry.silent = 0.0
         if update.model is not None:
             self._set_model(entry, update.model)
+            self._save(entry)
+        if entry.living and update != RunUpdate(model=update.model):
+            self._take_in(entry, update)
+        elif update.model is not None:
+            self._notify(run_id, False)
+        return RunOrder(order=entry.record.order)
+
+    def _take_in(self, entry: Entry, update: RunUpdate) -> None:
+        before = entry.run.state
         for field in ("total_steps", "total_epochs"):
             if getattr(update, field) is not None:
                 setattr(entry.run, field, getattr(update, field))
-        for metric in update.metrics:
-            entry.add(metric)
+        entry.add(update.metrics)
         entry.log(update.logs)
-        if update.error is not None and entry.living:
+        if update.error is not None:
             entry.run.error = update.error
-        entry.unwritten += update.metrics
         self._move(entry, update.state)
         changed = entry.run.state is not before
-        self._save(entry, whole=changed or update.model is not None or update.error is not None)
-        self._notify(run_id, changed)
-        return RunOrder(order=entry.record.order)
+        whole = changed or update.error is not None
+        if whole or update.metrics:
+            self._writer.submit(entry.folder, update.metrics, entry.text() if whole else None)
+        self._notify(entry.run.id, changed)
 
-    def _move(self, entry: _Entry, state: RunState | None) -> None:
+    def _move(self, entry: Entry, state: RunState | None) -> None:
         run = entry.run
         if state is None or not entry.living:
             return
@@ -225,19 +210,22 @@ class RunStore:
         run.state = state
 
     def stop(self, run_id: str, kill: bool = False) -> Run:
-        """Ask a run to stop with a partial result, or with ``kill`` at once. An ended one stays as it is."""
+        """Ask a run to stop with a partial result, or with ``kill`` at once. An ended one stays as it is, and
+        one that nobody reports ends here and now."""
         entry = self._entry(run_id)
-        if entry.living:
+        if entry.living and entry.silent >= UNHEARD * self._silence:
+            self._end(entry, RunState.STOPPED, UNREPORTED)
+        elif entry.living:
             order: Literal["stop", "kill"] = "kill" if kill or entry.record.order == "kill" else "stop"
             changed = entry.run.state is not RunState.STOPPING
             entry.run.state, entry.record.order = RunState.STOPPING, order
             self._save(entry)
             self._notify(run_id, changed)
-        return entry.view(mine=True)
+        return entry.view()
 
     def end_of_slice(self, slice_id: str, why: str) -> None:
         """The slice is gone, and with it what ran there: its living runs become failed."""
-        for entry in self._entries.values():
+        for entry in list(self._entries.values()):
             if entry.living and entry.run.slice_id == slice_id:
                 self._end(entry, RunState.FAILED, why)
 
@@ -270,8 +258,10 @@ class RunStore:
         for callback in list(self._callbacks):
             callback(run_id, state_changed)
 
-    def _entry(self, run_id: str) -> _Entry:
+    def _entry(self, run_id: str) -> Entry:
         entry = self._entries.get(run_id)
+        if entry is None and re.fullmatch(r"r-[0-9a-f]{10}", run_id):
+            entry = restored(RunFolder(self.runs_dir / run_id))
         if entry is None:
             raise RunRefused(
                 404,
@@ -281,7 +271,7 @@ class RunStore:
             )
         return entry
 
-    def _set_model(self, entry: _Entry, folder: str) -> None:
+    def _set_model(self, entry: Entry, folder: str) -> None:
         path = Path(folder).resolve()
         # The server reads this folder with its own rights: it must be one that this run may hand over.
         if not path.is_relative_to(entry.folder.path.resolve()) or not path.is_dir():
@@ -293,21 +283,10 @@ class RunStore:
             )
         entry.record.model, entry.run.has_model = str(path), True
 
-    def _save(self, entry: _Entry, whole: bool = True) -> None:
-        """Bring the folder level with the entry; where the disk refuses, try again until it does not."""
-        try:
-            if entry.unwritten:
-                entry.folder.append(entry.unwritten)
-                entry.unwritten = []
-            if whole:
-                entry.folder.write(entry.record)
-        except OSError as error:
-            log.warning("Run %s waits for the disk under %s: %s", entry.run.id, entry.folder.path, error)
-            if self._loop is not None:
-                self._loop.call_later(RETRY, self._save, entry)
-        self._mlflow.submit(entry.folder)
+    def _save(self, entry: Entry) -> None:
+        self._writer.submit(entry.folder, text=entry.text())
 
-    def _end(self, entry: _Entry, state: RunState, error: str) -> None:
+    def _end(self, entry: Entry, state: RunState, error: str) -> None:
         entry.run.error, entry.record.order = error, "kill"
         self._move(entry, state)
         self._save(entry)
@@ -318,33 +297,22 @@ class RunStore:
             self._loop.call_soon_threadsafe(self._tracked, run_id, mlflow_run_id)
 
     def _tracked(self, run_id: str, mlflow_run_id: str) -> None:
-        entry = self._entries[run_id]
-        if entry.run.mlflow_run_id != mlflow_run_id:
+        entry = self._entries.get(run_id)
+        if entry is not None and entry.run.mlflow_run_id != mlflow_run_id:
             entry.run.mlflow_run_id = mlflow_run_id
             self._save(entry)
             self._notify(run_id, False)
 
-    def list(self, user: str | None = None) -> list[Run]:
-        """The newest 100 runs, newest first, as ``user`` may see them; None sees all."""
-        newest = sorted(self._entries.values(), key=lambda entry: entry.run.created, reverse=True)[:LISTED]
-        return [
-            entry.view(user is None or entry.run.user == user, None if entry.living else LISTED_POINTS)
-            for entry in newest
-        ]
-
-
-def _load_all(runs_dir: Path) -> list[_Entry]:
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for path in runs_dir.iterdir():
-        folder = RunFolder(path)
-        record = folder.read()
-        if record is None:
-            continue
-        entry = _Entry(record, folder)
-        tail, throughput, eta = record.run.log_tail, record.run.throughput, record.run.eta
-        for metric in folder.metrics()[0]:
-            entry.add(metric)
-        record.run.log_tail, record.run.throughput, record.run.eta = tail, throughput, eta
-        entries.append(entry)
-    return entries
+    def list(self, user: str | None = None, slice_id: str | None = None) -> list[Run]:
+        """The runs of a user, a slice or both, newest first: all that live and the newest 100 others."""
+        chosen = sorted(
+            (
+                entry
+                for entry in self._entries.values()
+                if user in (None, entry.run.user) and slice_id in (None, entry.run.slice_id)
+            ),
+            key=lambda entry: entry.run.created,
+            reverse=True,
+        )
+        newest = {entry.run.id for entry in [one for one in chosen if not one.living][:LISTED]}
+        return [entry.listed() for entry in chosen if entry.living or entry.run.id in newest]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,7 +22,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Record(BaseModel):
-    """What ``run.json`` holds. The series are left out of ``run``: ``metrics.jsonl`` has them."""
+    """What ``run.json`` holds. ``run`` has its series once it has ended; till then ``metrics.jsonl`` does."""
 
     run: Run
     request: RunRequest
@@ -42,25 +44,47 @@ class Series:
 
     def __init__(self, limit: int = SERIES_LIMIT) -> None:
         self._limit = limit
-        self._kept: list[Point] = []
+        self._steps, self._times, self._values = array("q"), array("d"), array("d")
         self._stride = 1
         self._seen = 0
-        self._last: Point | None = None
+        self._last: tuple[int, float, float] | None = None
+
+    @classmethod
+    def of(cls, points: list[Point]) -> Series:
+        """A series that has been thinned before; it keeps these points."""
+        series = cls(limit=max(SERIES_LIMIT, len(points) + 1))
+        for point in points:
+            series.add(point)
+        return series
 
     def add(self, point: Point) -> None:
+        self.put(point.step, point.time, point.value)
+
+    def put(self, step: int, time: float, value: float) -> None:
+        """As ``add``, without an object for a point that may not be kept."""
+        self._last = None
         if self._seen % self._stride == 0:
-            self._kept.append(point)
+            self._steps.append(step)
+            self._times.append(time)
+            self._values.append(value)
+            if len(self._steps) >= self._limit:
+                self._steps, self._times, self._values = self._steps[::2], self._times[::2], self._values[::2]
+                self._stride *= 2
+                self._last = step, time, value
+        else:
+            self._last = step, time, value
         self._seen += 1
-        self._last = point
-        if len(self._kept) >= self._limit:
-            self._kept = self._kept[::2]
-            self._stride *= 2
 
     def points(self) -> list[Point]:
         """The points, oldest first; at most ``limit`` of them."""
-        if self._last is None or self._kept[-1] is self._last:
-            return list(self._kept)
-        return [*self._kept, self._last]
+        kept = [
+            Point.model_construct(step=step, time=time, value=value)
+            for step, time, value in zip(self._steps, self._times, self._values, strict=True)
+        ]
+        if self._last is not None:
+            step, time, value = self._last
+            kept.append(Point.model_construct(step=step, time=time, value=value))
+        return kept
 
 
 def thin(points: list[Point], limit: int) -> list[Point]:
@@ -84,8 +108,9 @@ class RunFolder:
     def create(self) -> None:
         self.path.mkdir(parents=True, mode=0o700)
 
-    def write(self, record: Record) -> None:
-        _replace(self.path / "run.json", record.model_dump_json(exclude={"run": {"series"}}))
+    def write_text(self, record: str) -> None:
+        """Replace the record, given as JSON."""
+        _replace(self.path / "run.json", record)
 
     def read(self) -> Record | None:
         """The record, or None where the folder holds no whole run."""
@@ -123,6 +148,15 @@ class RunFolder:
             return [], offset
         whole = data[: data.rfind(b"\n") + 1]
         return [RunMetric.model_validate_json(line) for line in whole.splitlines()], offset + len(whole)
+
+    def raw_metrics(self) -> Iterator[RunMetric]:
+        """All metrics, fast: we wrote these lines, so they are not validated again."""
+        try:
+            data = (self.path / "metrics.jsonl").read_bytes()
+        except OSError:
+            return
+        for line in data[: data.rfind(b"\n") + 1].splitlines():
+            yield RunMetric.model_construct(**json.loads(line))
 
 
 def _load(kind: type[_Model], path: Path) -> _Model | None:

@@ -74,6 +74,12 @@ async def until(condition: Callable[[], object], seconds: float = 30) -> None:
         await asyncio.sleep(0.02)
 
 
+def state_on_disk(folder: Path, run_id: str) -> RunState:
+    record = RunFolder(folder / "runs" / run_id).read()
+    assert record is not None
+    return record.run.state
+
+
 def test_a_run_is_kept_estimated_and_tracked_in_mlflow(tmp_path: Path) -> None:
     async def scenario() -> str:
         async with opened(tmp_path) as store:
@@ -129,8 +135,10 @@ def test_history_survives_a_restart_and_living_runs_become_failed(tmp_path: Path
         dead.update(lost.id, RunUpdate(state=RunState.RUNNING, metrics=metrics(0, 1200)))
         done = await dead.begin(REQUEST, "s-1", "ada")
         dead.update(done.id, RunUpdate(state=RunState.STOPPED, metrics=metrics(0, 5), logs=["bye"]))
+        await until(lambda: state_on_disk(tmp_path, done.id) is RunState.STOPPED)
         with open(tmp_path / "runs" / done.id / "metrics.jsonl", "ab") as file:
             file.write(b'{"step": 6, "ti')  # torn by the crash
+        await until(lambda: len(RunFolder(tmp_path / "runs" / lost.id).metrics()[0]) == 1200)
         before = dead.get(lost.id).series["loss"]
         async with opened(tmp_path) as store:
             assert [run.id for run in store.list()] == [done.id, lost.id]
@@ -185,10 +193,10 @@ def test_others_see_that_a_run_is_there_and_no_more(tmp_path: Path) -> None:
         async with opened(tmp_path) as store:
             run = await store.begin(REQUEST, "s-1", "ada")
             store.update(run.id, RunUpdate(metrics=metrics(0, 3), logs=["secret"], error="secret"))
-            (seen,) = store.list("bob")
+            assert store.list("bob") == []
+            seen = store.get(run.id, "bob")
             assert (seen.mine, seen.name, seen.series, seen.log_tail, seen.error) == (False, "", {}, [], "")
             assert (seen.user, seen.world_size) == ("ada", 2)
-            assert store.get(run.id, "bob") == seen
             (own,) = store.list("ada")
             assert own.mine
             assert own.log_tail == ["secret"]
