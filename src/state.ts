@@ -80,7 +80,7 @@ function receive(state: IAIOSState, topic: Topic | 'problem', data: unknown): IA
     case 'jobs':
       return { ...state, jobs: data as Job[] };
     case 'problem':
-      return { ...state, complaint: data as Problem };
+      return { ...state, complaint: data as Problem | null };
     default:
       return state; // a newer server's topic
   }

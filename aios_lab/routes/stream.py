@@ -65,7 +65,7 @@ class Topic:
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """Sends ``Frame`` messages. A change only marks its topic: what is sent is read when the client can take
     it, so a slow client skips states and always gets the newest. What cannot be served comes as a frame of
-    topic 'problem'.
+    topic 'problem', whose data is null when that is over.
     """
 
     auth_resource = RESOURCE
@@ -75,7 +75,8 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         self.topics: frozenset[str] = frozenset()
         self._subscribed: dict[str, Topic] = {}
         self._seq: Counter[str] = Counter()  # goes on when a topic is left and taken up again
-        self._refused: Problem | None = None
+        self._refused: dict[str, Problem] = {}  # what each topic is refused for now
+        self._told: Problem | None = None
 
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
@@ -96,6 +97,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         before, self.topics = self.topics, asked & SOURCES.keys()
         for name in before - self.topics:
             self._subscribed.pop(name).task.cancel()
+            await self._tell(name, None)
         self.services.feed.watch(self)
         for name in sorted(self.topics - before):
             self._start(name, partial(self._read, name))
@@ -123,13 +125,25 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def _read(self, name: str) -> str | None:
         try:
-            return serialise(await SOURCES[name](Call(self.services, self.caller)))
+            data = serialise(await SOURCES[name](Call(self.services, self.caller)))
         except REFUSALS as refusal:
-            problem = problem_of(refusal)
-            if problem != self._refused:
-                self._refused = problem
-                await self._push(PROBLEM, problem.model_dump_json())
+            await self._tell(name, problem_of(refusal))
             return None
+        await self._tell(name, None)
+        return data
+
+    async def _tell(self, name: str, problem: Problem | None) -> None:
+        """Note what a topic is refused for, None when it is not, and say so where that changes what there is
+        to complain of: the newest problem of any topic, null when the last has cleared."""
+        if self._refused.get(name) == problem:
+            return
+        self._refused.pop(name, None)
+        if problem is not None:
+            self._refused[name] = problem
+        newest = next(reversed(self._refused.values()), None)
+        if newest != self._told:
+            self._told = newest
+            await self._push(PROBLEM, "null" if newest is None else newest.model_dump_json())
 
     async def _push(self, topic: str, data: str) -> None:
         self._seq[topic] += 1

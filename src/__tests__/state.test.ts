@@ -40,10 +40,12 @@ describe('reduce', () => {
     expect(reduce(lost, { type: 'link', link: 'connected' }).trouble).toBeNull();
   });
 
-  it('keeps what the server could not send until it is connected anew', () => {
+  it('keeps what the server could not send until that is over, or it is connected anew', () => {
     const told = reduce(EMPTY, { type: 'frame', frame: { topic: 'problem', data: PROBLEM } });
     expect(told.complaint).toEqual(PROBLEM);
     expect(reduce(told, { type: 'link', link: 'connected' }).complaint).toBeNull();
+    const over = { type: 'frame' as const, frame: { topic: 'problem', data: null } };
+    expect(reduce(told, over).complaint).toBeNull();
   });
 });
 

@@ -11,6 +11,7 @@ import torch
 from tornado.httpclient import HTTPClientError
 
 from aios_lab.models.registry import Registry
+from aios_lab.wire import Problem
 
 TOPICS = ["cluster", "slices", "runs", "models", "jobs"]
 
@@ -66,6 +67,7 @@ async def test_a_snapshot_of_each_topic_then_pushes(api, jp_ws_fetch):
     await what_a_kernel_registers_is_pushed(api, jp_ws_fetch)
     await the_sampler_runs_only_while_somebody_watches_use(api, jp_ws_fetch)
     await bad_messages_are_answered(api, jp_ws_fetch)
+    await a_problem_is_said_once_and_so_is_its_end(api, jp_ws_fetch)
 
 
 async def a_topic_taken_up_again_goes_on_counting(jp_ws_fetch):
@@ -116,4 +118,22 @@ async def bad_messages_are_answered(api, jp_ws_fetch):
         assert problem["hint"]
     await socket.write_message(json.dumps({"topics": ["runs"]}))
     assert len((await read(socket, "runs"))["data"]) == 1
+    socket.close()
+
+
+async def a_problem_is_said_once_and_so_is_its_end(api, jp_ws_fetch):
+    services = api.app.services
+    parts = services.broker, services.runs, services.registry, services.jobs, services.use
+    socket = await jp_ws_fetch("aios/api/stream")
+    await socket.write_message(json.dumps({"topics": ["runs", "jobs"]}))
+    await read(socket, "runs")
+    for number in (1, 2):  # the same problem is said again when it comes again
+        services.close(Problem(message="No disk.", reason="no_disk", hint="Mend it."))
+        services.feed.changed("runs", "jobs")
+        frame = await read(socket, "problem")
+        assert (frame["data"]["reason"], frame["seq"]) == ("no_disk", 2 * number - 1)
+        services.open(*parts)
+        services.feed.changed("runs", "jobs")
+        frame = await read(socket, "problem")
+        assert (frame["data"], frame["seq"]) == (None, 2 * number)
     socket.close()
