@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
@@ -169,7 +170,7 @@ class AIOSLab(ExtensionApp):
         stack.push_async_callback(jobs.stop)
         use = Use(lambda: self._processes(engine, broker))
         self.services.open(broker, runs, registry, jobs, use)
-        self.services.feed.look(use.measure, {"models": registry.stamp})
+        self.services.feed.look(use.measure, {"models": partial(asyncio.to_thread, registry.stamp)})
         broker.subscribe(self._slice_changed)
         runs.subscribe(self._run_changed)
         self._warming = asyncio.create_task(self._warm_up(registry))
@@ -219,6 +220,8 @@ class AIOSLab(ExtensionApp):
             self.log.warning("AIOS Lab: %s %s", refused.message, refused.hint)
 
     def _job_changed(self, job: Job) -> None:
+        if self.services.ready:
+            self.services.catalogue.changed()
         self.services.feed.changed("jobs", "models")
 
     @staticmethod

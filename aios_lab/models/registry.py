@@ -55,7 +55,9 @@ class Registry:
         self.store.client()
 
     def stamp(self) -> object:
-        """Differs when somebody, in whatever process, may have changed the registry since; cheap."""
+        """Differs when somebody, in whatever process, may have changed the registry since; None while
+        nobody knows. Cheap, but it reads a file.
+        """
         return self.store.stamp()
 
     def register(

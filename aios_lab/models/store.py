@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from .errors import BadRequest, ModelError, NotFound, RegistryUnavailable
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
+_STAMP = """
+select (select count(*) from registered_models), (select max(last_updated_time) from registered_models),
+       (select count(*) from model_versions), (select max(last_updated_time) from model_versions)
+"""
 _CONNECT, _ANSWER = 2.0, 2.5  # seconds that a server has for its health page: together under 5
 _LIMITS = {
     # MLflow tries 7 times with growing pauses by default: minutes without a word.
@@ -65,11 +69,28 @@ class Store:
             return None
         return Path(self.uri.removeprefix(_SQLITE).partition("?")[0])
 
+    @property
+    def exact(self) -> bool:
+        """Whether ``stamp`` differs as soon as a model does."""
+        return self._file is not None
+
     def stamp(self) -> object:
-        """When the SQLite file was last written to; for other stores a new one every 15 s."""
+        """How many models and versions the SQLite file holds, and when the newest changed: runs, which write
+        to it all the time, do not count. For other stores a new one every 15 s. Blocks for milliseconds.
+
+        Returns:
+            Something to compare; None while there are no tables.
+        """
         if self._file is None:
             return int(time.monotonic() / 15)
-        return tuple(_written(Path(f"{self._file}{suffix}")) for suffix in ("", "-wal"))
+        if not self._file.exists():
+            return None
+        place = f"file:{quote(str(self._file.absolute()))}?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, timeout=1)) as connection:
+            try:
+                return tuple(connection.execute(_STAMP).fetchone())
+            except sqlite3.OperationalError:  # the tables of a new file are still being made
+                return None
 
     def client(self) -> MlflowClient:
         """The client, after a check that the store answers. The first call takes seconds: it imports MLflow.
@@ -116,13 +137,6 @@ class Store:
             raise _unavailable(self.uri, type(error).__name__) from error
         if answer.status_code >= 500:
             raise _unavailable(self.uri, f"it answers with status {answer.status_code}")
-
-
-def _written(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 @contextmanager

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+log = logging.getLogger("aios_lab")
+
 SAMPLED = frozenset({"cluster", "slices"})
+
+FAILED = object()
 
 
 class Watcher(Protocol):
@@ -27,11 +32,14 @@ class Feed:
         self._watchers: set[Watcher] = set()
         self._period = period
         self._measure: Callable[[], Awaitable[None]] | None = None
-        self._stamps: Mapping[str, Callable[[], object]] = {}
+        self._stamps: Mapping[str, Callable[[], Awaitable[object]]] = {}
+        self._failing: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def look(
-        self, measure: Callable[[], Awaitable[None]] | None, stamps: Mapping[str, Callable[[], object]]
+        self,
+        measure: Callable[[], Awaitable[None]] | None,
+        stamps: Mapping[str, Callable[[], Awaitable[object]]],
     ) -> None:
         """``stamps`` gives for a topic something cheap that differs when the topic changed."""
         self._measure, self._stamps = measure, stamps
@@ -70,12 +78,31 @@ class Feed:
             self._task = None
 
     async def _run(self) -> None:
-        last = {topic: stamp() for topic, stamp in self._stamps.items()}
+        # The first look counts as a change: who knows what happened since a watcher read its snapshot.
+        last: dict[str, object] = {}
         while True:
             if self._measure is not None and any(SAMPLED & one.topics for one in self._watchers):
-                await self._measure()
+                await self._try("use", self._measure)
                 self.changed(*SAMPLED)
+            for topic, stamp in self._stamps.items():
+                if not any(topic in one.topics for one in self._watchers):
+                    continue
+                now = await self._try(topic, stamp)
+                if now is not FAILED and (topic not in last or now != last[topic]):
+                    last[topic] = now
+                    self.changed(topic)
             await asyncio.sleep(self._period)
-            now = {topic: stamp() for topic, stamp in self._stamps.items()}
-            self.changed(*(topic for topic in now if now[topic] != last.get(topic)))
-            last = now
+
+    async def _try(self, what: str, look: Callable[[], Awaitable[object]]) -> object:
+        """What ``look`` finds; FAILED when it cannot, which is logged once until it works again. Whatever it
+        is, the next look comes all the same: watchers of other things still wait for news.
+        """
+        try:
+            found = await look()
+        except Exception:
+            if what not in self._failing:
+                log.exception("AIOS Lab cannot look at %s; it goes on trying", what)
+            self._failing.add(what)
+            return FAILED
+        self._failing.discard(what)
+        return found

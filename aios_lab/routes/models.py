@@ -11,7 +11,7 @@ from aios_lab.wire import CompressRequest, Job, Model, ModelVersion, RegisterReq
 
 
 async def list_models(call: Call) -> list[Model]:
-    return await call.services.in_thread(call.services.registry.list)
+    return await call.services.in_thread(call.services.catalogue.list)
 
 
 async def get_model(call: Call) -> Model:
@@ -32,6 +32,7 @@ async def register(call: Call) -> ModelVersion:
         user=call.caller.user,
     )
     version = await services.in_thread(work)
+    services.catalogue.changed()
     services.feed.changed("models")
     return version
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aios_lab.broker.errors import Refused
+from aios_lab.routes.catalogue import Catalogue
 from aios_lab.wire import Problem
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Services:
         self._broker: Broker | None = None
         self._runs: RunStore | None = None
         self._registry: Registry | None = None
+        self._catalogue: Catalogue | None = None
         self._jobs: Jobs | None = None
         self._use: Use | None = None
         # MLflow's store blocks: its calls go one at a time through a thread of their own.
@@ -56,6 +58,10 @@ class Services:
         return self._there(self._registry)
 
     @property
+    def catalogue(self) -> Catalogue:
+        return self._there(self._catalogue)
+
+    @property
     def jobs(self) -> Jobs:
         return self._there(self._jobs)
 
@@ -65,11 +71,12 @@ class Services:
 
     def open(self, broker: Broker, runs: RunStore, registry: Registry, jobs: Jobs, use: Use) -> None:
         self._broker, self._runs, self._registry, self._jobs, self._use = broker, runs, registry, jobs, use
+        self._catalogue = Catalogue(registry)
         self.problems = []
 
     def close(self, problem: Problem) -> None:
         """From now on every accessor refuses, for this reason."""
-        self._broker = self._runs = self._registry = self._jobs = self._use = None
+        self._broker = self._runs = self._registry = self._catalogue = self._jobs = self._use = None
         self.problems = [problem]
 
     def shutdown(self) -> None:
