@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,8 @@ from aios_lab.notebook.parsers import PARSERS, completions
 def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
     for name in ("AIOS_URL", "AIOS_TOKEN", "AIOS_SLICE", "AIOS_PROBLEM"):
         monkeypatch.delenv(name, raising=False)
+    # A shell takes the place of __main__, from which processes that tests start later would be made.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.colors = "nocolor"

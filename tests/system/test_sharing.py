@@ -55,7 +55,7 @@ def test_projects_share_by_weight(tmp_path: Path):
         ("workers=-1", ["-1"]),
         ('workers="many"', ["many"]),
         ('memory="lots"', ["lots", "2GB"]),
-        ("gpus=1", ["no accelerators"]),
+        ("gpus=1", ["GPU", "none"]),
         ('project="nobody"', ["nobody", "default"]),
     ],
 )
