@@ -19,18 +19,21 @@ _SMALL = Claim(unit=Resources(cpu=1000, memory=1024), min=1, max=1, project="def
 def make_claim(
     request: ClaimRequest, base: Claim | None, user: str, inventory: Inventory, quotas: Quotas
 ) -> Claim:
-    """The claim that a request makes of the present one; what the request leaves out stays as it is.
+    """The claim that a request makes of the present one; what the request leaves out stays as it is. With
+    an empty ``user`` it is the server's own, which may ask in any project.
 
     Raises:
-        Refused: 422 'bad_size', 'no_accelerators', 'too_large', 'over_limit' or 'unknown_project'.
+        Refused: 422 'bad_size', 'no_accelerators', 'too_large', 'over_limit' or 'unknown_project';
+            403 'not_a_member'.
     """
+    project = quotas.project(request.project or (base.project if base else None), user or None)
     base = base or _SMALL
     least, most = _numbers(request, base)
     claim = Claim(
         unit=_unit(request, base.unit, inventory),
         min=least,
         max=most,
-        project=quotas.project(request.project or base.project),
+        project=project,
         priority=request.priority or base.priority,
         duration=_duration(request) or base.duration,
         preemptible=base.preemptible if request.preemptible is None else request.preemptible,

@@ -9,6 +9,7 @@ projects:
     quota: {gpus: 2}              # guaranteed
     limit: {cpus: 32, memory: 64GiB}
     priority: 1
+    members: [ada, bob]           # nobody else may ask in its name; left out: open to all
     users:
       "*": {limit: {gpus: 1}}     # every user of the project who is not named
       ada: {weight: 300}
@@ -42,6 +43,11 @@ class QuotaError(ValueError):
 class Project:
     principal: Principal
     users: Mapping[str, Principal] = field(default_factory=dict)
+    members: frozenset[str] | None = None
+
+    def open_to(self, user: str | None) -> bool:
+        """Whether the user may ask in the project's name; None stands for the server itself."""
+        return self.members is None or user is None or user in self.members
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +100,25 @@ class Quotas:
     def projects(self) -> tuple[str, ...]:
         return tuple(sorted(self._tree.projects))
 
-    def project(self, name: str | None) -> str:
-        """The project that is meant; 'default' when none is named.
+    def project(self, name: str | None, user: str | None = None) -> str:
+        """The project that a user means. When none is named it is 'default', or the first that is open to the
+        user where 'default' is not.
 
         Raises:
-            Refused: 422 'unknown_project'.
+            Refused: 422 'unknown_project'; 403 'not_a_member'.
         """
-        name = name or DEFAULT_PROJECT
+        mine = [one for one in self.projects if self._tree.projects[one].open_to(user)]
+        if name is None:
+            name = DEFAULT_PROJECT if DEFAULT_PROJECT in mine else next(iter(mine), DEFAULT_PROJECT)
+        hint = (
+            f"Ask for one of: {', '.join(mine)}."
+            if mine
+            else "No project is open to you: ask to be added to one."
+        )
         if name not in self._tree.projects:
-            raise Refused(
-                422,
-                f"There is no project {name!r}.",
-                "unknown_project",
-                f"Ask for one of: {', '.join(self.projects)}.",
-            )
+            raise Refused(422, f"There is no project {name!r}.", "unknown_project", hint)
+        if name not in mine:
+            raise Refused(403, f"{user} is no member of project {name}.", "not_a_member", hint)
         return name
 
     def principals(self, members: Iterable[tuple[str, str]]) -> tuple[Principal, ...]:
@@ -168,11 +179,16 @@ class _Reader:
         cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
         projects = {}
         for name, node in self.mapping(parts.get("projects"), "projects").items():
-            fields = self.mapping(node, f"project {name}", (*_FIELDS, "users"))
+            fields = self.mapping(node, f"project {name}", (*_FIELDS, "users", "members"))
             users = self.mapping(fields.pop("users", None), f"users of project {name}")
+            members = (
+                self.names(fields.pop("members"), f"members of project {name}")
+                if "members" in fields
+                else None
+            )
             path = f"{CLUSTER}/{name.replace('/', '%2F')}"
             people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
-            projects[name] = Project(self.fields(fields, path), people)
+            projects[name] = Project(self.fields(fields, path), people, members)
         return Tree(cluster, projects)
 
     def mapping(
@@ -194,6 +210,15 @@ class _Reader:
             else:
                 found[key.value] = value
         return found
+
+    def names(self, node: yaml.Node, what: str) -> frozenset[str]:
+        parts = node.value if isinstance(node, yaml.SequenceNode) else []
+        found = [part.value for part in parts if isinstance(part, yaml.ScalarNode) and part.value]
+        if not found or len(found) != len(parts):
+            self.wrong(
+                node, f"{what} should be a list of user names, as in [ada, bob]; leave it out for all."
+            )
+        return frozenset(found)
 
     def principal(self, node: yaml.Node, path: str) -> Principal:
         return self.fields(self.mapping(node, path, tuple(_FIELDS)), path)

@@ -9,7 +9,12 @@ import pytest
 
 from aios_lab.allocation import UNLIMITED, Principal, Resources
 from aios_lab.broker import Quotas, Refused
+from aios_lab.broker.claims import make_claim
 from aios_lab.broker.quotas import parse, principal_path
+from aios_lab.engines.local.inventory import declared
+from aios_lab.wire import ClaimRequest
+
+INVENTORY = declared({"cpus": 4, "memory": "8GB"})
 
 TEXT = """\
 cluster: {limit: {gpus: 4}}
@@ -52,14 +57,40 @@ def test_the_file_makes_the_tree(tmp_path: Path) -> None:
     assert refused.value.hint == "Ask for one of: default, vision."
 
 
+def test_a_project_with_members_is_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.yaml"
+    path.write_text("projects:\n  vision: {members: [ada, bob]}\n  text: {members: [ada]}\n")
+    quotas = Quotas(path)
+    assert quotas.project("vision", "ada") == quotas.project("vision", "bob") == "vision"
+    assert quotas.project("text", None) == "text"
+    with pytest.raises(Refused, match="bob is no member of project text") as refused:
+        quotas.project("text", "bob")
+    assert (refused.value.status, refused.value.reason) == (403, "not_a_member")
+    assert refused.value.hint == "Ask for one of: default, vision."
+    path.write_text("projects:\n  default: {members: [ada]}\n  text: {members: [ada, eve]}\n")
+    quotas.reload()
+    assert [quotas.project(None, user) for user in (None, "ada", "eve")] == ["default", "default", "text"]
+    with pytest.raises(Refused, match="no member of project default") as refused:
+        quotas.project(None, "bob")
+    assert "ask to be added" in refused.value.hint
+    with pytest.raises(Refused, match="no member"):
+        make_claim(ClaimRequest(project="text"), None, "bob", INVENTORY, quotas)
+    assert make_claim(ClaimRequest(), None, "eve", INVENTORY, quotas).project == "text"
+    assert make_claim(ClaimRequest(project="text"), None, "", INVENTORY, quotas).project == "text"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("projects:\n  a:\n    weight: heavy\n", "line 3: weight should be a whole number from 0"),
         ("projects:\n  a:\n    wieght: 1\n", "line 3: project a has no 'wieght'; it may have: weight, quota"),
+        ("projects:\n  a: {x: 1}\n", "it may have: weight, quota, limit, priority, users, members."),
         ("projects:\n  a: {quota: {memory: 2XB}}\n", "line 2: quota: '2XB' is no amount of memory"),
         ("projects:\n  a: {limit: {cpus: -1}}\n", "line 2: limit: -1 is no number of CPU threads"),
         ("projects:\n  a: {limit: {cpus: .nan}}\n", "line 2: limit: nan is no number of CPU threads"),
+        ("projects:\n  a: {members: ada}\n", "line 2: members of project a should be a list of user names"),
+        ("projects:\n  a: {members: [ada, {}]}\n", "line 2: members of project a should be a list"),
+        ("projects:\n  a:\n    members:\n", "line 3: members of project a should be a list"),
         ("projects:\n  a: 3\n", "line 2: project a should be a mapping"),
         ("projects: [a]\n", "line 1: projects should be a mapping"),
         ("projects:\n  a: {}\n  a: {}\n", "line 3: projects has 'a' twice"),
