@@ -141,12 +141,11 @@ class Broker:
         """The owner restarted: it keeps its slice, with clean workers and no runs."""
         self._life.recycle(self._life.get(slice_id))
 
-    def pin(self, slice_id: str, run_id: str) -> None:
-        """A run began: the units that are there now are not taken away before ``unpin``."""
+    def pin(self, slice_id: str, run_id: str, units: int) -> None:
+        """A run began: so many of the units that are there now are not taken away before ``unpin``."""
         one = self._life.get(slice_id)
-        self._life.put(
-            "pinned", one.step(time.time(), pins={**one.pins, run_id: one.target}), {"run": run_id}
-        )
+        pins = {**one.pins, run_id: max(0, min(units, one.target))}
+        self._life.put("pinned", one.step(time.time(), pins=pins), {"run": run_id})
 
     def unpin(self, slice_id: str, run_id: str) -> None:
         """A run ended. A slice that is gone is fine."""

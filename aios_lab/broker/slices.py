@@ -96,7 +96,8 @@ class Slice:
 
     @property
     def floor(self) -> int:
-        return max(self.pins.values(), default=0)
+        """Units that runs need: each its own, since two at a time may be on different workers."""
+        return sum(self.pins.values())
 
     @property
     def ended(self) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Call, Query, Route
+from aios_lab.training.store import new_run_id
 from aios_lab.wire import Run, RunOrder, RunRequest, RunUpdate
 
 
 def visible(call: Call) -> list[Run]:
     """A person sees the runs of their own, a kernel those of its slice."""
-    runs = call.services.runs.list(call.caller.user)
-    if call.caller.slice_id is not None:
-        return [run for run in runs if run.slice_id == call.caller.slice_id]
-    return [run for run in runs if run.mine]
+    return call.services.runs.list(call.caller.user, call.caller.slice_id)
 
 
 def own_run(call: Call, run_id: str) -> Run:
@@ -43,9 +41,16 @@ async def get_run(call: Call) -> Run:
 
 async def begin(call: Call) -> Run:
     slice_id = _own_kernel(call)
-    run = await call.services.runs.begin(call.body, slice_id, call.caller.user)
-    call.services.broker.pin(slice_id, run.id)
-    return run
+    broker, runs, run_id = call.services.broker, call.services.runs, new_run_id()
+    broker.pin(slice_id, run_id, call.body.world_size)  # before MLflow is asked, which may take seconds
+    try:
+        run = await runs.begin(call.body, slice_id, call.caller.user, run_id)
+    except BaseException:
+        broker.unpin(slice_id, run_id)
+        raise
+    if not broker.living(slice_id):  # it ended meanwhile, when this run was not yet known
+        runs.end_of_slice(slice_id, "The slice ended while this run began.")
+    return runs.get(run.id)
 
 
 async def update(call: Call) -> RunOrder:

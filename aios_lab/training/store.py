@@ -57,7 +57,7 @@ class RunStore:
         self._entries: dict[str, Entry] = {}
         self._callbacks: list[Callback] = []
         self._timeout = mlflow_timeout
-        self._silence = silence
+        self.silence = silence
         self._watch: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._mlflow = MlflowWriter(
@@ -95,12 +95,12 @@ class RunStore:
     async def _watch_living(self) -> None:
         """End runs that nobody reports. Rounds are counted, not seconds: while this loop itself was held up,
         no report could be heard."""
-        pause = min(1.0, self._silence / 10)
+        pause = min(1.0, self.silence / 10)
         while True:
             await asyncio.sleep(pause)
             for entry in [entry for entry in self._entries.values() if entry.living]:
                 entry.silent += pause
-                if entry.silent >= self._silence:
+                if entry.silent >= self.silence:
                     self._end(entry, RunState.FAILED, UNREPORTED)
 
     @property
@@ -213,7 +213,7 @@ class RunStore:
         """Ask a run to stop with a partial result, or with ``kill`` at once. An ended one stays as it is, and
         one that nobody reports ends here and now."""
         entry = self._entry(run_id)
-        if entry.living and entry.silent >= UNHEARD * self._silence:
+        if entry.living and entry.silent >= UNHEARD * self.silence:
             self._end(entry, RunState.STOPPED, UNREPORTED)
         elif entry.living:
             order: Literal["stop", "kill"] = "kill" if kill or entry.record.order == "kill" else "stop"

@@ -93,7 +93,7 @@ def test_a_busy_run_keeps_its_units(tmp_path: Path) -> None:
         first, second = at.file("ada", 2), at.file("bob", 2)
         at.broker.activate(first)
         await at.active(first, 2)
-        at.broker.pin(first, "r-1")
+        at.broker.pin(first, "r-1", 2)
         assert at.broker.view(first).busy
         at.broker.activate(second)
         await at.until(lambda: "holds 2 of 2 CPU threads" in at.broker.view(second).reason)
@@ -103,6 +103,20 @@ def test_a_busy_run_keeps_its_units(tmp_path: Path) -> None:
         at.broker.unpin(first, "r-1")
         await at.active(second, 1)
         await at.active(first, 1)
+
+    run(tmp_path, story)
+
+
+def test_a_busy_run_keeps_no_more_than_it_needs(tmp_path: Path) -> None:
+    async def story(at: Cluster) -> None:
+        first, second = at.file("ada", 2), at.file("bob", 2)
+        at.broker.activate(first)
+        await at.active(first, 2)
+        at.broker.pin(first, "r-1", 1)
+        at.broker.activate(second)
+        await at.active(second, 1)
+        await at.active(first, 1)
+        assert at.broker.view(first).busy
 
     run(tmp_path, story)
 
@@ -196,7 +210,7 @@ def test_a_killed_host_frees_its_units_and_the_claim_sleeps(tmp_path: Path) -> N
         first, second = at.file("ada", 2), at.file("bob", 2)
         at.broker.activate(first)
         await at.active(first, 2)
-        at.broker.pin(first, "r-1")
+        at.broker.pin(first, "r-1", 2)
         at.broker.activate(second)
         at.engine.kill(first)
         await at.active(second, 2)
@@ -215,7 +229,7 @@ def test_a_restarted_kernel_keeps_its_slice(tmp_path: Path) -> None:
         one = at.file("ada", 2)
         at.broker.activate(one)
         await at.active(one, 2)
-        at.broker.pin(one, "r-1")
+        at.broker.pin(one, "r-1", 2)
         at.broker.recycle(one)
         await at.until(lambda: at.engine.restarts == [one])
         assert not at.broker.view(one).busy
@@ -338,7 +352,7 @@ def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None
         first, second = at.file("ada", 2), at.file("bob", 1)
         at.broker.activate(first)
         await at.active(first, 2)
-        at.broker.pin(second, "r-1")
+        at.broker.pin(second, "r-1", 2)
         other = sqlite3.connect(at.ledger.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         before = at.broker.view(second)

@@ -51,4 +51,4 @@ def test_the_end_is_the_end() -> None:
 
 def test_pins_are_the_floor() -> None:
     assert NEW.floor == 0
-    assert NEW.step(2.0, pins={"r-1": 2, "r-2": 3}).floor == 3
+    assert NEW.step(2.0, pins={"r-1": 2, "r-2": 3}).floor == 5

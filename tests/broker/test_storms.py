@@ -51,7 +51,7 @@ def do(at: Cluster, random: Random, deed: str, ids: list[str]) -> None:
         case "recycle":
             at.broker.recycle(one)
         case "pin":
-            at.broker.pin(one, "r-1")
+            at.broker.pin(one, "r-1", 2)
         case "unpin":
             at.broker.unpin(one, "r-1")
         case "kill" if one in at.engine.open:
