@@ -59,9 +59,9 @@ class Controller(threading.Thread):
         return self._specs[0].run_id
 
     def run(self) -> None:
-        self._reporter.start()
         problem = ""
         try:
+            self._reporter.start()
             self._submit()
             self._lead()
         except Exception as error:  # whatever broke here, the kernel's wait() must end and say so

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aios_lab import wire
 from aios_lab.training import numbers, payload, strategies
 from aios_lab.training.bus import bus_of
 from aios_lab.training.controller import Controller
@@ -17,11 +21,13 @@ from aios_lab.training.placement import Place, place
 from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
 from aios_lab.training.spec import RankSpec, Work
-from aios_lab.training.tracker import LocalTracker, Tracker
+from aios_lab.training.tracker import LocalTracker, Tracker, TrackerUnavailable
 from aios_lab.wire import RunRequest
 
 if TYPE_CHECKING:
     from distributed import Client
+
+log = logging.getLogger("aios_lab.training")
 
 
 def train(
@@ -71,31 +77,85 @@ def train(
         source=source or _source(work),
         parameters={key: _plain(value) for key, value in options.items()},
     )
-    begun = tracker.begin(request)
-    folder = Path(tracker.runs_dir).resolve() / begun.id
-    run = Run(LiveRun(begun), folder)
     topic = bus_of(client).topic
     sources = payload.cell_sources(work)
     path = payload.import_path()
-    specs = [
-        RankSpec(
-            run_id=begun.id,
-            rank=rank,
-            world_size=len(places),
-            strategy=strategy,
-            topic=topic,
-            folder=str(folder),
-            cwd=os.getcwd(),
-            path=path,
-            sources=sources,
-            seed=seed,
-            **_where(spot),
-        )
-        for rank, spot in enumerate(places)
-    ]
-    reporter = Reporter(tracker, begun.id, lambda order: run.inbox.put(("order", -1, order)))
-    Controller(run, client, places, specs, packed, reporter).start()
-    return run
+
+    def lead(begun: wire.Run) -> Run:
+        folder = Path(tracker.runs_dir).resolve() / begun.id
+        run = Run(LiveRun(begun), folder)
+        specs = [
+            RankSpec(
+                run_id=begun.id,
+                rank=rank,
+                world_size=len(places),
+                strategy=strategy,
+                topic=topic,
+                folder=str(folder),
+                cwd=os.getcwd(),
+                path=path,
+                sources=sources,
+                seed=seed,
+                **_where(spot),
+            )
+            for rank, spot in enumerate(places)
+        ]
+        reporter = Reporter(tracker, begun.id, lambda order: run.inbox.put(("order", -1, order)))
+        _start(Controller(run, client, places, specs, packed, reporter), run)
+        return run
+
+    begun = _begin(tracker, request)
+    try:
+        return lead(begun)
+    except BaseException as error:
+        _take_back(tracker, begun.id, error)
+        raise
+
+
+def _begin(tracker: Tracker, request: RunRequest) -> wire.Run:
+    """Begin on a thread of its own: an interrupt while the server answers must not lose the run's id, or the
+    run would hold its slice with nobody to lead it."""
+    answer: Future[wire.Run] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(tracker.begin(request))
+        except BaseException as error:  # whatever it is, it belongs to the caller of train()
+            answer.set_exception(error)
+
+    def take_back(answer: Future[wire.Run]) -> None:
+        if answer.exception() is None:
+            _take_back(tracker, answer.result().id, KeyboardInterrupt())
+
+    asking = threading.Thread(target=ask, name="aios-begin", daemon=True)
+    try:
+        asking.start()
+        return answer.result()
+    except BaseException:
+        answer.add_done_callback(take_back)
+        raise
+
+
+def _take_back(tracker: Tracker, run_id: str, error: BaseException) -> None:
+    """Tell the end of a run that nobody leads."""
+    interrupted = isinstance(error, KeyboardInterrupt)
+    update = wire.RunUpdate(
+        state=wire.RunState.STOPPED if interrupted else wire.RunState.FAILED,
+        error="It was interrupted while it began." if interrupted else f"{type(error).__name__}: {error}",
+    )
+    try:
+        tracker.update(run_id, update)
+    except (TrackerUnavailable, OSError) as trouble:  # the server ends runs that nobody reports
+        log.info("the end of run %s was not told: %s", run_id, trouble)
+
+
+def _start(controller: Controller, run: Run) -> None:
+    """Start the thread; one that an interrupt finds started already ends its run by itself."""
+    try:
+        controller.start()
+    except BaseException:
+        run.kill()
+        raise
 
 
 def _work(
