@@ -350,6 +350,10 @@ export interface Slice {
    * a run is training on it
    */
   busy: boolean;
+  /**
+   * the cluster's inventory is declared, not real
+   */
+  simulated: boolean;
 }
 export interface Status {
   version: string;

@@ -235,7 +235,8 @@ class Broker:
             reason = self._reasons.get(one.id) or "Granted; its workers are starting."
         else:
             reason = self._reasons.get(one.id, "")
-        return slice_view(one, mine, self._life.workers(one.id), reason)
+        simulated = self._engine.inventory().simulated
+        return slice_view(one, mine, self._life.workers(one.id), reason, simulated)
 
     def cluster(self) -> wire.Cluster:
         slices = list(self._life.slices.values())

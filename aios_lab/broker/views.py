@@ -19,7 +19,7 @@ GIVEN_BACK = "Given back: it holds nothing until the next aios.client() or train
 RUN_FIRST = "It gets its new size when the run that is training on it ends."
 
 
-def slice_view(one: Slice, mine: bool, workers: int, reason: str) -> wire.Slice:
+def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: bool) -> wire.Slice:
     """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts."""
     return wire.Slice(
         id=one.id,
@@ -41,6 +41,7 @@ def slice_view(one: Slice, mine: bool, workers: int, reason: str) -> wire.Slice:
         created=one.created,
         since=one.since,
         busy=bool(one.pins),
+        simulated=simulated,
     )
 
 

@@ -67,7 +67,8 @@ def state(one: Slice) -> str:
 
 def size(one: Slice) -> str:
     plural = "" if one.max_workers == 1 else "s"
-    return f"{one.workers} of {one.max_workers} worker{plural} ({amounts(one.unit)} each)"
+    simulated = ", simulated" if one.simulated else ""
+    return f"{one.workers} of {one.max_workers} worker{plural} ({amounts(one.unit)} each{simulated})"
 
 
 def amounts(unit: Amounts) -> str:
@@ -93,10 +94,10 @@ def _row(one: Slice, own: str) -> tuple[str, ...]:
         "→" if one.id == own else "",
         one.id,
         one.user,
-        one.name if known else "",
+        one.name,
         state(one),
         f"{one.workers} of {one.max_workers}" if known else str(one.workers),
-        amounts(one.unit),
+        amounts(one.unit) + (" (simulated)" if one.simulated else ""),
         one.priority,
         explanation(one),
     )

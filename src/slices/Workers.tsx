@@ -16,6 +16,9 @@ export function Workers(props: { slice: Slice }): React.ReactElement {
   if (unit.gpus > 0) {
     each.push(trans.__('%1 GPU', count(unit.gpus)));
   }
+  if (props.slice.simulated) {
+    each.push(trans.__('simulated'));
+  }
   return (
     <div className="aios-Slice-size" title={long}>
       <span className="aios-Slice-workers" aria-label={long}>
