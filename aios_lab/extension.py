@@ -87,6 +87,13 @@ class AIOSLab(ExtensionApp):
         help="What turns grants into Dask clusters: a class that fulfils aios_lab.engines.base.Engine.",
     ).tag(config=True)
 
+    preload = List(
+        Unicode(),
+        # What a rank needs to begin, and to save its model within the second that a stop leaves it.
+        ["aios_lab.training.rank", "aios_lab.models.storing", "torch.export._trace"],
+        help="Modules that every process of a slice has imported when it starts. They must start no threads "
+        "and touch no GPU when imported.",
+    ).tag(config=True)
     keep_environment = List(
         Unicode(),
         help="Credentials of the server that kernels keep, such as ['JUPYTERHUB_API_TOKEN']: code in a "
@@ -155,10 +162,12 @@ class AIOSLab(ExtensionApp):
         ledger = Ledger(self._ledger_path())
         default_claim = self._default_claim()
         stack.enter_context(territory.data_folder(self.folder))
-        if issubclass(self.engine_class, LocalEngine) and not self.inventory:
-            stack.enter_context(territory.machine())
-        make_engine = cast("Callable[..., Engine]", self.engine_class)
-        engine = make_engine(inventory=dict(self.inventory) or None)
+        options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
+        if issubclass(self.engine_class, LocalEngine):
+            options["preload"] = list(self.preload)
+            if not self.inventory:
+                stack.enter_context(territory.machine())
+        engine = cast("Callable[..., Engine]", self.engine_class)(**options)
         broker = Broker(engine, ledger, Quotas(self._quotas_path()), default_claim)
         await broker.start()
         stack.push_async_callback(broker.stop)

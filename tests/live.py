@@ -159,7 +159,7 @@ class Server:
         return self.folder / "work"
 
     def start(self, wait: bool = True) -> Server:
-        for name in ("config", "data", "runtime", "work", "workspaces", "settings", "ipython"):
+        for name in ("config", "data", "runtime", "work", "workspaces", "settings", "ipython", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "config" / "jupyter_server_config.py").write_text(
             "c = get_config()\nc.ServerApp.allow_root = True\nc.ServerApp.open_browser = False\n"
@@ -190,6 +190,8 @@ class Server:
                 "JUPYTERLAB_SETTINGS_DIR": str(self.folder / "settings"),
                 "IPYTHONDIR": str(self.folder / "ipython"),
                 "PATH": f"{Path(self.python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+                # A lock there keeps two servers from sharing the machine: tests leave the user's own alone.
+                "TMPDIR": str(self.folder / "tmp"),
                 MARK: self.mark,
             }
             | dict(self.env)

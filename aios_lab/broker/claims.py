@@ -70,10 +70,12 @@ def _unit(request: ClaimRequest, base: Resources, inventory: Inventory) -> Resou
     if gpu and not inventory.accelerators:
         raise Refused(
             422,
-            f"{request.gpus or gpu / 1000:g} GPUs a worker were asked for, and this cluster has none.",
+            f"Each worker was to have {request.gpus or gpu / 1000:g} GPU, and this cluster has none.",
             "no_accelerators",
             "Ask with gpus=0; training runs on CPU threads.",
         )
+    if gpu % 1000 and not inventory.simulated:
+        raise bad_size("number of GPUs a worker", request.gpus, "This cluster gives whole GPUs: ask for 1.")
     if gpu > 1000 and gpu % 1000:
         raise bad_size(
             "number of GPUs a worker", request.gpus, "Ask for a part of one GPU, or for whole ones."

@@ -128,7 +128,7 @@ def test_the_machine_is_one_servers_and_free_as_soon_as_that_is_dead(tmp_path: P
 class Faulty(LocalEngine):
     """An engine with a mistake in it."""
 
-    def __init__(self, inventory: object) -> None:
+    def __init__(self, **_options: object) -> None:
         raise ValueError("not one of our own errors")
 
 
