@@ -41,12 +41,11 @@ def shoot(page: Page, lab: BrowserLab, name: str) -> None:
 
 
 def waiting(server: Server) -> None:
-    """Two more notebooks of the same person ask for more than is left."""
+    """Another notebook asks for all there is, and the two share it."""
     total = int(server.get("aios/api/cluster")["capacity"]["cpus"])
-    for name in ("survey.ipynb", "baseline.ipynb"):
-        server.kernel(name).run(
-            f'import aios_lab as aios; aios.request(workers={total}, memory="500MB"); client = aios.client()'
-        )
+    server.kernel("survey.ipynb").run(
+        f'import aios_lab as aios; aios.request(workers={total}, memory="500MB"); client = aios.client()'
+    )
 
 
 def main() -> None:
