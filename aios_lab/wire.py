@@ -198,6 +198,10 @@ class RunRequest(Wire):
 
 
 class RunMetric(Wire):
+    """Values at a step. A loss that diverged is one of them, and JSON has no NaN but as a string."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
     step: int
     time: float
     values: dict[str, float]
@@ -208,6 +212,8 @@ class RunUpdate(Wire):
     """What happened in a run since the last update; the answer says whether to stop it."""
 
     state: RunState | None = None
+    started: float | None = Field(None, description="when its ranks began, by the kernel's clock")
+    ended: float | None = None
     metrics: list[RunMetric] = Field(default_factory=list)
     total_steps: int | None = None
     total_epochs: int | None = None

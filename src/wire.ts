@@ -252,6 +252,9 @@ export interface Run {
    */
   log_tail: string[];
 }
+/**
+ * Values at a step. A loss that diverged is one of them, and JSON has no NaN but as a string.
+ */
 export interface RunMetric {
   step: number;
   time: number;
@@ -288,6 +291,11 @@ export interface RunRequest {
  */
 export interface RunUpdate {
   state?: RunState | null;
+  /**
+   * when its ranks began, by the kernel's clock
+   */
+  started?: number | null;
+  ended?: number | null;
   metrics?: RunMetric[];
   total_steps?: number | null;
   total_epochs?: number | null;

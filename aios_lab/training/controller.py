@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import queue
 import threading
 import time
@@ -153,18 +152,11 @@ class Controller(threading.Thread):
         return []
 
     def _metrics(self, batch: list[tuple[int, float, int | None, dict[str, float]]]) -> None:
-        metrics, odd = [], []
-        for step, when, epoch, values in batch:
-            metrics.append(RunMetric(step=step, time=when, epoch=epoch, values=values))
-            odd += [
-                f"[rank 0] step {step}: {name} is {v}" for name, v in values.items() if not math.isfinite(v)
-            ]
-        self._run.live.add_metrics(metrics)
-        finite = [
-            m.model_copy(update={"values": {k: v for k, v in m.values.items() if math.isfinite(v)}})
-            for m in metrics
+        metrics = [
+            RunMetric(step=step, time=when, epoch=epoch, values=values) for step, when, epoch, values in batch
         ]
-        self._reporter.add(finite, odd)
+        self._run.live.add_metrics(metrics)
+        self._reporter.add(metrics, [])
 
     def _worker_lost(self, address: str, now: float) -> list[OrderName]:
         orders: list[OrderName] = []
@@ -200,7 +192,9 @@ class Controller(threading.Thread):
                 host = self._specs[0].host
                 address = "127.0.0.1" if is_loopback(host) else host
                 values = {"MASTER_ADDR": address, "MASTER_PORT": str(self._port)}
-                self._run.live.set(started=time.time())
+                now = time.time()
+                self._run.live.set(started=now)
+                self._reporter.tell(started=now)
             self._send(supervisor.deliver, self._id, order, values)
 
     def _send(self, function: Callable[..., Any], *args: Any) -> None:
@@ -242,8 +236,9 @@ class Controller(threading.Thread):
         self._let_go()
         self._drain()
         error = None if failure is None else str(failure)
-        self._run.live.set(state=state, ended=time.time(), error=error)
-        self._reporter.tell(state=state, error=error)
+        now = time.time()
+        self._run.live.set(state=state, ended=now, error=error)
+        self._reporter.tell(state=state, error=error, ended=now)
         self._reporter.finish()
         self._run.end(packed, problem, failure)
 

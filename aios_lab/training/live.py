@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from aios_lab.training.store_files import Series
-from aios_lab.wire import Point, Run, RunMetric, RunState
+from aios_lab.training.progress import Progress
+from aios_lab.wire import Run, RunMetric, RunState
 
 log = logging.getLogger("aios_lab.training")
 
 ENDED = frozenset({RunState.FINISHED, RunState.STOPPED, RunState.FAILED})
 LOG_TAIL = 200  # lines
 KEPT = 1_000_000  # values of each metric that ``metrics`` gives back
-RATE_WINDOW = 10.0  # seconds over which the throughput is taken
 
 
 class LiveRun:
@@ -28,11 +25,13 @@ class LiveRun:
         self._changed = threading.Condition()
         self._version = 0
         self._callbacks: list[Callable[[], None]] = []
-        self._run = run
-        self._thinned: dict[str, Series] = {}
+        self._progress = Progress(run)
         self._values: dict[str, deque[tuple[int, float]]] = {}
         self._tail: deque[str] = deque(maxlen=LOG_TAIL)
-        self._recent: deque[tuple[float, int]] = deque()
+
+    @property
+    def _run(self) -> Run:
+        return self._progress.run
 
     @property
     def state(self) -> RunState:
@@ -44,13 +43,18 @@ class LiveRun:
         if not news:
             return
         with self._lock:
-            self._run = self._run.model_copy(update=news)
+            for name, value in news.items():
+                setattr(self._run, name, value)
+            if self._run.state in ENDED:
+                self._run.eta = None
         self._tell()
 
     def add_metrics(self, metrics: Iterable[RunMetric]) -> None:
         with self._lock:
             for metric in metrics:
-                self._add(metric)
+                self._tail.extend(self._progress.add(metric))
+                for name, value in metric.values.items():
+                    self._values.setdefault(name, deque(maxlen=KEPT)).append((metric.step, value))
         self._tell()
 
     def add_lines(self, lines: Iterable[str]) -> None:
@@ -61,14 +65,11 @@ class LiveRun:
     def view(self) -> Run:
         """The run as the wire has it, complete for display: each series has at most 500 points."""
         with self._lock:
-            rate = self._rate()
             return self._run.model_copy(
                 update={
                     "metrics": dict(self._run.metrics),
-                    "series": {name: series.points() for name, series in self._thinned.items()},
+                    "series": self._progress.points(),
                     "log_tail": list(self._tail),
-                    "throughput": rate,
-                    "eta": self._eta(rate),
                 }
             )
 
@@ -101,36 +102,3 @@ class LiveRun:
                 callback()
             except Exception:  # a display's own error must not end the run that it shows
                 log.exception("a display of run %s failed", self._run.id)
-
-    def _add(self, metric: RunMetric) -> None:
-        run = self._run
-        run.step = max(run.step, metric.step)
-        run.epoch = run.epoch if metric.epoch is None else metric.epoch
-        for name, value in metric.values.items():
-            if math.isfinite(value):  # JSON has no other numbers, and a plot no place for them
-                run.metrics[name] = value
-                self._thinned.setdefault(name, Series()).add(
-                    Point(step=metric.step, time=metric.time, value=value)
-                )
-            self._values.setdefault(name, deque(maxlen=KEPT)).append((metric.step, value))
-        self._recent.append((metric.time, metric.step))
-        while metric.time - self._recent[0][0] > RATE_WINDOW:
-            self._recent.popleft()
-
-    def _rate(self) -> float | None:
-        if len(self._recent) < 2:
-            return None
-        (begin, first), (end, last) = self._recent[0], self._recent[-1]
-        return (last - first) / (end - begin) if end > begin and last > first else None
-
-    def _eta(self, rate: float | None) -> float | None:
-        """Seconds left: by steps where their number is known, else by finished epochs."""
-        run = self._run
-        if run.state in ENDED or run.started is None:
-            return None
-        if run.total_steps and rate:
-            return max(0.0, (run.total_steps - run.step) / rate)
-        if run.total_epochs and run.epoch:
-            passed = time.time() - run.started
-            return max(0.0, passed / run.epoch * (run.total_epochs - run.epoch))
-        return None

@@ -186,25 +186,27 @@ class RunStore:
         for field in ("total_steps", "total_epochs"):
             if getattr(update, field) is not None:
                 setattr(entry.run, field, getattr(update, field))
+        if update.started is not None:
+            entry.run.started = min(update.started, time.time())
         entry.add(update.metrics)
         entry.log(update.logs)
         if update.error is not None:
             entry.run.error = update.error
-        self._move(entry, update.state)
+        self._move(entry, update.state, update.ended)
         changed = entry.run.state is not before
         whole = changed or update.error is not None
         if whole or update.metrics:
             self._writer.submit(entry.folder, update.metrics, entry.text() if whole else None)
         self._notify(entry.run.id, changed)
 
-    def _move(self, entry: Entry, state: RunState | None) -> None:
+    def _move(self, entry: Entry, state: RunState | None, ended: float | None = None) -> None:
         run = entry.run
         if state is None or not entry.living:
             return
         if state is RunState.RUNNING and run.started is None:
             run.started = time.time()
         if state not in LIVING:
-            run.ended, run.eta = time.time(), None
+            run.ended, run.eta = min(ended or time.time(), time.time()), None
         elif run.state is RunState.STOPPING or state is RunState.PENDING:
             return
         run.state = state

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from aios_lab.training.store_files import Record, RunFolder, Series, thin
+from aios_lab.training.progress import Progress, Series, thin
+from aios_lab.training.store_files import Record, RunFolder
 from aios_lab.wire import Point, Run, RunMetric, RunState
 
 LIVING = {RunState.PENDING, RunState.RUNNING, RunState.STOPPING}
@@ -24,8 +23,7 @@ class Entry:
         self.record = record
         self.folder = folder
         self.silent = 0.0
-        self.series: dict[str, Series] = {}
-        self._recent: deque[tuple[int, float]] = deque(maxlen=20)
+        self.progress = Progress(record.run)
         self._listed: Run | None = None
 
     @property
@@ -38,30 +36,8 @@ class Entry:
 
     def add(self, metrics: Iterable[RunMetric]) -> None:
         for metric in metrics:
-            self._add(metric)
-            self._recent.append((metric.step, metric.time))
-        self._estimate()
-
-    def _add(self, metric: RunMetric) -> None:
-        run = self.run
-        run.step = max(run.step, metric.step)
-        run.epoch = metric.epoch if metric.epoch is not None else run.epoch
-        for key, value in metric.values.items():
-            if math.isfinite(value):
-                run.metrics[key] = value
-                self.series.setdefault(key, Series()).put(metric.step, metric.time, value)
-            else:  # JSON has no such number, and a plot no place for it
-                run.metrics.pop(key, None)
-                self.log([f"step {metric.step}: {key} is {value}"])
-
-    def _estimate(self) -> None:
-        if not self._recent:
-            return
-        run, (first, began), (last, now) = self.run, self._recent[0], self._recent[-1]
-        if last > first and now > began:
-            run.throughput = (last - first) / (now - began)
-            if run.total_steps is not None:
-                run.eta = max(0, run.total_steps - run.step) / run.throughput
+            if odd := self.progress.add(metric):
+                self.log(odd)
 
     def log(self, lines: list[str]) -> None:
         self.run.log_tail = [*self.run.log_tail, *lines][-LOG_LINES:]
@@ -72,24 +48,23 @@ class Entry:
         self._listed = None
         if self.living:
             return self.record.model_dump_json(exclude={"run": {"series"}})
-        run = self.run.model_copy(update={"series": self._points()})
+        run = self.run.model_copy(update={"series": self.progress.points()})
         return self.record.model_copy(update={"run": run}).model_dump_json()
 
     def view(self, mine: bool = True) -> Run:
         if not mine:
             return Run(**self.run.model_dump(include=PUBLIC), name="", mine=False)
-        return self._copy(self._points())
+        return self._copy(self.progress.points())
 
     def listed(self) -> Run:
         """As ``view``, with fewer points once it has ended; nothing changes then, so it is kept."""
         if self.living:
             return self.view()
         if self._listed is None:
-            self._listed = self._copy({key: thin(one, LISTED_POINTS) for key, one in self._points().items()})
+            self._listed = self._copy(
+                {key: thin(one, LISTED_POINTS) for key, one in self.progress.points().items()}
+            )
         return self._listed
-
-    def _points(self) -> dict[str, list[Point]]:
-        return {key: one.points() for key, one in self.series.items()}
 
     def _copy(self, series: dict[str, list[Point]]) -> Run:
         own = {"metrics": dict(self.run.metrics), "log_tail": list(self.run.log_tail)}
@@ -152,11 +127,9 @@ def _restore(entry: Entry) -> bool:
     """Fill in the series; True where that took all metrics."""
     run = entry.run
     if run.series:
-        entry.series = {key: Series.of(points) for key, points in run.series.items()}
+        entry.progress.series = {key: Series.of(points) for key, points in run.series.items()}
         run.series = {}
         return False
-    tail = run.log_tail
     for metric in entry.folder.raw_metrics():
-        entry._add(metric)
-    run.log_tail = tail
-    return bool(entry.series)
+        entry.progress.add(metric)
+    return bool(entry.progress.series)

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from aios_lab.wire import Point, Run, RunMetric, RunRequest
+from aios_lab.wire import Run, RunMetric, RunRequest
 
-SERIES_LIMIT = 500
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -37,62 +35,6 @@ class Cursor(BaseModel):
     offset: int = 0
     model: str | None = None
     ended: bool = False
-
-
-class Series:
-    """A metric over steps in at most ``limit`` points: evenly thinned, first and last always kept."""
-
-    def __init__(self, limit: int = SERIES_LIMIT) -> None:
-        self._limit = limit
-        self._steps, self._times, self._values = array("q"), array("d"), array("d")
-        self._stride = 1
-        self._seen = 0
-        self._last: tuple[int, float, float] | None = None
-
-    @classmethod
-    def of(cls, points: list[Point]) -> Series:
-        """A series that has been thinned before; it keeps these points."""
-        series = cls(limit=max(SERIES_LIMIT, len(points) + 1))
-        for point in points:
-            series.add(point)
-        return series
-
-    def add(self, point: Point) -> None:
-        self.put(point.step, point.time, point.value)
-
-    def put(self, step: int, time: float, value: float) -> None:
-        """As ``add``, without an object for a point that may not be kept."""
-        self._last = None
-        if self._seen % self._stride == 0:
-            self._steps.append(step)
-            self._times.append(time)
-            self._values.append(value)
-            if len(self._steps) >= self._limit:
-                self._steps, self._times, self._values = self._steps[::2], self._times[::2], self._values[::2]
-                self._stride *= 2
-                self._last = step, time, value
-        else:
-            self._last = step, time, value
-        self._seen += 1
-
-    def points(self) -> list[Point]:
-        """The points, oldest first; at most ``limit`` of them."""
-        kept = [
-            Point.model_construct(step=step, time=time, value=value)
-            for step, time, value in zip(self._steps, self._times, self._values, strict=True)
-        ]
-        if self._last is not None:
-            step, time, value = self._last
-            kept.append(Point.model_construct(step=step, time=time, value=value))
-        return kept
-
-
-def thin(points: list[Point], limit: int) -> list[Point]:
-    """At most ``limit`` (≥ 2) of ``points``, the first and the last among them."""
-    if len(points) <= limit:
-        return points
-    last = len(points) - 1
-    return [points[round(i * last / (limit - 1))] for i in range(limit)]
 
 
 class RunFolder:
