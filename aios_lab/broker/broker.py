@@ -59,7 +59,7 @@ class Broker:
         self._ledger.open()
         try:
             self._ledger.expire(time.time())
-            await self._engine.start(self._life.lost, self._life.workers_changed)
+            await self._engine.start(self._life)
         except BaseException:
             self._ledger.close()
             raise

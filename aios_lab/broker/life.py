@@ -151,9 +151,20 @@ class Life:
 
         self._operations.overtake(slice_id, lambda: self._clear(slice_id), rest)
 
-    def workers_changed(self, slice_id: str, _workers: int) -> None:
+    def workers_changed(self, slice_id: str, workers: int) -> None:
         if slice_id in self.slices:
             self._changed(slice_id)
+
+    def trouble(self, slice_id: str, what: str) -> None:
+        """The engine says what went wrong in a slice that goes on: its owner reads it until the next request
+        or release."""
+        one = self.slices.get(slice_id)
+        if one is None or not one.wanted:
+            return
+        try:
+            self.put("trouble", one.step(time.time(), problem=what), {"what": what})
+        except Refused as refused:
+            log.warning("%s", refused.message)
 
     def reconcile(self) -> None:
         """Nothing of a slice stays that nobody wants: a reaper for what every other way out missed."""

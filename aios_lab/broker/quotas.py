@@ -6,7 +6,8 @@ projects:
   default: {}                     # always there
   vision:
     weight: 200                   # twice the share of a project with 100
-    quota: {gpus: 2}              # guaranteed
+    # guaranteed: all that the workers take, for a GPU's worker takes threads and memory as well
+    quota: {cpus: 8, memory: 64GB, gpus: 2, gpu_memory: 48GB}
     limit: {cpus: 32, memory: 64GiB}
     priority: 1
     members: [ada, bob]           # nobody else may ask in its name; left out: open to all
@@ -89,7 +90,7 @@ class Quotas:
                 422,
                 f"The quota file {self.path} is wrong: {error}",
                 "bad_quotas",
-                "Mend these lines; it is read again as soon as it is saved.",
+                "Mend these lines; a running server reads the file again as soon as it is saved.",
             )
             return False
         self.problem = None

@@ -21,7 +21,7 @@ def data_folder(folder: Path) -> Iterator[None]:
     """
     lock = LockFile(folder / "server.lock")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a person's models, logs and losses
         lock.take()
     except Held as held:
         raise Refused(

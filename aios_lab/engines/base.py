@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,16 +51,23 @@ class EngineError(Exception):
     """The engine could not do what was asked; the message says what and why, for people."""
 
 
-# Called on the broker's event loop: slice_id, and why it is gone.
-SliceLost = Callable[[str, str], None]
-# Called on the broker's event loop: slice_id, and how many workers are now up.
-WorkersChanged = Callable[[str, int], None]
+class Listener(Protocol):
+    """Hears what happens to slices by itself, on the broker's event loop."""
+
+    def lost(self, slice_id: str, why: str) -> None:
+        """The slice is gone, with all its processes."""
+
+    def workers_changed(self, slice_id: str, workers: int) -> None:
+        """So many workers are up now."""
+
+    def trouble(self, slice_id: str, what: str) -> None:
+        """The slice goes on, but its owner should know, such as of a worker that took too much memory."""
 
 
 class Engine(Protocol):
     """Turns grants into Dask clusters. Every method is idempotent and runs on one asyncio loop."""
 
-    async def start(self, on_slice_lost: SliceLost, on_workers_changed: WorkersChanged) -> None: ...
+    async def start(self, listener: Listener) -> None: ...
 
     async def stop(self) -> None:
         """End every slice; on return no process of the engine is left."""

@@ -16,6 +16,10 @@ class Stopped(KeyboardInterrupt):
 class CannotTrain(ValueError):
     """A run that cannot start as asked; nothing was started. The message says what is possible."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows as the cell's error: the sentence, not where in our code it was raised."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 @dataclass(frozen=True, slots=True)
 class RankFailure:

@@ -14,9 +14,8 @@ from aios_lab.engines.base import (
     Credentials,
     EngineError,
     Inventory,
+    Listener,
     SliceInfo,
-    SliceLost,
-    WorkersChanged,
 )
 
 
@@ -38,8 +37,8 @@ class MemoryEngine:
         """From now on calls wait for ``go.set()``."""
         self.go.clear()
 
-    async def start(self, on_slice_lost: SliceLost, on_workers_changed: WorkersChanged) -> None:
-        self._lost, self._changed = on_slice_lost, on_workers_changed
+    async def start(self, listener: Listener) -> None:
+        self._listener = listener
 
     async def stop(self) -> None:
         self.open.clear()
@@ -60,7 +59,7 @@ class MemoryEngine:
         self.open[slice_id] = info
         self.sizes[slice_id] = unit
         self._check_room()
-        self._changed(slice_id, workers)
+        self._listener.workers_changed(slice_id, workers)
         return info
 
     async def restart(self, slice_id: str) -> None:
@@ -78,7 +77,10 @@ class MemoryEngine:
     def kill(self, slice_id: str) -> None:
         """The slice's host dies."""
         del self.open[slice_id]
-        self._lost(slice_id, "The slice host was killed by signal 9.")
+        self._listener.lost(slice_id, "The slice host was killed by signal 9.")
+
+    def trouble(self, slice_id: str, what: str) -> None:
+        self._listener.trouble(slice_id, what)
 
     def _check_room(self) -> None:
         used = sum((self.sizes[name] * info.workers for name, info in self.open.items()), Resources())

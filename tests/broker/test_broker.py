@@ -224,6 +224,22 @@ def test_a_killed_host_frees_its_units_and_the_claim_sleeps(tmp_path: Path) -> N
     run(tmp_path, story)
 
 
+def test_trouble_in_a_slice_is_its_owners_to_read_until_the_next_request(tmp_path: Path) -> None:
+    async def story(at: Cluster) -> None:
+        one = at.file("ada", 2)
+        at.broker.activate(one)
+        await at.active(one, 2)
+        at.engine.trouble(one, "The worker was ended: it used 700 MB of 600 MB.")
+        assert "700 MB" in at.broker.view(one).problem
+        assert [view.problem for view in at.broker.views("bob")] == [""]
+        assert at.broker.view(one).workers == 2
+        assert "trouble" in [event["kind"] for event in at.ledger.events(one)]
+        at.broker.request(one, ClaimRequest(workers=2, memory="900MB"))
+        assert at.broker.view(one).problem == ""
+
+    run(tmp_path, story)
+
+
 def test_a_restarted_kernel_keeps_its_slice(tmp_path: Path) -> None:
     async def story(at: Cluster) -> None:
         one = at.file("ada", 2)

@@ -20,6 +20,24 @@ from aios_lab.engines.local.nodes import security
 UNIT = Resources(cpu=1000, memory=1024)
 
 
+class Heard:
+    """What an engine told of by itself."""
+
+    def __init__(self) -> None:
+        self.gone: dict[str, str] = {}
+        self.workers: dict[str, int] = {}
+        self.troubles: dict[str, str] = {}
+
+    def lost(self, slice_id: str, why: str) -> None:
+        self.gone[slice_id] = why
+
+    def workers_changed(self, slice_id: str, workers: int) -> None:
+        self.workers[slice_id] = workers
+
+    def trouble(self, slice_id: str, what: str) -> None:
+        self.troubles[slice_id] = what
+
+
 class Running:
     """An engine on an event loop of its own thread, and all that it reported."""
 
@@ -28,10 +46,9 @@ class Running:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.lost: dict[str, str] = {}
-        self.workers: dict[str, int] = {}
+        self.heard = Heard()
         self.engine = LocalEngine(inventory, folder)
-        self.call(self.engine.start(self.lost.__setitem__, self.workers.__setitem__))
+        self.call(self.engine.start(self.heard))
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(120)

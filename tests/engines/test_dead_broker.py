@@ -19,9 +19,12 @@ _BROKER = textwrap.dedent("""
     from aios_lab.allocation.types import Resources
     from aios_lab.engines.local.engine import LocalEngine
 
+    class Deaf:
+        def workers_changed(self, slice_id, workers): ...
+
     async def serve():
         engine = LocalEngine({"cpus": 4, "memory": "8GB"}, sys.argv[1])
-        await engine.start(lambda *_: None, lambda *_: None)
+        await engine.start(Deaf())
         unit = Resources(cpu=1000, memory=1024)
         infos = [await engine.scale(name, unit, 1) for name in ("s-00000001", "s-00000002")]
         heavy = {"torch", "distributed"} & set(sys.modules)

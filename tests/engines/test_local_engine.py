@@ -58,7 +58,7 @@ def test_two_workers_compute(engine: Running):
         assert len(alive(pids)) == 3
     assert alive(pids) == []
     assert engine.info(slice_id) is None
-    assert slice_id not in engine.lost
+    assert slice_id not in engine.heard.gone
 
 
 def test_a_worker_sees_its_slice_its_threads_and_no_device(engine: Running):
@@ -130,12 +130,12 @@ def test_growing_and_shrinking_keep_data(engine: Running):
         arrays = [np.full(10_000, number) for number in range(6)]
         first = client.scatter(arrays[:3])
         engine.scale(slice_id, 3)
-        assert engine.workers[slice_id] == 3
+        assert engine.heard.workers[slice_id] == 3
         second = client.scatter(arrays[3:], broadcast=False)
         before = worker_pids(client)
         info = engine.scale(slice_id, 1)
         assert info.workers == 1
-        assert engine.workers[slice_id] == 1
+        assert engine.heard.workers[slice_id] == 1
         gone = before - set(info.pids)
         assert len(gone) == 2
         assert alive(gone) == []
@@ -169,10 +169,10 @@ def test_a_killed_worker_is_replaced_and_its_task_runs_again(engine: Running):
         os.kill(victim, signal.SIGKILL)
         until("a new worker joins", lambda: len(_present(client) - {victim}) == 2)
         assert alive([victim]) == []
-        assert engine.workers[slice_id] == 2
+        assert engine.heard.workers[slice_id] == 2
         assert client.submit(sum, [1, 2]).result(30) == 3
         until("the report follows", lambda: victim not in engine.pids(slice_id))
-    assert slice_id not in engine.lost
+    assert slice_id not in engine.heard.gone
 
 
 def _present(client: Client) -> set[int]:
@@ -211,7 +211,7 @@ def test_a_worker_over_its_memory_is_ended_and_only_it(engine: Running):
         signal.pause()
         return int(kept.sum())
 
-    with engine.slice(2, Resources(cpu=1000, memory=512)) as (_, client):
+    with engine.slice(2, Resources(cpu=1000, memory=512)) as (slice_id, client):
         before = worker_pids(client)
         addresses = list(client.scheduler_info()["workers"])
         future = client.submit(swallow, workers=[addresses[0]], retries=0)
@@ -221,7 +221,8 @@ def test_a_worker_over_its_memory_is_ended_and_only_it(engine: Running):
         ((_, event),) = client.get_events("aios")
         assert event["event"] == "memory"
         assert event["used"] > event["limit"] == 512 << 20
-        assert "MB" in event["message"]
+        assert "of the 537 MB" in event["message"]
+        assert engine.heard.troubles[slice_id] == event["message"]
 
 
 def test_memory_that_a_worker_spawned_counts_and_is_ended_first(engine: Running):
@@ -276,8 +277,8 @@ def test_a_killed_host_takes_its_slice_and_no_other(engine: Running):
         slice_id = engine.new_id()
         pids = engine.scale(slice_id, 2).pids
         os.kill(pids[0], signal.SIGKILL)
-        until("the loss is told", lambda: slice_id in engine.lost)
-        assert "signal 9" in engine.lost[slice_id]
+        until("the loss is told", lambda: slice_id in engine.heard.gone)
+        assert "signal 9" in engine.heard.gone[slice_id]
         assert alive(pids) == []
         assert engine.info(slice_id) is None
         assert bystander.submit(sum, [1, 2]).result(30) == 3
@@ -314,7 +315,7 @@ def test_closing_cuts_a_growth_short(engine: Running):
     slice_id = engine.new_id()
     engine.call(scenario(slice_id))
     assert engine.info(slice_id) is None
-    assert slice_id not in engine.lost
+    assert slice_id not in engine.heard.gone
 
 
 def test_all_ends_with_the_engine(own_engine: Running):
@@ -324,7 +325,7 @@ def test_all_ends_with_the_engine(own_engine: Running):
     (engine_id,) = {engine for pid, engine in marked() if pid in pids}
     own_engine.call(own_engine.engine.stop())
     assert [pid for pid, engine in marked() if engine == engine_id] == []
-    assert own_engine.lost == {}
+    assert own_engine.heard.gone == {}
 
 
 def test_a_killed_forkserver_loses_all_slices_and_a_new_one_opens_others(own_engine: Running):
@@ -334,9 +335,9 @@ def test_a_killed_forkserver_loses_all_slices_and_a_new_one_opens_others(own_eng
     (engine_id,) = {engine for pid, engine in marked() if pid in pids}
     (server,) = {pid for pid, engine in marked() if engine == engine_id} - pids
     os.kill(server, signal.SIGKILL)
-    until("both losses are told", lambda: len(own_engine.lost) == 2)
+    until("both losses are told", lambda: len(own_engine.heard.gone) == 2)
     assert await_end(pids, 0) == []
-    assert "forkserver" in own_engine.lost["s-00000001"]
+    assert "forkserver" in own_engine.heard.gone["s-00000001"]
     assert [pid for pid, engine in marked() if engine == engine_id] == []
     assert own_engine.scale("s-00000001", 1).workers == 1
 

@@ -38,7 +38,7 @@ def kernel(server: Server) -> Kernel:
 def test_a_request_and_a_client_that_lasts(kernel: Kernel) -> None:
     assert "asleep" in kernel.run("%aios")
     shown = kernel.run("import aios_lab as aios\naios.request(workers=1, memory='600MB', cpus=1)")
-    assert "of 1 worker (1 CPU, 600 MB each)" in shown
+    assert "of 1 worker (1 CPU, 600 MB each, simulated)" in shown
     assert kernel.run("client = aios.client(); print(client.submit(sum, [1, 2]).result())").endswith("3\n")
     assert kernel.run("print(aios.client() is client)") == "True\n"
     assert "Nothing is missing" in kernel.run("print(aios.why())")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aios_lab.allocation.types import Resources
-from aios_lab.engines.base import EngineError, Inventory, SliceInfo, SliceLost, WorkersChanged
+from aios_lab.engines.base import EngineError, Inventory, Listener, SliceInfo
 from aios_lab.engines.local import orders, strays
 from aios_lab.engines.local.handle import SliceHandle
 from aios_lab.engines.local.inventory import declared, measured
@@ -63,10 +63,9 @@ class LocalEngine:
         """What slices print."""
         return (self._runtime_dir or self._folder) / "engine.log"
 
-    async def start(self, on_slice_lost: SliceLost, on_workers_changed: WorkersChanged) -> None:
+    async def start(self, listener: Listener) -> None:
         """Begin to warm up and return at once; the first ``scale`` waits until it is done."""
-        self._on_lost = on_slice_lost
-        self._on_changed = on_workers_changed
+        self._listener = listener
         base = self._runtime_dir or Path(tempfile.gettempdir())
         self._folder = base / strays.folder_name(EngineId.mine())
         await asyncio.to_thread(strays.reap, base)
@@ -160,7 +159,7 @@ class LocalEngine:
         return self._warm
 
     async def _start(self, order: orders.Open, warm: Warm) -> SliceHandle:
-        handle = SliceHandle(order, warm, self._changed, self._lost)
+        handle = SliceHandle(order, warm, self)
         self._slices[handle.slice_id] = handle
         try:
             await handle.start()
@@ -199,10 +198,13 @@ class LocalEngine:
         if self._slices.get(handle.slice_id) is handle:
             del self._slices[handle.slice_id]
 
-    def _changed(self, handle: SliceHandle) -> None:
-        self._on_changed(handle.slice_id, handle.report.workers)
+    def handle_changed(self, handle: SliceHandle) -> None:
+        self._listener.workers_changed(handle.slice_id, handle.report.workers)
 
-    def _lost(self, handle: SliceHandle, why: str) -> None:
+    def handle_troubled(self, handle: SliceHandle, what: str) -> None:
+        self._listener.trouble(handle.slice_id, what)
+
+    def handle_lost(self, handle: SliceHandle, why: str) -> None:
         if self._slices.get(handle.slice_id) is handle:
             del self._slices[handle.slice_id]
-        self._on_lost(handle.slice_id, why)
+        self._listener.lost(handle.slice_id, why)

@@ -9,9 +9,8 @@ import json
 import logging
 import shutil
 import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from aios_lab.engines import spawn
 from aios_lab.engines.base import Credentials, EngineError, SliceInfo
@@ -27,16 +26,21 @@ _LONGEST_LINE = 1 << 22  # bytes that a host may report at once
 _DIE = 10.0  # seconds that killed processes may take to give everything back
 
 
-class SliceHandle:
-    """A slice host at work. ``changed``: its number of workers did; ``lost``: it ended without ``close``."""
+class HandleOwner(Protocol):
+    def handle_changed(self, handle: SliceHandle) -> None:
+        """Its number of workers did."""
 
-    def __init__(
-        self,
-        order: orders.Open,
-        warm: Warm,
-        changed: Callable[[SliceHandle], None],
-        lost: Callable[[SliceHandle, str], None],
-    ) -> None:
+    def handle_troubled(self, handle: SliceHandle, what: str) -> None:
+        """Something went wrong in the slice, which goes on."""
+
+    def handle_lost(self, handle: SliceHandle, why: str) -> None:
+        """It ended without ``close``."""
+
+
+class SliceHandle:
+    """A slice host at work, which tells its owner what happens by itself."""
+
+    def __init__(self, order: orders.Open, warm: Warm, owner: HandleOwner) -> None:
         self.slice_id = order.slice_id
         self.credentials: Credentials = order.credentials
         self.report = orders.Report()
@@ -44,8 +48,8 @@ class SliceHandle:
         self.ended = asyncio.Event()
         self._order = order
         self._warm = warm
-        self._changed = changed
-        self._lost: Callable[[SliceHandle, str], None] | None = lost
+        self._owner = owner
+        self._closing = False
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._ids = itertools.count(1)
         self._ready = asyncio.Event()
@@ -104,7 +108,7 @@ class SliceHandle:
 
     async def close(self) -> None:
         """End the slice; on return its processes and files are gone."""
-        self._lost = None
+        self._closing = True
         if self._listening is None:
             return
         if not self.ended.is_set():
@@ -146,8 +150,8 @@ class SliceHandle:
         await asyncio.to_thread(shutil.rmtree, self._order.folder, ignore_errors=True)
         self.report = dataclasses.replace(self.report, workers=0, devices=[], pids=[])
         self.ended.set()
-        if self._lost is not None:
-            self._lost(self, _cause(code, self._child.told))
+        if not self._closing:
+            self._owner.handle_lost(self, _cause(code, self._child.told))
 
     async def _until_gone(self) -> None:
         """Nobody tells of processes that lost their forkserver: await the end of those that are known."""
@@ -160,9 +164,9 @@ class SliceHandle:
             before, self.report = self.report, orders.Report(**message["report"])
             self._ready.set()
             if before.workers != self.report.workers:
-                self._changed(self)
+                self._owner.handle_changed(self)
         if "problem" in message:
-            log.warning("slice %s: %s", self.slice_id, message["problem"])
+            self._owner.handle_troubled(self, message["problem"])
         answer = self._answers.get(message.get("done", 0))
         if answer is not None and not answer.done():
             if "error" in message:
