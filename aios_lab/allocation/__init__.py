@@ -1,6 +1,14 @@
 """Who gets what: pure functions on frozen data."""
 
 from aios_lab.allocation.decide import InvalidSnapshot, decide, explain
+from aios_lab.allocation.fairness import (
+    asset_fairness,
+    divide,
+    dominant_share,
+    drf,
+    fair_share_factor,
+    fair_tree,
+)
 from aios_lab.allocation.types import (
     RESOURCES,
     UNLIMITED,
@@ -28,7 +36,13 @@ __all__ = [
     "Principal",
     "Resources",
     "Snapshot",
+    "asset_fairness",
     "decide",
+    "divide",
+    "dominant_share",
+    "drf",
     "explain",
+    "fair_share_factor",
+    "fair_tree",
     "validate",
 ]

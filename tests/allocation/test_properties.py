@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from aios_lab.allocation import Resources, Snapshot, decide, validate
 from aios_lab.allocation.shares import Tree, total_capacity
 from allocation.snapshots import carry_out, holdings, snapshots
-
-settings.register_profile("quick", max_examples=200, deadline=None)
-settings.load_profile("quick")
 
 
 def settle(snapshot: Snapshot) -> tuple[Snapshot, int]:
