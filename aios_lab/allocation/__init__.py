@@ -1,5 +1,6 @@
 """Who gets what: pure functions on frozen data."""
 
+from aios_lab.allocation import queueing
 from aios_lab.allocation.decide import InvalidSnapshot, decide, explain
 from aios_lab.allocation.fairness import (
     asset_fairness,
@@ -44,5 +45,6 @@ __all__ = [
     "explain",
     "fair_share_factor",
     "fair_tree",
+    "queueing",
     "validate",
 ]
