@@ -1,6 +1,19 @@
 """What would have happened: traces, published protocols and reports."""
 
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
+from aios_lab.allocation.simulation.orders import ORDERS
+from aios_lab.allocation.simulation.protocol import prepare
+from aios_lab.allocation.simulation.slowdown_table import SlowdownTable, evaluate
 from aios_lab.allocation.simulation.traces import Trace, TraceError, read_trace
 
-__all__ = ["FinishedJob", "Job", "Trace", "TraceError", "read_trace"]
+__all__ = [
+    "ORDERS",
+    "FinishedJob",
+    "Job",
+    "SlowdownTable",
+    "Trace",
+    "TraceError",
+    "evaluate",
+    "prepare",
+    "read_trace",
+]
