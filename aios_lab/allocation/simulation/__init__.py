@@ -3,6 +3,7 @@
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
 from aios_lab.allocation.simulation.orders import ORDERS
 from aios_lab.allocation.simulation.protocol import prepare
+from aios_lab.allocation.simulation.report import Report, report
 from aios_lab.allocation.simulation.slowdown_table import SlowdownTable, evaluate
 from aios_lab.allocation.simulation.traces import Trace, TraceError, read_trace
 
@@ -10,10 +11,12 @@ __all__ = [
     "ORDERS",
     "FinishedJob",
     "Job",
+    "Report",
     "SlowdownTable",
     "Trace",
     "TraceError",
     "evaluate",
     "prepare",
     "read_trace",
+    "report",
 ]
