@@ -1,9 +1,10 @@
-"""``jupyter aios``: what the ledger says, also while a server runs and after it died."""
+"""``jupyter aios``: what the ledger says, also while a server runs and after it died; and simulations."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +13,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from aios_lab.allocation.simulation.tables import text_table
 from aios_lab.broker.ledger import CLAIMS, EVENTS, LEASES, TTL
 from aios_lab.broker.slices import ENDED
 from aios_lab.models.places import data_folder
+from aios_lab.simulate_cli import add_arguments, simulate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, or 1 when there is no ledger to read."""
+    """Returns the exit code: 0, or 1 when there is nothing that could be read."""
     options = _parser().parse_args(argv)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough, as `head` has; and nothing is to be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    return code
+
+
+def _read_ledger(options: argparse.Namespace) -> int:
     path: Path = options.ledger
     if not path.is_file():
         print(
@@ -42,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="jupyter aios", description="What the ledger of AIOS Lab says.")
+    parser = argparse.ArgumentParser(
+        prog="jupyter aios", description="What the ledger of AIOS Lab says, and simulations."
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     status = commands.add_parser("status", help="slices that live, and the units they hold")
     status.set_defaults(read=_status, columns=("slice", "state", "user", "name", "units", "beat"))
@@ -54,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     for command in (status, ledger):
         command.add_argument("--ledger", type=Path, default=default, help=f"the ledger's file ({default})")
         command.add_argument("--json", action="store_true", help="everything, as JSON")
+        command.set_defaults(run=_read_ledger)
+    simulation = commands.add_parser("simulate", help="what would have happened to the jobs of a trace")
+    add_arguments(simulation)
+    simulation.set_defaults(run=simulate)
     return parser
 
 
@@ -102,15 +122,8 @@ def _events(connection: sa.Connection, options: argparse.Namespace) -> list[dict
 
 
 def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows under headings, each column as wide as it needs."""
-    lines = [list(columns), *(["" if row[c] is None else str(row[c]) for c in columns] for row in rows)]
-    if len(lines) == 1:
-        return "Nothing."
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    lines = [["" if row[c] is None else str(row[c]) for c in columns] for row in rows]
+    return text_table(columns, lines, left=len(columns)) if lines else "Nothing."
 
 
 if __name__ == "__main__":

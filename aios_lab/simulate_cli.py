@@ -1,0 +1,68 @@
+"""``jupyter aios simulate``: what would have happened to the jobs of a trace."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from aios_lab.allocation.simulation import ORDERS, evaluate, prepare, read_trace
+from aios_lab.allocation.simulation.protocol import LENGTH, STARTS
+from aios_lab.allocation.simulation.traces import FORMATS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", type=Path, help="a file of jobs: SWF, or CSV of pods or GPU jobs; also .gz")
+    parser.add_argument("--format", choices=FORMATS, help="the trace's format (recognised by itself)")
+    parser.add_argument(
+        "--protocol",
+        choices=["rlscheduler"],
+        required=True,
+        help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020)",
+    )
+    parser.add_argument("--order", nargs="+", choices=ORDERS, default=[*ORDERS], help="these orders (all)")
+    parser.add_argument(
+        "--defect", action="store_true", help="also WFP3 and UNICEP with the mistake of the published table"
+    )
+    parser.add_argument(
+        "--processors", type=int, metavar="N", help="the cluster's size (what the trace's header says)"
+    )
+    parser.add_argument(
+        "--start",
+        type=int,
+        nargs="+",
+        default=[*STARTS],
+        metavar="INDEX",
+        help="the jobs with which sequences begin, counted from 0 (the ten of the published table)",
+    )
+    parser.add_argument(
+        "--length", type=int, default=LENGTH, metavar="N", help=f"jobs of a sequence ({LENGTH})"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file as well")
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Prints the table; returns the exit code: 0, or 1 when the trace or a file cannot be used."""
+    try:
+        trace = read_trace(options.trace, options.format)
+        table = evaluate(
+            prepare(trace, options.processors),
+            options.order,
+            defect=options.defect,
+            starts=options.start,
+            length=options.length,
+        )
+        if options.json is not None:
+            text = json.dumps(table.to_json() | {"notes": trace.notes}, indent=2, allow_nan=False)
+            options.json.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        print(f"{error.filename or options.trace}: {error.strerror}.", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for note in trace.notes:
+        print(note, file=sys.stderr)
+    print(table.to_table())
+    return 0

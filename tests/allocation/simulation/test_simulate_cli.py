@@ -1,0 +1,143 @@
+"""``jupyter aios simulate`` from a file to a table."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aios_lab.cli import main
+from allocation.simulation.test_protocol import JOBS
+from allocation.simulation.workloads import Row, write_swf
+
+ALL = ["--protocol", "rlscheduler", "--start", "0", "--length", "6"]
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """The six jobs whose schedules the protocol's tests work out by hand."""
+    return write_swf(tmp_path / "six.swf", JOBS.values())
+
+
+def simulated(path: Path, *options: str) -> int:
+    return main(["simulate", str(path), *ALL, *options])
+
+
+def test_from_the_shell(trace: Path, tmp_path: Path) -> None:
+    """FCFS starts at 1000, 1010, 1020, 1028, 1028 and 1034; a bounded slowdown divides by 10 s at least."""
+    packed, figures = tmp_path / "six.swf.gz", tmp_path / "figures.json"
+    packed.write_bytes(gzip.compress(trace.read_bytes()))
+    command = [sys.executable, "-m", "aios_lab.cli", "simulate", str(packed), *ALL]
+    command += ["--order", "fcfs", "sjf", "--json", str(figures)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    mean = (1 + 19 / 10 + 26 / 10 + 31 / 10 + 43 / 20 + 31 / 10) / 6
+    # 30 + 40 + 32 + 18 + 20 + 3 processor-seconds; the last start is 34 s after the first submit.
+    used = 143 / (34 * 4)
+    line = next(line for line in run.stdout.splitlines() if line.startswith("FCFS"))
+    assert line.split() == ["FCFS", f"{mean:.2f}", f"{mean:.2f}", "–", f"{mean:.2f}", f"{used:.3f}"]
+    assert run.stdout.count("Without backfill") == run.stdout.count("With backfill") == 1
+    made = json.loads(figures.read_text())
+    assert (made["processors"], made["starts"], made["length"], made["notes"]) == (4, [0], 6, [])
+    assert [(cell["order"], cell["backfill"], cell["defect"]) for cell in made["cells"]] == [
+        ("fcfs", False, False),
+        ("sjf", False, False),
+        ("fcfs", True, False),
+        ("sjf", True, False),
+    ]
+    first = made["cells"][0]
+    assert first["slowdowns"] == [pytest.approx(mean)]
+    assert first["slowdown"] == pytest.approx(mean)
+    assert first["slowdown_interval"] == [pytest.approx(mean)] * 2
+    assert first["utilisation"] == pytest.approx(used)
+
+
+def test_the_published_mistake_only_when_it_is_asked_for(
+    trace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert simulated(trace) == 0
+    right = capsys.readouterr().out
+    assert simulated(trace, "--defect") == 0
+    both = capsys.readouterr().out
+    assert "as published" not in right
+    assert both.count("WFP3 as published") == both.count("UNICEP as published") == 4
+    assert all(title in right for title in ("FCFS", "WFP3", "UNICEP", "SJF", "F1", "SAF"))
+
+
+def test_notes_are_told_beside_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_swf(tmp_path / "late.swf", [*JOBS.values(), Row(5, 1, 1, 1)])
+    assert simulated(path, "--order", "fcfs") == 0
+    told = capsys.readouterr()
+    assert told.err == "Row 8: submitted before the row above it; the jobs are sorted by submit time.\n"
+    assert told.out.startswith(f"{path}, 4 processors: average bounded slowdown over 1 sequence of 6 jobs.")
+
+
+def test_processors_of_the_user(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulated(trace, "--processors", "100", "--order", "saf") == 0
+    assert "SAF        1.00    1.00 – 1.00" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--start", "3"], "A sequence of 6 jobs from job 3 needs 9 jobs that ran, and "),
+        (["--processors", "3"], "Job 2 of "),
+        (["--processors", "0"], "A cluster of 0 processors runs nothing"),
+        (["--format", "philly"], "row 1: the columns timestamp, duration, num_gpus are missing."),
+        (["--json", "/nowhere/figures.json"], "/nowhere/figures.json: No such file or directory."),
+    ],
+)
+def test_one_sentence_for_what_cannot_be(
+    trace: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
+) -> None:
+    assert simulated(trace, *options) == 1
+    told = capsys.readouterr()
+    assert problem in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "No such file or directory."),
+        ("", "the file is empty."),
+        ("1 2 3\n", "row 1: 3 fields, and the Standard Workload Format has 18."),
+        ("timestamp,duration,num_gpus\n0,1,1\n", "does not say how many processors its cluster has"),
+        (
+            "cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time\n1,1,1,10,0,1\n1,1,0,0,0,1\n",
+            "has jobs of several shapes, and the protocol knows processors only",
+        ),
+    ],
+)
+def test_one_sentence_for_a_bad_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, problem: str
+) -> None:
+    path = tmp_path / "bad"
+    if text is not None:
+        path.write_text(text)
+    assert simulated(path) == 1
+    told = capsys.readouterr()
+    assert str(path) in told.err
+    assert problem in told.err
+    assert told.err.count("\n") <= 2
+
+
+@pytest.mark.parametrize("wrong", [["--order", "lifo"], ["--length", "many"], ["--protocol", "other"]])
+def test_what_the_command_line_refuses(trace: Path, wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        simulated(trace, *wrong)
+    assert caught.value.code == 2
+
+
+def test_a_reader_who_has_seen_enough(trace: Path) -> None:
+    command = [sys.executable, "-m", "aios_lab.cli", "simulate", str(trace), *ALL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
