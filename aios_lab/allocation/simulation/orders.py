@@ -56,7 +56,7 @@ def unicep(job: Waiting, now: float) -> Key:
 
 def f1(job: Waiting, now: float) -> Key:
     """log₁₀ requested × processors + 870 × log₁₀ submit, fitted to simulated schedules (Carastan-Santos and
-    de Camargo, SC 2017, table 3). A time of 0 counts as 0.1."""
+    de Camargo, SC 2017). A time of 0 counts as 0.1."""
     return _log10(job.requested) * job.processors + 870 * _log10(job.submit)
 
 
