@@ -57,7 +57,7 @@ class Queue:
     @property
     def stable(self) -> bool:
         """Whether the servers can keep up."""
-        return self.rho < 1
+        return math.isfinite(self.W)
 
     def P_n(self, n: int) -> float:
         """The part of the time in which exactly ``n`` are here, waiting or served.
@@ -103,9 +103,11 @@ def mmc(arrival_rate: float, service_rate: float, servers: int) -> Queue:
     _whole(servers, "servers", 1)
     load = arrival_rate / service_rate
     blocked, waiting = erlang_b(servers, load), erlang_c(servers, load)
-    if load >= servers:
-        return Queue(arrival_rate, service_rate, servers, blocked, waiting, *[math.inf] * 4)
-    wait = waiting / (servers * service_rate - arrival_rate)
+    spare = servers * service_rate - arrival_rate
+    # Rounding can make either of the two 0 alone.
+    if spare <= 0 or load / servers >= 1:
+        return Queue(arrival_rate, service_rate, servers, blocked, 1.0, *[math.inf] * 4)
+    wait = waiting / spare
     time = wait + 1 / service_rate
     return Queue(
         arrival_rate,

@@ -115,6 +115,17 @@ def test_a_queue_that_cannot_keep_up() -> None:
         assert queue.wait_quantile(0.5) == math.inf
 
 
+@given(st.floats(0.01, 100), st.integers(1, 60), st.sampled_from([-2, -1, 0, 1, 2]))
+def test_at_the_very_edge_the_answer_is_one_or_the_other(service: float, servers: int, ulps: int) -> None:
+    arrivals = service * servers
+    for _ in range(abs(ulps)):
+        arrivals = math.nextafter(arrivals, math.copysign(math.inf, ulps))
+    queue = mmc(arrivals, service, servers)
+    assert queue.stable == math.isfinite(queue.L_q) == math.isfinite(queue.W_q)
+    assert 0 <= queue.P_n(servers) < 1e-6
+    assert pytest.approx(1) == queue.C
+
+
 def test_quantiles_of_the_wait() -> None:
     """M/M/1 at ρ = ½: half need not wait; P(wait > t) = ½ e^(−t/2) for service times of 1."""
     queue = mm1(0.5, 1)

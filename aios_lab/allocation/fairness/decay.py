@@ -35,10 +35,9 @@ def decay(usage: Mapping[str, float], elapsed: float, half_life: float) -> dict[
 def recent_usage(
     usage: Mapping[str, float], held: Mapping[str, float], elapsed: float, half_life: float
 ) -> dict[str, float]:
-    """The moving average of what is held, ``elapsed`` later, when ``held`` was held all the while.
+    """The moving average of what is held, ``elapsed`` later, if ``held`` was held all the while.
 
-    (1 − α) · usage + α · held with α = 1 − 0.5 ** (elapsed / half_life): it nears ``held`` and never passes
-    it.
+    (1 − α) · usage + α · held with α = 1 − 0.5 ** (elapsed / half_life): it nears ``held`` from its side.
 
     Raises:
         ValueError: as `decay`.

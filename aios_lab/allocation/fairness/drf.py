@@ -71,13 +71,11 @@ def drf(
     of which there is none, has no tasks, and the others go on.
 
     "integer": one whole task at a time to the user with the lowest dominant share over weight; of equal
-    ones to the one whose task is larger, then by name. Whose next task does not fit is done; the others go
-    on.
+    ones to the one whose task is larger, then by name. Whose next task does not fit is done; others go on.
     "continuous": all dominant shares grow at the rate of their weights until a resource is used up; users
     who do not need it go on. Then everybody has at least an equal part of the whole (over the weights),
     nobody would have more tasks with another's share or by telling false demands, and nobody can have more
-    without another's having less. When every user demands every resource, nobody has less after another one
-    left.
+    without another's having less. If all users demand all resources, nobody has less when another leaves.
 
     Raises:
         ValueError: a number is negative, NaN or infinite, a user demands a resource that the capacity does

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from aios_lab.allocation.fairness.checks import amount
 
-# A resource, or a flavour of it: ("spot", "cpu"). Flavours are borrowed one by one and counted together.
-Key = str | tuple[str, str]
-
 
 def dominant_share(
-    nominal: Mapping[Key, float],
-    usage: Mapping[Key, float],
-    add: Mapping[Key, float],
+    nominal: Mapping[Any, float],
+    usage: Mapping[Any, float],
+    add: Mapping[Any, float],
     lendable: Mapping[str, float],
     weight: float = 1.0,
 ) -> tuple[float, str]:
@@ -27,13 +25,14 @@ def dominant_share(
     maximum, of equal ones the first by name. ``add`` is the workload to be tried. A queue that borrows
     nothing has ``(0, "")``, also when it is beyond its quota only in resources that its cohort lends none
     of (a queue without a cohort: all). A weight of 0 with anything borrowed is infinite. All amounts of one
-    resource are in one unit; a resource without a nominal quota has none.
+    resource are in one unit; a resource without a nominal quota has none. A key is a resource, or a flavour
+    of one, ``("spot", "cpu")``: flavours are borrowed each for itself and counted together.
 
     Raises:
         ValueError: an amount or the weight is negative, NaN or infinite; the message names it.
     """
     weight = amount(weight, "The weight")
-    for what, amounts in (("nominal", nominal), ("usage", usage), ("add", add)):
+    for what, amounts in (("nominal", nominal), ("usage", usage), ("add", add), ("lendable", lendable)):
         for key, value in amounts.items():
             amount(value, f"{what} of {key!r}")
     borrowed: dict[str, float] = {}
@@ -44,7 +43,7 @@ def dominant_share(
             borrowed[resource] = borrowed.get(resource, 0) + beyond
     ratio, dominant = 0.0, ""
     for resource in sorted(borrowed):
-        can_lend = amount(lendable.get(resource, 0), f"lendable of {resource!r}")
+        can_lend = lendable.get(resource, 0)
         if can_lend > 0 and borrowed[resource] * 1000 / can_lend > ratio:
             ratio, dominant = borrowed[resource] * 1000 / can_lend, resource
     if not dominant:

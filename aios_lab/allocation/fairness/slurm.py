@@ -35,13 +35,11 @@ def fair_share_factor(
 
     F = 2^(−U_E / S), S the product of the parts that a user's shares have on every level, and the effective
     usage U_E = U_A + (U_E of the parent − U_A) · shares / shares of all siblings, with U_E = U_A on the
-    first tier. A user without shares has 0; siblings that have none together are charged as their parent
-    is.
+    first tier. A user without shares has 0; siblings without any are charged as their parent is.
 
     Raises:
         ValueError: a parent is unknown or leads back to its child, there are two roots, a number is
-            negative, NaN or infinite, usage names an account or somebody unknown, or adds up to more than
-            1.
+            negative, NaN or infinite, or usage names an account or a stranger or adds up to more than 1.
     """
     tree = _Tree(shares, usage)
     if tree.used[tree.root] > WHOLE:
@@ -71,8 +69,7 @@ def fair_tree(shares: Mapping[str, Mapping[str, Any]], usage: Mapping[str, float
 
     The arguments are those of `fair_share_factor`, but usages may be in any unit. On each level siblings
     are ranked by S / U, their part of the siblings' shares over their part of the parent's usage, and all
-    users of an account come before all users of the next. Factors are rank over number of users, 1 for the
-    first.
+    users of an account come before all users of the next. A factor is rank over number of users, at most 1.
 
     Ties: users have the same rank; a user has that of the best one in an account that he ties with;
     accounts are merged before descending. Equal users are listed by name.
