@@ -131,7 +131,7 @@ def answer_of(client: BlockingKernelClient, seconds: float = 60.0) -> None:
         """The output channel may connect late, and hears only of what is asked after that."""
         client.kernel_info()
         try:
-            return bool(client.get_iopub_msg(timeout=1))
+            return bool(client.get_iopub_msg(timeout=0.1))
         except Empty:
             return False
 
