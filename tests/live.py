@@ -127,9 +127,16 @@ def answer_of(client: BlockingKernelClient, seconds: float = 60.0) -> None:
         except Empty:
             return False
 
+    def connected() -> bool:
+        """The output channel may connect late, and hears only of what is asked after that."""
+        client.kernel_info()
+        try:
+            return bool(client.get_iopub_msg(timeout=0.1))
+        except Empty:
+            return False
+
     until("the kernel answers", answered, seconds)
-    client.kernel_info()  # one more, so that the output channel is known to be connected
-    until("the kernel's output channel", lambda: client.get_iopub_msg(timeout=seconds))
+    until("the kernel's output channel", connected, seconds)
 
 
 @dataclass

@@ -6,204 +6,296 @@ unit takes room in its node and in every limited principal above it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
+from aios_lab.allocation.room import Rooms, fits, plus
 from aios_lab.allocation.shares import Tree, held_units, total_capacity, weighted_share
 from aios_lab.allocation.targets import kept_units, starting_units
-from aios_lab.allocation.types import Change, Demand, Resources, Snapshot
+from aios_lab.allocation.types import RESOURCES, Change, Resources, Snapshot, Vector
 
+SEARCHED = 32  # nodes that are tried for the one where the fewest units have to go
 
-def node_place(name: str) -> str:
-    return f"node:{name}"
-
-
-def limit_place(name: str) -> str:
-    return f"limit:{name}"
-
-
-def smaller(a: Resources, b: Resources) -> Resources:
-    return Resources(
-        min(a.cpu, b.cpu), min(a.memory, b.memory), min(a.gpu, b.gpu), min(a.gpu_memory, b.gpu_memory)
-    )
+# A place is the number of a node, or the path of a limited principal.
+Place = int | str
 
 
 def short_of(need: Resources, have: Resources) -> tuple[str, ...]:
     """The resources of which not enough is there; what is not needed may well be overdrawn."""
-    return tuple(
-        name
-        for (name, amount), (_, there) in zip(need.items(), have.items(), strict=True)
-        if amount > max(0, there)
-    )
+    return tuple(RESOURCES[which] for which in _missing(need.vector, have.vector))
+
+
+def _missing(need: Vector, have: Vector) -> tuple[int, ...]:
+    return tuple(which for which in range(4) if need[which] > max(0, have[which]))
+
+
+def _smaller(a: Vector, b: Vector) -> Vector:
+    return min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
 @dataclass
+class Limit:
+    """What a limit leaves now, and once all shrinks are done."""
+
+    now: Vector
+    room: Vector
+
+
 class Board:
-    """Mutable state of one decision; ``copy`` it to try something."""
+    """Mutable state of one decision: ``mark`` it, try something, and go ``back`` to the mark if it fails."""
 
-    demands: Mapping[str, Demand]
-    targets: Mapping[str, int]
-    capacity: Resources
-    limited: Mapping[str, tuple[str, ...]]
-    now: dict[str, Resources]
-    later: dict[str, Resources]
-    units: dict[str, dict[str, int]]
-    lost: dict[tuple[str, str], int] = field(default_factory=dict)
+    def __init__(self, snapshot: Snapshot, targets: Mapping[str, int]) -> None:
+        self.targets = targets
+        self.capacity = total_capacity(snapshot)
+        self.demands = {demand.claim: demand for demand in sorted(snapshot.demands, key=lambda d: d.claim)}
+        self.vectors = {claim: demand.unit.vector for claim, demand in self.demands.items()}
+        self.now, self.room, self.most = (Rooms(snapshot.nodes) for _ in range(3))
+        self.limits: dict[str, Limit] = {}
+        self.limited = self._limited(snapshot)
+        self.units: dict[str, dict[int, int]] = {}
+        self.lost: dict[tuple[str, int], int] = {}
+        self._held: dict[str, int] = {}
+        self._hold(snapshot)
+        # Only these can ever be shrunk for others: nobody's units grow while a plan is made.
+        self._over = sorted(claim for claim, held in self._held.items() if held > targets[claim])
+        self._over_on: dict[int, list[str]] = {}
+        for claim in self._over:
+            for node, units in self.units[claim].items():
+                self._over_on.setdefault(node, []).append(claim)
+                self.most.take(node, self.vectors[claim], -min(units, self._held[claim] - targets[claim]))
+        self._journal: list[Callable[[], None]] = []
 
-    def copy(self) -> Board:
-        return Board(
-            self.demands,
-            self.targets,
-            self.capacity,
-            self.limited,
-            dict(self.now),
-            dict(self.later),
-            {claim: dict(nodes) for claim, nodes in self.units.items()},
-            dict(self.lost),
-        )
+    def _limited(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+        """The limited principals above each claim."""
+        tree = Tree(snapshot.principals, self.capacity)
+        found: dict[str, tuple[str, ...]] = {}
+        for principal in {demand.principal for demand in self.demands.values()}:
+            names = [name for name in tree.path(principal) if tree.principals[name].limit is not None]
+            for name in names:
+                limit = tree.principals[name].limit or Resources()
+                self.limits.setdefault(name, Limit(limit.vector, limit.vector))
+            found[principal] = tuple(names)
+        return {claim: found[demand.principal] for claim, demand in self.demands.items()}
 
-    def become(self, other: Board) -> None:
-        self.now, self.later, self.units, self.lost = other.now, other.later, other.units, other.lost
+    def _hold(self, snapshot: Snapshot) -> None:
+        for claim, nodes in held_units(snapshot).items():
+            self.units[claim] = {self.now.index[name]: units for name, units in nodes.items()}
+            self._held[claim] = held = sum(nodes.values())
+            unit = self.vectors[claim]
+            for node, units in self.units[claim].items():
+                self.now.take(node, unit, units)
+                self.room.take(node, unit, units)
+                self.most.take(node, unit, units)
+            for name in self.limited[claim]:
+                limit = self.limits[name]
+                limit.now = limit.room = plus(limit.now, unit, -held)
+
+    # --- trying and taking back ----------------------------------------------------------------------------
+
+    def mark(self) -> int:
+        return len(self._journal)
+
+    def back(self, mark: int) -> None:
+        """Undo all that was done since the mark."""
+        while len(self._journal) > mark:
+            self._journal.pop()()
+
+    def _set_node(self, node: int, now: Vector, room: Vector, most: Vector) -> None:
+        before = self.now.free[node], self.room.free[node], self.most.free[node]
+        self._put(node, now, room, most)
+        self._journal.append(lambda: self._put(node, *before))
+
+    def _put(self, node: int, now: Vector, room: Vector, most: Vector) -> None:
+        self.now.put(node, now)
+        self.room.put(node, room)
+        self.most.put(node, most)
+
+    def _set_limit(self, limit: Limit, now: Vector, room: Vector) -> None:
+        before = limit.now, limit.room
+        limit.now, limit.room = now, room
+
+        def undo() -> None:
+            limit.now, limit.room = before
+
+        self._journal.append(undo)
+
+    # --- what there is -------------------------------------------------------------------------------------
 
     def held(self, claim: str) -> int:
-        return sum(self.units.get(claim, {}).values())
+        return self._held.get(claim, 0)
 
-    def places(self, claim: str, node: str) -> tuple[str, ...]:
-        return (node_place(node), *self.limited[claim])
-
-    def room(self, place: str) -> Resources:
-        return self.now[place] + self.later[place]
-
-    def fits_now(self, claim: str, node: str) -> bool:
-        unit = self.demands[claim].unit
-        return not any(short_of(unit, self.now[place]) for place in self.places(claim, node))
-
-    def short(self, claim: str, node: str) -> list[str]:
-        """The places that lack room for one more unit even when all shrinks so far are done."""
-        unit = self.demands[claim].unit
-        return [place for place in self.places(claim, node) if short_of(unit, self.room(place))]
-
-    def reserve(self, claim: str, node: str, ready: bool) -> None:
-        """Take room for a unit: what is free when it can start now, else first what shrinking frees."""
-        unit = self.demands[claim].unit
-        for place in self.places(claim, node):
-            if ready:
-                self.now[place] -= unit
-                continue
-            left = self.room(place) - unit
-            self.now[place] = smaller(self.now[place], left)
-            self.later[place] = left - self.now[place]
-
-    def take_away(self, claim: str, node: str, units: int) -> None:
-        amount = self.demands[claim].unit * units
-        self.units[claim][node] -= units
-        self.lost[claim, node] = self.lost.get((claim, node), 0) + units
-        for place in self.places(claim, node):
-            self.later[place] += amount
-
-    def elastic(self, claim: str) -> int:
-        """Units above target that may go one by one: the minimum stays."""
-        return max(0, self.held(claim) - max(self.targets[claim], starting_units(self.demands[claim])))
-
-    def releasable(self, claim: str) -> bool:
-        """Whether the whole claim may go: its target is nothing and nothing of it must be kept."""
-        held = self.held(claim)
-        return held > 0 and self.targets[claim] == 0 and not kept_units(self.demands[claim], held)
-
-    def changes(self) -> tuple[Change, ...]:
-        return tuple(
-            Change(claim, node, units) for (claim, node), units in sorted(self.lost.items()) if units
+    def limits_leave(self, claim: str, later: bool = False) -> bool:
+        """Whether the limits above the claim leave room for a unit more, now or after all shrinks."""
+        unit, limits = self.vectors[claim], self.limits
+        return all(
+            fits(unit, limits[name].room if later else limits[name].now) for name in self.limited[claim]
         )
 
-    def make_room(self, claim: str, node: str) -> int | None:
+    def _short(self, claim: str, node: int) -> Place | None:
+        """A place that lacks room for one more unit even when all shrinks so far are done."""
+        unit = self.vectors[claim]
+        if not fits(unit, self.room.free[node]):
+            return node
+        return next((name for name in self.limited[claim] if not fits(unit, self.limits[name].room)), None)
+
+    def places(self) -> list[Place]:
+        """Limits, then nodes, each by name."""
+        return [*sorted(self.limits), *range(len(self.room.free))]
+
+    def overdrawn(self, place: Place) -> tuple[int, ...]:
+        """The resources of which more is taken than there is, once all shrinks so far are done."""
+        room = self._room(place)
+        return tuple(which for which in range(4) if room[which] < 0)
+
+    def _room(self, place: Place) -> Vector:
+        return self.room.free[place] if isinstance(place, int) else self.limits[place].room
+
+    # --- taking and giving ---------------------------------------------------------------------------------
+
+    def reserve(self, claim: str, node: int, ready: bool) -> None:
+        """Take room for a unit: what is free when it can start now, else first what shrinking frees."""
+        unit = self.vectors[claim]
+
+        def taken(now: Vector, room: Vector) -> tuple[Vector, Vector]:
+            room = plus(room, unit, -1)
+            return plus(now, unit, -1) if ready else _smaller(now, room), room
+
+        most = plus(self.most.free[node], unit, -1)
+        self._set_node(node, *taken(self.now.free[node], self.room.free[node]), most)
+        for name in self.limited[claim]:
+            limit = self.limits[name]
+            self._set_limit(limit, *taken(limit.now, limit.room))
+
+    def take_away(self, claim: str, node: int, units: int) -> None:
+        unit = self.vectors[claim]
+        self._shift(claim, node, units)
+        self._journal.append(lambda: self._shift(claim, node, -units))
+        self._set_node(
+            node, self.now.free[node], plus(self.room.free[node], unit, units), self.most.free[node]
+        )
+        for name in self.limited[claim]:
+            limit = self.limits[name]
+            self._set_limit(limit, limit.now, plus(limit.room, unit, units))
+
+    def _shift(self, claim: str, node: int, units: int) -> None:
+        self.units[claim][node] -= units
+        self._held[claim] -= units
+        self.lost[claim, node] = self.lost.get((claim, node), 0) + units
+
+    def changes(self) -> tuple[Change, ...]:
+        names = self.now.names
+        return tuple(
+            Change(claim, names[node], units) for (claim, node), units in sorted(self.lost.items()) if units
+        )
+
+    # --- whom to shrink ------------------------------------------------------------------------------------
+
+    def room_by_shrinking(self, claim: str) -> int | None:
+        """Shrink others until a unit fits, on the node where the fewest units have to go; that node, or none.
+
+        Of the first few by name that can do it; at least one unit goes: the caller found no room without.
+        """
+        best: tuple[int, int] | None = None
+        for node in self._candidates(claim):
+            mark = self.mark()
+            gone = self._make_room(claim, node)
+            self.back(mark)
+            if gone is not None and (best is None or gone < best[0]):
+                best = gone, node
+                if gone <= 1:
+                    break
+        if best is None:
+            return None
+        self._make_room(claim, best[1])
+        return best[1]
+
+    def _candidates(self, claim: str) -> Iterator[int]:
+        """Nodes where a unit may have room once what is over target is gone, the first few by name."""
+        node = self.most.first(self.vectors[claim]) if self._over else None
+        looked = 0
+        while node is not None and looked < SEARCHED:
+            looked += 1
+            yield node
+            node = self.most.first(self.vectors[claim], node + 1)
+
+    def _make_room(self, claim: str, node: int) -> int | None:
         """Shrink others until a unit fits on the node; how many units went, or none if it cannot be."""
-        unit = self.demands[claim].unit
-        gone: list[Change] = []
-        while places := self.short(claim, node):
-            taken = self.shrink_for(places[0], short_of(unit, self.room(places[0])), node, spare=claim)
+        unit = self.vectors[claim]
+        gone: list[tuple[str, int, int]] = []
+        while (place := self._short(claim, node)) is not None:
+            taken = self.shrink_for(place, _missing(unit, self._room(place)), node, spare=claim)
             if not taken:
                 return None
             gone += taken
-        return sum(change.units for change in gone) - self._put_back(claim, node, gone)
+        return sum(units for _, _, units in gone) - self._put_back(claim, node, gone)
 
-    def _put_back(self, claim: str, node: str, gone: list[Change]) -> int:
+    def _put_back(self, claim: str, node: int, gone: list[tuple[str, int, int]]) -> int:
         """Undo the single shrinks that later ones made needless."""
         undone = 0
-        for change in gone:
-            if change.units == 1 and self.units[change.claim][change.node]:
-                self.take_away(change.claim, change.node, -1)
-                if self.short(claim, node):
-                    self.take_away(change.claim, change.node, 1)
+        for victim, place, units in gone:
+            if units == 1 and self.units[victim][place]:
+                self.take_away(victim, place, -1)
+                if self._short(claim, node) is not None:
+                    self.take_away(victim, place, 1)
                 else:
                     undone += 1
         return undone
 
     def shrink_for(
-        self, place: str, missing: tuple[str, ...], node: str | None = None, spare: str = ""
-    ) -> list[Change]:
-        """Take one unit, or a whole claim where none can go alone, from whoever is furthest over target."""
-        for pick in (self.elastic, self.releasable):
-            victims = [c for c in self.units if c != spare and pick(c) and self._gives(c, place, missing)]
+        self, place: Place, missing: tuple[int, ...], node: int | None = None, spare: str = ""
+    ) -> list[tuple[str, int, int]]:
+        """Take one unit, or a whole claim where none can go alone, from whoever is furthest over target; what
+        went, as claim, node and units."""
+        near = self._over_on.get(place, []) if isinstance(place, int) else self._over
+        helpful = [c for c in near if c != spare and self._gives(c, place, missing)]
+        for pick in (self._elastic, self._releasable):
+            victims = [claim for claim in helpful if pick(claim)]
             if victims:
-                gone = self._going(
-                    min(victims, key=self._victim_order), place, node, whole=pick == self.releasable
-                )
-                for change in gone:
-                    self.take_away(change.claim, change.node, change.units)
+                victim = min(victims, key=self._victim_order)
+                gone = self._going(victim, place, node, whole=pick == self._releasable)
+                for claim, from_node, units in gone:
+                    self.take_away(claim, from_node, units)
                 return gone
         return []
 
-    def _going(self, victim: str, place: str, node: str | None, whole: bool) -> list[Change]:
-        held = {name: units for name, units in self.units[victim].items() if units}
-        if whole:
-            return [Change(victim, name, units) for name, units in held.items()]
-        helping = [name for name in held if place in self.places(victim, name)]
-        return [Change(victim, node if node is not None and node in helping else helping[-1], 1)]
+    def _elastic(self, claim: str) -> int:
+        """Units above target that may go one by one: the minimum stays."""
+        return max(0, self._held[claim] - max(self.targets[claim], starting_units(self.demands[claim])))
 
-    def _gives(self, claim: str, place: str, missing: tuple[str, ...]) -> bool:
+    def _releasable(self, claim: str) -> bool:
+        """Whether the whole claim may go: its target is nothing and nothing of it must be kept."""
+        held = self._held[claim]
+        return held > 0 and self.targets[claim] == 0 and not kept_units(self.demands[claim], held)
+
+    def _gives(self, claim: str, place: Place, missing: tuple[int, ...]) -> bool:
         """Whether shrinking helps: the claim has units at the place, and they hold what is missing."""
-        if not any(getattr(self.demands[claim].unit, resource) for resource in missing):
+        unit = self.vectors[claim]
+        if not any(unit[which] for which in missing):
             return False
-        return any(units and place in self.places(claim, node) for node, units in self.units[claim].items())
+        if isinstance(place, int):
+            return bool(self.units[claim].get(place))
+        return place in self.limited[claim] and self._held[claim] > 0
+
+    def _going(self, victim: str, place: Place, node: int | None, whole: bool) -> list[tuple[str, int, int]]:
+        held = {at: units for at, units in self.units[victim].items() if units}
+        if whole:
+            return [(victim, at, units) for at, units in held.items()]
+        if isinstance(place, int):
+            return [(victim, place, 1)]
+        return [(victim, node if node is not None and node in held else [*held][-1], 1)]
 
     def _victim_order(self, claim: str) -> tuple[float, float, str]:
         demand = self.demands[claim]
-        over = demand.unit * (self.held(claim) - self.targets[claim])
+        over = demand.unit * (self._held[claim] - self.targets[claim])
         return (-weighted_share(over, self.capacity, 1), -demand.submitted, claim)
 
 
-def set_up(snapshot: Snapshot, targets: Mapping[str, int]) -> Board:
-    """The board as the snapshot shows it: what is free now, and nothing shrunk yet."""
-    capacity = total_capacity(snapshot)
-    tree = Tree(snapshot.principals, capacity)
-    demands = {demand.claim: demand for demand in sorted(snapshot.demands, key=lambda d: d.claim)}
-    limited = {claim: _limited(tree, demand.principal) for claim, demand in demands.items()}
-    now = {node_place(node.name): node.capacity for node in sorted(snapshot.nodes, key=lambda n: n.name)}
-    for places in limited.values():
-        for place in places:
-            limit = tree.principals[place.partition(":")[2]].limit
-            now[place] = limit if limit is not None else Resources()
-    units = {claim: dict(nodes) for claim, nodes in held_units(snapshot).items()}
-    board = Board(demands, targets, capacity, limited, now, dict.fromkeys(now, Resources()), units)
-    for claim, nodes in units.items():
-        for node, count in nodes.items():
-            for place in board.places(claim, node):
-                board.now[place] -= demands[claim].unit * count
-    return board
-
-
-def _limited(tree: Tree, principal: str) -> tuple[str, ...]:
-    return tuple(
-        limit_place(name) for name in tree.path(principal) if tree.principals[name].limit is not None
-    )
-
-
-def give_back(board: Board, claims: Iterable[str]) -> None:
+def give_back(board: Board) -> None:
     """Take at once what claims hold above their own maximum: their owners asked for less."""
-    for claim in claims:
+    for claim in sorted(board.units):
         demand = board.demands[claim]
         ceiling = max(demand.max, min(demand.floor, board.held(claim)))
-        for node in sorted(board.units.get(claim, {}), reverse=True):
+        for node in sorted(board.units[claim], reverse=True):
             over = min(board.held(claim) - ceiling, board.units[claim][node])
             if over > 0:
                 board.take_away(claim, node, over)

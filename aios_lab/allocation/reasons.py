@@ -42,6 +42,9 @@ class _Book:
             self.tree.use(demand.principal, demand.unit * self.held[claim])
         self.targets: Mapping[str, int] = Targets(snapshot).units
         self._by_resource: dict[str, list[tuple[int, str]]] = {}
+        self._possible_of: dict[Resources, int] = {}
+        self._missing_of: dict[Resources, str] = {}
+        self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
         free = {node.name: node.capacity for node in snapshot.nodes}
         for claim, nodes in held_units(snapshot).items():
             for node, units in nodes.items():
@@ -55,7 +58,7 @@ class _Book:
     def _never(self, demand: Demand) -> str:
         """Empty unless the minimum can never be had, or the maximum cannot and the rest is there."""
         held, start = self.held[demand.claim], starting_units(demand)
-        possible = sum(how_many(demand.unit, node.capacity) for node in self.snapshot.nodes)
+        possible = self._possible(demand.unit)
         if not possible:
             return (
                 f"It can never start: one worker needs {amounts(demand.unit)}, and {self._largest(demand)}."
@@ -73,6 +76,12 @@ class _Book:
         if held >= min(possible, demand.max) and held:
             return f"It holds {count(held)}, and the cluster has room for no more than {possible} in all."
         return ""
+
+    def _possible(self, unit: Resources) -> int:
+        """How many units an empty cluster would have room for."""
+        if unit not in self._possible_of:
+            self._possible_of[unit] = sum(how_many(unit, node.capacity) for node in self.snapshot.nodes)
+        return self._possible_of[unit]
 
     def _largest(self, demand: Demand) -> str:
         if not self.snapshot.nodes:
@@ -110,13 +119,9 @@ class _Book:
         if units := self.shrinking.get(demand.claim):
             share = count(self.targets[demand.claim])
             return f"It gives back {count(units)}: others are below their fair share; its own is {share}."
-        leaving = [
-            f"{who(self.demands[c])} gives back {count(units)}"
-            for c, units in sorted(self.shrinking.items())
-            if c != demand.claim
-        ]
-        if leaving and self.targets[demand.claim] > held:
-            return f"{want}: {listed(leaving[:NAMED], len(leaving))}."
+        if self._leaving and self.targets[demand.claim] > held:
+            said = [f"{who(self.demands[c])} gives back {count(units)}" for c, units in self._leaving[:NAMED]]
+            return f"{want}: {listed(said, len(self._leaving))}."
         others = self._holders(demand)
         share = f" Its fair share is {count(held)} now." if held else ""
         return f"{want}: {others}.{share}"
@@ -125,14 +130,16 @@ class _Book:
         """Who holds most of what is missing, largest first."""
         missing = self._missing(demand)
         whole = getattr(self.capacity, missing)
-        others = [(amount, claim) for amount, claim in self._holding(missing) if claim != demand.claim]
+        holding = self._holding(missing)
+        others = [(amount, claim) for amount, claim in holding[: NAMED + 1] if claim != demand.claim]
         if not others:
             return f"what is free on any one node is less than one worker needs ({amounts(demand.unit)})"
         said = [
             f"{who(self.demands[claim])} holds {amount_of(missing, amount, whole)}"
             for amount, claim in others[:NAMED]
         ]
-        return listed(said, len(others))
+        own = getattr(demand.unit, missing) * self.held[demand.claim] > 0
+        return listed(said, len(holding) - own)
 
     def _holding(self, resource: str) -> list[tuple[int, str]]:
         """What claims hold of a resource, largest first."""
@@ -147,6 +154,11 @@ class _Book:
 
     def _missing(self, demand: Demand) -> str:
         """The resource that the node with the most room lacks first."""
+        if demand.unit not in self._missing_of:
+            self._missing_of[demand.unit] = self._lacks_first(demand)
+        return self._missing_of[demand.unit]
+
+    def _lacks_first(self, demand: Demand) -> str:
         lacking = [short_of(demand.unit, room) for room in self._free]
         fewest = min((lack for lack in lacking if lack), key=len, default=())
         return fewest[0] if fewest else scarcest(demand.unit, self.capacity)

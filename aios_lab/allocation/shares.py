@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from aios_lab.allocation.types import Demand, Principal, Resources, Snapshot
+from aios_lab.allocation.room import NOTHING, plus
+from aios_lab.allocation.types import Demand, Principal, Resources, Snapshot, Vector
 
 ROOT = ""
 
 
 def total_capacity(snapshot: Snapshot) -> Resources:
     """All that the nodes have together."""
-    return sum((node.capacity for node in snapshot.nodes), Resources())
+    columns = zip(*(node.capacity.vector for node in snapshot.nodes), strict=True)
+    return Resources(*(sum(column) for column in columns))
 
 
 def weighted_share(used: Resources, capacity: Resources, weight: int) -> float:
@@ -21,13 +23,19 @@ def weighted_share(used: Resources, capacity: Resources, weight: int) -> float:
 
     Whole numbers are divided once, so that equal shares compare equal. A weight of 0 is served last.
     """
-    if weight <= 0:
+    return _share(used.vector, None if weight <= 0 else (capacity * weight).vector)
+
+
+def _share(used: Vector, scale: Vector | None) -> float:
+    """The largest of usage by ``scale``, which is capacity times weight; without one it counts as most."""
+    if scale is None:
         return float("inf")
+    cpu, memory, gpu, gpu_memory = scale
     return max(
-        used.cpu / (capacity.cpu * weight) if capacity.cpu else 0.0,
-        used.memory / (capacity.memory * weight) if capacity.memory else 0.0,
-        used.gpu / (capacity.gpu * weight) if capacity.gpu else 0.0,
-        used.gpu_memory / (capacity.gpu_memory * weight) if capacity.gpu_memory else 0.0,
+        used[0] / cpu if cpu else 0.0,
+        used[1] / memory if memory else 0.0,
+        used[2] / gpu if gpu else 0.0,
+        used[3] / gpu_memory if gpu_memory else 0.0,
     )
 
 
@@ -40,8 +48,9 @@ class Tree:
     def __init__(self, principals: Iterable[Principal], capacity: Resources) -> None:
         self.capacity = capacity
         self.principals = {ROOT: Principal(ROOT)} | {p.path: p for p in principals}
-        self.used: dict[str, Resources] = {}
+        self._used: dict[str, Vector] = {}
         self._paths: dict[str, tuple[str, ...]] = {}
+        self._scales: dict[str, Vector | None] = {}
 
     def path(self, principal: str) -> tuple[str, ...]:
         """The principals from the root down to this one."""
@@ -49,19 +58,24 @@ class Tree:
             parts = principal.split("/") if principal else []
             names = tuple("/".join(parts[:depth]) for depth in range(len(parts) + 1))
             for name in names:
-                self.principals.setdefault(name, Principal(name))
+                weight = self.principals.setdefault(name, Principal(name)).weight
+                self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
             self._paths[principal] = names
         return self._paths[principal]
 
     def use(self, principal: str, amount: Resources) -> None:
+        self.use_units(principal, amount.vector, 1)
+
+    def use_units(self, principal: str, unit: Vector, units: int) -> None:
+        used = self._used
         for name in self.path(principal):
-            self.used[name] = self.usage(name) + amount
+            used[name] = plus(used.get(name, NOTHING), unit, units)
 
     def usage(self, name: str) -> Resources:
-        return self.used.get(name, Resources())
+        return Resources(*self._used.get(name, NOTHING))
 
     def share(self, name: str) -> float:
-        return weighted_share(self.usage(name), self.capacity, self.principals[name].weight)
+        return _share(self._used.get(name, NOTHING), self._scales[name])
 
     def dominant(self, name: str) -> float:
         """The dominant share of the whole, 0 to 1, whatever the weight."""
@@ -77,15 +91,12 @@ class Tree:
 
     def within_quota(self, principal: str, amount: Resources, depth: int) -> bool:
         """Whether the principal at this depth of the path has this much of its quota left."""
+        name = self.path(principal)[depth]
+        return (self.usage(name) + amount).fits_in(self.principals[name].quota)
+
+    def has_quota(self, principal: str, depth: int) -> bool:
         path = self.path(principal)
-        if depth >= len(path):
-            return False
-        name = path[depth]
-        quota = self.principals[name].quota
-        return quota != Resources() and (self.usage(name) + amount).fits_in(quota)
-
-
-Key = tuple[int, float, tuple[int, float, str]]
+        return depth < len(path) and self.principals[path[depth]].quota != Resources()
 
 
 @dataclass(slots=True)
@@ -95,6 +106,15 @@ class Claimant:
     demand: Demand
     held: int
     count: int = 0
+    unit: Vector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unit = self.demand.unit.vector
+
+
+# Who goes first: priority (negated), share, who holds the unit already, who asked first, and the claim's id.
+# A principal has the last three of the claim that is served first below it, so no two entries are equal.
+Entry = tuple[int, float, int, float, str]
 
 
 class FairQueue:
@@ -109,11 +129,14 @@ class FairQueue:
     def __init__(self, tree: Tree, claimants: Iterable[Claimant]) -> None:
         self._tree = tree
         self._claimants = {c.demand.claim: c for c in claimants}
-        self._heaps: dict[str, list[tuple[Key, str, bool]]] = {}
+        self._scale = tree.capacity.vector
+        self._heaps: dict[str, list[Entry]] = {}
         for claimant in self._claimants.values():
-            self._heaps.setdefault(claimant.demand.principal, []).append(self._claim_entry(claimant))
-            for name in tree.path(claimant.demand.principal):
-                self._heaps.setdefault(name, [])
+            principal = claimant.demand.principal
+            if principal not in self._heaps:
+                for name in tree.path(principal):
+                    self._heaps.setdefault(name, [])
+            self._heaps[principal].append(self._claim_entry(claimant))
         for name in sorted(self._heaps, key=lambda n: (-len(tree.path(n)), n)):
             heapq.heapify(self._heaps[name])
             if name != ROOT:
@@ -121,13 +144,8 @@ class FairQueue:
 
     def best(self) -> Claimant | None:
         """The claim to serve next; it stays at the top until ``served`` or ``drop``."""
-        name, is_claim = ROOT, False
-        while not is_claim:
-            heap = self._heaps.get(name)
-            if not heap:
-                return None
-            _, name, is_claim = heap[0]
-        return self._claimants[name]
+        top = self._heaps.get(ROOT)
+        return self._claimants[top[0][4]] if top else None
 
     def served(self, claimant: Claimant) -> None:
         """The best claim got units: its path has new shares."""
@@ -137,7 +155,7 @@ class FairQueue:
         """The best claim wants or can get no more."""
         self._replace(claimant, None)
 
-    def _replace(self, claimant: Claimant, entry: tuple[Key, str, bool] | None) -> None:
+    def _replace(self, claimant: Claimant, entry: Entry | None) -> None:
         for name in reversed(self._tree.path(claimant.demand.principal)):
             heap = self._heaps[name]
             if entry is None:
@@ -146,15 +164,16 @@ class FairQueue:
                 heapq.heapreplace(heap, entry)
             entry = self._principal_entry(name) if heap else None
 
-    def _claim_entry(self, claimant: Claimant) -> tuple[Key, str, bool]:
-        demand = claimant.demand
-        share = weighted_share(demand.unit * claimant.count, self._tree.capacity, 1)
-        holds = 0 if claimant.held > claimant.count else 1
-        return (-demand.priority, share, (holds, demand.submitted, demand.claim)), demand.claim, True
+    def _claim_entry(self, claimant: Claimant) -> Entry:
+        demand, count = claimant.demand, claimant.count
+        share = _share(plus(NOTHING, claimant.unit, count), self._scale)
+        holds = 0 if claimant.held > count else 1
+        return -demand.priority, share, holds, demand.submitted, demand.claim
 
-    def _principal_entry(self, name: str) -> tuple[Key, str, bool]:
-        tie = self._heaps[name][0][0][2]
-        return (-self._tree.principals[name].priority, self._tree.share(name), tie), name, False
+    def _principal_entry(self, name: str) -> Entry:
+        _, _, holds, submitted, claim = self._heaps[name][0]
+        priority = self._tree.principals[name].priority
+        return -priority, self._tree.share(name), holds, submitted, claim
 
 
 def held_units(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:

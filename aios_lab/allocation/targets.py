@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from aios_lab.allocation.room import Rooms
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units, total_capacity
-from aios_lab.allocation.types import Demand, Resources, Snapshot
+from aios_lab.allocation.types import Demand, Resources, Snapshot, Vector
 
 # A claim and how many units it was given at once, in the order of giving.
 Award = tuple[str, int]
@@ -33,7 +34,8 @@ class Targets:
     def __init__(self, snapshot: Snapshot) -> None:
         self.awards: list[Award] = []
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
-        self._free = {node.name: node.capacity for node in sorted(snapshot.nodes, key=lambda n: n.name)}
+        self._rooms = Rooms(snapshot.nodes)
+        self._first: dict[Vector, int] = {}
         self._claimants = self._keep(snapshot)
         depths = range(
             max((len(self._tree.path(d.principal)) for d in snapshot.demands), default=0) - 1, -1, -1
@@ -58,15 +60,16 @@ class Targets:
             left = kept_units(demand, claimant.held)
             for node, units in nodes.items():
                 taken = min(left, units)
-                self._free[node] -= demand.unit * taken
-                left -= taken
-                self._give(claimant, taken)
+                if taken:
+                    self._rooms.take(self._rooms.index[node], claimant.unit, taken)
+                    left -= taken
+                    self._give(claimant, taken)
             claimants.append(claimant)
         return claimants
 
     def _give(self, claimant: Claimant, units: int) -> None:
         claimant.count += units
-        self._tree.use(claimant.demand.principal, claimant.demand.unit * units)
+        self._tree.use_units(claimant.demand.principal, claimant.unit, units)
 
     def _start(self, depth: int | None) -> None:
         """Minimums: all units of it at once or none."""
@@ -86,13 +89,15 @@ class Targets:
 
         Room, limits and quotas only get tighter, so a claim that cannot be served once never can.
         """
+        if depth is not None:
+            claimants = [c for c in claimants if self._tree.has_quota(c.demand.principal, depth)]
         queue = FairQueue(self._tree, claimants)
         while (claimant := queue.best()) is not None:
             units = step(claimant)
             if (
                 units <= 0
                 or not self._allowed(claimant.demand, units, depth)
-                or not self._place(claimant.demand, units)
+                or not self._place(claimant.unit, units)
             ):
                 queue.drop(claimant)
                 continue
@@ -101,33 +106,33 @@ class Targets:
             queue.served(claimant)
 
     def _allowed(self, demand: Demand, units: int, depth: int | None) -> bool:
-        amount = demand.unit * units
+        amount = demand.unit if units == 1 else demand.unit * units
         if depth is not None and not self._tree.within_quota(demand.principal, amount, depth):
             return False
         return self._tree.over_limit(demand.principal, amount) is None
 
-    def _place(self, demand: Demand, units: int) -> bool:
+    def _place(self, unit: Vector, units: int) -> bool:
         """Take room for all of the units, first fit by node name, or none."""
-        taken: list[tuple[str, int]] = []
-        for node, free in self._free.items():
-            fitting = min(units, how_many(demand.unit, free))
-            if fitting:
-                taken.append((node, fitting))
-                units -= fitting
+        rooms, taken = self._rooms, []
+        node = rooms.first(unit, self._first.get(unit, 0))
+        self._first[unit] = len(rooms.free) if node is None else node
+        while node is not None:
+            fitting = min(units, _how_many(unit, rooms.free[node]))
+            taken.append((node, fitting))
+            units -= fitting
             if not units:
-                break
-        if units:
-            return False
-        for node, fitting in taken:
-            self._free[node] -= demand.unit * fitting
-        return True
+                for place, count in taken:
+                    rooms.take(place, unit, count)
+                return True
+            node = rooms.first(unit, node + 1)
+        return False
 
 
 def how_many(unit: Resources, free: Resources) -> int:
     """How many units fit; a unit that needs nothing fits without end (a billion times)."""
-    counts = [
-        max(0, have) // need
-        for (_, need), (_, have) in zip(unit.items(), free.items(), strict=True)
-        if need > 0
-    ]
+    return _how_many(unit.vector, free.vector)
+
+
+def _how_many(unit: Vector, free: Vector) -> int:
+    counts = [max(0, have) // need for need, have in zip(unit, free, strict=True) if need]
     return min(counts, default=1_000_000_000)

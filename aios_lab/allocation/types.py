@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 RESOURCES = ("cpu", "memory", "gpu", "gpu_memory")
 
+# The amounts of a ``Resources`` in this order; inner loops work on these.
+Vector = tuple[int, int, int, int]
+
 # An amount no machine has: what a ceiling says of a resource that it leaves open.
 UNLIMITED = 1 << 60
 
@@ -42,6 +45,10 @@ class Resources:
 
     def __mul__(self, units: int) -> Resources:
         return Resources(self.cpu * units, self.memory * units, self.gpu * units, self.gpu_memory * units)
+
+    @property
+    def vector(self) -> Vector:
+        return self.cpu, self.memory, self.gpu, self.gpu_memory
 
     def fits_in(self, free: Resources) -> bool:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
@@ -31,18 +32,23 @@ def validate(snapshot: Snapshot, plan: Plan) -> None:
     _shrinks(plan, held)
     _conservation(snapshot, plan, demands, held)
     _limits(snapshot, plan, demands, held)
+    shrunk, granted = _units(plan.shrinks), _units(plan.grants)
     for claim, demand in demands.items():
         had = sum(held.get(claim, {}).values())
-        _claim(demand, had, _units(plan.shrinks, claim), _units(plan.grants, claim))
-        left = had - _units(plan.shrinks, claim) + _units(plan.grants, claim)
+        _claim(demand, had, shrunk[claim], granted[claim])
+        left = had - shrunk[claim] + granted[claim]
         if left < demand.max and not plan.reasons.get(claim):
             raise InvalidPlan(
                 f"Claim {claim} ends with {left} of {demand.max} units, and the plan gives no reason."
             )
 
 
-def _units(changes: tuple[Change, ...], claim: str) -> int:
-    return sum(change.units for change in changes if change.claim == claim)
+def _units(changes: tuple[Change, ...]) -> Counter[str]:
+    """Units by claim."""
+    units: Counter[str] = Counter()
+    for change in changes:
+        units[change.claim] += change.units
+    return units
 
 
 def _names(snapshot: Snapshot, plan: Plan, demands: Mapping[str, Demand]) -> None:

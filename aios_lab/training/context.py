@@ -135,9 +135,16 @@ class Context:
         folder = Path(self._spec.folder) / MODEL_FOLDER
         folder.parent.mkdir(parents=True, exist_ok=True)
         inner = self._strategy.unwrap(model)
-        bundle.save(folder, inner, example=example, evaluation=evaluation, metrics=dict(metrics or {}))
-        self.model_saved = True
-        self._link.send("model", str(folder))
+        self._link.send("saving", True)
+        try:
+            with self._link.uninterrupted():
+                bundle.save(
+                    folder, inner, example=example, evaluation=evaluation, metrics=dict(metrics or {})
+                )
+            self.model_saved = True
+            self._link.send("model", str(folder))
+        finally:
+            self._link.send("saving", False)
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """Your own module out of what ``prepare`` gave."""

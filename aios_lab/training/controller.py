@@ -125,15 +125,15 @@ class Controller(threading.Thread):
             case "metrics":
                 self._metrics(body)
             case "log":
-                lines = [f"[rank {rank}] {line}" for line in body]
-                self._run.live.add_lines(lines)
-                self._reporter.add([], lines)
+                self._say(*(f"[rank {rank}] {line}" for line in body))
             case "progress":
                 self._run.live.set(**body)
                 self._reporter.tell(**body)
             case "model":
                 self._run.live.set(has_model=True)
                 self._reporter.tell(model=body)
+            case "saving":
+                return self._gang.on_saving(body, now)
             case "ended":
                 return self._gang.on_end(End(**body), now)
             case "lost":
@@ -150,6 +150,10 @@ class Controller(threading.Thread):
                     self._gang.on_kill(now) if body == "kill" else [] if stopping else self._gang.on_stop(now)
                 )
         return []
+
+    def _say(self, *lines: str) -> None:
+        self._run.live.add_lines(lines)
+        self._reporter.add([], list(lines))
 
     def _metrics(self, batch: list[tuple[int, float, int | None, dict[str, float]]]) -> None:
         metrics = [
@@ -235,6 +239,8 @@ class Controller(threading.Thread):
         packed, problem = self._fetch()
         self._let_go()
         self._drain()
+        if self._gang.saving:
+            self._say("[rank 0] its model was not saved: the rank ended before that was done")
         error = None if failure is None else str(failure)
         now = time.time()
         self._run.live.set(state=state, ended=now, error=error)
@@ -269,5 +275,5 @@ class Controller(threading.Thread):
                 kind, rank, body = self._run.inbox.get_nowait()
             except queue.Empty:
                 return
-            if kind in ("metrics", "log", "model", "progress"):
+            if kind in ("metrics", "log", "model", "progress", "saving"):
                 self._on_event(kind, rank, body)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aios_lab.training.failures import is_consequence
-from aios_lab.training.spec import STOP_GRACE, End, OrderName
+from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, End, OrderName
 from aios_lab.wire import RunState
 
 PEER_GRACE = 0.3  # seconds in which other ranks may tell that they failed too
@@ -34,6 +34,7 @@ class Gang:
     ends: dict[int, End] = field(default_factory=dict)
     deadline: float | None = None  # when ``tick`` is due
     killed: bool = False
+    saving: bool = False  # rank 0 writes its model
 
     @property
     def over(self) -> bool:
@@ -77,8 +78,15 @@ class Gang:
         if self.phase is Phase.STOPPING:
             return self.on_kill(now)
         self.phase = Phase.STOPPING
-        self.deadline = now + STOP_GRACE + 0.2
+        self.deadline = self._patience(now)
         return ["stop"]
+
+    def on_saving(self, saving: bool, now: float) -> list[OrderName]:
+        """Rank 0 began, or ended, to save its model: a stop waits for that."""
+        self.saving = saving
+        if self.phase is Phase.STOPPING and not self.killed:
+            self.deadline = self._patience(now)
+        return []
 
     def on_kill(self, now: float) -> list[OrderName]:
         if self.over:
@@ -96,6 +104,9 @@ class Gang:
         for rank in range(self.world_size):
             self.ends.setdefault(rank, End(rank, "?", "killed", now, error="its worker did not answer"))
         return []
+
+    def _patience(self, now: float) -> float:
+        return now + (SAVE_GRACE if self.saving else STOP_GRACE) + 0.2
 
     def _kill(self, now: float) -> list[OrderName]:
         self.killed = True

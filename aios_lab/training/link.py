@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from aios_lab.training import numbers
@@ -51,6 +53,17 @@ class Link:
         self._go.wait()
         return not self.stopping.is_set()
 
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Hold back the signal of a stop, as while a model is written."""
+        before, self.interrupts = self.interrupts, False
+        try:
+            yield
+        finally:
+            self.interrupts = before
+            if self.stopping.is_set():
+                self._interrupt_later()
+
     def close(self) -> None:
         """Send what is left; nothing is sent afterwards."""
         self._closing.set()
@@ -94,9 +107,12 @@ class Link:
         if self.at_once:
             self._interrupt()
         else:
-            timer = threading.Timer(INTERRUPT_AFTER, self._interrupt)
-            timer.daemon = True
-            timer.start()
+            self._interrupt_later()
+
+    def _interrupt_later(self) -> None:
+        timer = threading.Timer(INTERRUPT_AFTER, self._interrupt)
+        timer.daemon = True
+        timer.start()
 
     def _interrupt(self) -> None:
         main = threading.main_thread().ident

@@ -12,10 +12,11 @@ from typing import Any
 
 from aios_lab.training.errors import TrainingFailed
 from aios_lab.training.live import LiveRun
+from aios_lab.training.spec import SAVE_GRACE
 from aios_lab.wire import Run as RunView
 from aios_lab.wire import RunState
 
-CANCEL_WAIT = 10.0  # seconds that an interrupted wait() gives the run to end and be told; it takes 2 at most
+CANCEL_WAIT = SAVE_GRACE + 10  # seconds that an interrupted wait() gives the run to end and be told
 
 
 class Run:
@@ -78,7 +79,8 @@ class Run:
         return None if self._packed is None else pickle.loads(self._packed)
 
     def cancel(self) -> None:
-        """Stop it; returns at once. Ranks have a second to end by themselves; a second call kills them."""
+        """Stop it; returns at once. Ranks have a second to end by themselves, and rank 0 the time to save its
+        model; a second call kills them."""
         self.inbox.put(("stop", -1, None))
 
     def kill(self) -> None:

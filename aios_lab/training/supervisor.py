@@ -23,7 +23,7 @@ from aios_lab.training.failures import died
 from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import Output
 from aios_lab.training.pipes import INCOMING, Pipes
-from aios_lab.training.spec import STOP_GRACE, End, OrderName, Outcome, RankSpec
+from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
 
 TICK = 0.1  # seconds between batches of events
 
@@ -83,24 +83,29 @@ class Supervisor:
         self._child: Child | None = None
         self._control: FrameWriter | None = None
         self._stop_by: float | None = None
+        self._saving = False
         self._killed = False
         self._port = 0
         self._metrics: list[Any] = []
         self._said: dict[str, Any] | None = None
 
     def order(self, order: OrderName, values: dict[str, str]) -> None:
-        """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed."""
+        """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed, one that saves
+        its model after SAVE_GRACE."""
         with self._lock:
             if order == "kill":
                 self._kill()
                 return
             if order == "stop" and self._stop_by is None:
-                self._stop_by = time.monotonic() + STOP_GRACE
+                self._stop_by = self._patience()
             if self._control is not None:
                 try:
                     self._control.send((order, values))
                 except OSError:  # the rank has just ended
                     return
+
+    def _patience(self) -> float:
+        return time.monotonic() + (SAVE_GRACE if self._saving else STOP_GRACE)
 
     def run(self) -> bytes | None:
         """Spawn the rank, serve it until it and all that it started are gone, and publish how it ended."""
@@ -176,7 +181,15 @@ class Supervisor:
             elif kind == "ready":
                 self._publish("ready", {**body, "port": self._port})
             else:
+                if kind == "saving":
+                    self._saves(body)
                 self._publish(kind, body)
+
+    def _saves(self, saving: bool) -> None:
+        with self._lock:
+            self._saving = saving
+            if self._stop_by is not None:
+                self._stop_by = self._patience()
 
     def _tick(self) -> None:
         self._publish_batches(self._output.take())

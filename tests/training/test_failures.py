@@ -7,21 +7,23 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 
 from aios_lab.training import LocalTracker, Run, TrainingFailed, train
+from aios_lab.training.spec import STOP_GRACE
 from aios_lab.wire import RunState
 from training import functions
 from training.helpers import Train, ranks_left
 
 
-def until(run: Run, text: str) -> None:
-    """Wait until the run's output has ``text`` for both ranks."""
+def until(run: Run, text: str, times: int = 2) -> None:
+    """Wait until the run's output has ``text``, from both ranks."""
     seen = 0
     end = time.monotonic() + 60
-    while run.logs().count(text) < 2:
+    while run.logs().count(text) < times:
         assert time.monotonic() < end
         assert not run.done
         seen = run.live.wait_change(seen, 1)
@@ -64,6 +66,60 @@ def test_a_stop_gives_the_partial_result(start: Train) -> None:
         seen = run.live.wait_change(seen, 60)
     stopped_in(run)
     assert run.result() >= 1
+
+
+@pytest.mark.parametrize("by_itself", [True, False], ids=["as it ends", "by its function"])
+def test_a_stop_waits_for_the_model_that_is_being_saved(start: Train, by_itself: bool) -> None:
+    def fn(ctx: Any) -> str:
+        import torch
+
+        from aios_lab.models import bundle
+
+        save = bundle.save
+
+        def slowly(*args: Any, **options: Any) -> Any:
+            print("saving", flush=True)
+            time.sleep(2 * STOP_GRACE)
+            return save(*args, **options)
+
+        bundle.save = slowly
+        model = ctx.prepare(torch.nn.Linear(2, 2))
+        if not by_itself:
+            ctx.save_model(model)
+            return "done"
+        print("saving", flush=True)
+        while True:
+            ctx.report(value=1)
+            time.sleep(0.01)
+
+    run = start(fn)
+    until(run, "saving", times=1)
+    run.cancel()
+    run.wait(30)
+    assert run.state is RunState.STOPPED
+    assert run.view().has_model
+    assert run.result() == (None if by_itself else "done")
+
+
+def test_a_kill_does_not_wait_for_the_model_and_says_so(start: Train) -> None:
+    def fn(ctx: Any) -> None:
+        import torch
+
+        from aios_lab.models import bundle
+
+        def for_ever(*args: Any, **options: Any) -> None:
+            print("saving", flush=True)
+            time.sleep(3600)
+
+        bundle.save = for_ever
+        ctx.save_model(torch.nn.Linear(2, 2))
+
+    run = start(fn)
+    until(run, "saving", times=1)
+    run.cancel()
+    stopped_in(run)
+    assert "its model was not saved" in run.logs()
+    assert not run.view().has_model
 
 
 def test_plain_code_is_interrupted(start: Train) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aios_lab.training.failures import root_cause
 from aios_lab.training.gang import CAUSE_GRACE, KILL_GRACE, PEER_GRACE, Gang
-from aios_lab.training.spec import STOP_GRACE, End, Outcome
+from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, End, Outcome
 from aios_lab.wire import RunState
 
 PEER_ERROR = "RuntimeError: [../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:31377"
@@ -29,6 +29,23 @@ def test_all_start_together_and_end_well() -> None:
     assert not gang.over
     gang.on_end(end(1), 2)
     assert gang.state is RunState.FINISHED
+
+
+def test_a_stop_waits_for_a_model_that_is_being_saved_unless_stopped_again() -> None:
+    gang = running()
+    assert gang.on_stop(10) == ["stop"]
+    gang.on_saving(True, 10.5)
+    assert gang.tick(10.5 + SAVE_GRACE) == []
+    gang.on_saving(False, 30)
+    assert gang.tick(30 + STOP_GRACE / 2) == []
+    assert gang.tick(30.2 + STOP_GRACE) == ["kill"]
+    again = running()
+    again.on_saving(True, 9)
+    assert again.on_stop(10) == ["stop"]
+    assert again.tick(10 + SAVE_GRACE / 2) == []
+    assert again.on_stop(11) == ["kill"]
+    assert again.tick(11 + KILL_GRACE) == []
+    assert again.over
 
 
 def test_a_failure_kills_the_others_after_a_moment() -> None:

@@ -1,0 +1,65 @@
+"""Free room on many nodes, and the first of them by name where a unit still fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aios_lab.allocation.types import Node, Vector
+
+BLOCK = 32  # nodes under one bound
+NOTHING: Vector = (0, 0, 0, 0)
+
+
+def fits(need: Vector, have: Vector) -> bool:
+    """Whether the room is enough; what is not needed may well be overdrawn."""
+    cpu, memory, gpu, gpu_memory = need
+    return (
+        (cpu <= have[0] or not cpu)
+        and (memory <= have[1] or not memory)
+        and (gpu <= have[2] or not gpu)
+        and (gpu_memory <= have[3] or not gpu_memory)
+    )
+
+
+def plus(a: Vector, b: Vector, times: int = 1) -> Vector:
+    return a[0] + b[0] * times, a[1] + b[1] * times, a[2] + b[2] * times, a[3] + b[3] * times
+
+
+class Rooms:
+    """Room by node. Every block of nodes has a bound that no node in it exceeds, so that a search leaves out
+    the blocks where nothing can fit: O(nodes / BLOCK + BLOCK) where the bounds are tight."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        inventory = sorted((node.name, node.capacity.vector) for node in nodes)
+        self.names = [name for name, _ in inventory]
+        self.index = {name: place for place, name in enumerate(self.names)}
+        self.free = [room for _, room in inventory]
+        self._bounds = [self._bound(block) for block in range(-(-len(self.free) // BLOCK))]
+
+    def take(self, node: int, unit: Vector, units: int = 1) -> None:
+        self.put(node, plus(self.free[node], unit, -units))
+
+    def put(self, node: int, room: Vector) -> None:
+        self.free[node] = room
+        block = node // BLOCK
+        self._bounds[block] = _larger(self._bounds[block], room)
+
+    def first(self, unit: Vector, start: int = 0) -> int | None:
+        """The first node from ``start`` on where one unit fits; None where there is none."""
+        free, size = self.free, len(self.free)
+        for block in range(start // BLOCK, len(self._bounds)):
+            if not fits(unit, self._bounds[block]):
+                continue
+            for node in range(max(start, block * BLOCK), min(size, (block + 1) * BLOCK)):
+                if fits(unit, free[node]):
+                    return node
+            self._bounds[block] = self._bound(block)
+        return None
+
+    def _bound(self, block: int) -> Vector:
+        cpu, memory, gpu, gpu_memory = zip(*self.free[block * BLOCK : (block + 1) * BLOCK], strict=True)
+        return max(cpu), max(memory), max(gpu), max(gpu_memory)
+
+
+def _larger(a: Vector, b: Vector) -> Vector:
+    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
