@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aios_lab.allocation.room import Rooms, fits, plus
 from aios_lab.allocation.shares import Tree, held_units, total_capacity, weighted_share
 from aios_lab.allocation.targets import kept_units, starting_units
-from aios_lab.allocation.types import RESOURCES, Change, Resources, Snapshot, Vector
+from aios_lab.allocation.types import RESOURCES, Change, Demand, Resources, Snapshot, Vector
 
 SEARCHED = 32  # nodes that are tried for the one where the fewest units have to go
 
@@ -290,12 +290,20 @@ class Board:
         return (-weighted_share(over, self.capacity, 1), -demand.submitted, claim)
 
 
+def surplus(demand: Demand, nodes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """What a claim holds above its own maximum, because its owner asked for less; last nodes first."""
+    held = sum(nodes.values())
+    over = held - max(demand.max, min(demand.floor, held))
+    for node in sorted(nodes, reverse=True):
+        if (units := min(over, nodes[node])) > 0:
+            over -= units
+            yield node, units
+
+
 def give_back(board: Board) -> None:
-    """Take at once what claims hold above their own maximum: their owners asked for less."""
+    """Take at once what claims hold above their own maximum."""
+    names = board.now.names
     for claim in sorted(board.units):
-        demand = board.demands[claim]
-        ceiling = max(demand.max, min(demand.floor, board.held(claim)))
-        for node in sorted(board.units[claim], reverse=True):
-            over = min(board.held(claim) - ceiling, board.units[claim][node])
-            if over > 0:
-                board.take_away(claim, node, over)
+        nodes = {names[node]: units for node, units in board.units[claim].items()}
+        for name, units in surplus(board.demands[claim], nodes):
+            board.take_away(claim, board.now.index[name], units)

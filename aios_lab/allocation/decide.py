@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from aios_lab.allocation.fair_share import fair_share
+from aios_lab.allocation.queue import BACKFILLS, ORDERS, queue_policy
 from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
 from aios_lab.allocation.words import count
 
-POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {"fair_share": fair_share}
+POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {"fair_share": fair_share} | {
+    name + ("" if backfill == "none" else f"+{backfill}"): queue_policy(order, backfill)
+    for name, order in ORDERS.items()
+    for backfill in BACKFILLS
+}
 
 
 class InvalidSnapshot(ValueError):
@@ -22,7 +27,8 @@ def decide(snapshot: Snapshot, policy: str = "fair_share") -> Plan:
     """Who gets units now, who gives some back, and why everybody else waits.
 
     Grants use only room that is free now. What shrinks free is granted by a later decision, when the
-    leases are gone from the snapshot.
+    leases are gone from the snapshot. ``policy`` is one of ``POLICIES``: the default, or an order of a queue,
+    alone or with a backfill, such as "sjf+easy".
 
     Raises:
         InvalidSnapshot: names are not unique, an amount is negative, or a lease has no claim or no node.
@@ -35,7 +41,7 @@ def decide(snapshot: Snapshot, policy: str = "fair_share") -> Plan:
     return replace(plan, reasons=reasons(snapshot, plan))
 
 
-def explain(snapshot: Snapshot, claim: str) -> str:
+def explain(snapshot: Snapshot, claim: str, policy: str = "fair_share") -> str:
     """Why this claim holds what it holds, in plain words.
 
     Raises:
@@ -45,7 +51,7 @@ def explain(snapshot: Snapshot, claim: str) -> str:
     demand = next((d for d in snapshot.demands if d.claim == claim), None)
     if demand is None:
         raise KeyError(claim)
-    return decide(snapshot).reasons.get(claim) or f"It has all {count(demand.max)} that it asked for."
+    return decide(snapshot, policy).reasons.get(claim) or f"It has all {count(demand.max)} that it asked for."
 
 
 def check(snapshot: Snapshot) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from aios_lab.allocation.board import short_of
+from aios_lab.allocation.room import how_many
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
-from aios_lab.allocation.targets import Targets, how_many, starting_units
+from aios_lab.allocation.targets import Targets, starting_units
 from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
 from aios_lab.allocation.words import amount_of, amounts, count, listed, noun, scarcest, who
 
@@ -14,7 +16,10 @@ NAMED = 3  # others that a reason names before it only counts them
 
 
 def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
-    """A reason for every claim that holds less than its maximum once the plan is done, by claim."""
+    """A reason for every claim that holds less than its maximum once the plan is done, by claim.
+
+    Where the policy is a queue, the plan says of those who wait for room which place they have in it.
+    """
     book = _Book(snapshot, plan)
     return {
         claim: book.reason(demand)
@@ -40,7 +45,7 @@ class _Book:
         self.tree = Tree(snapshot.principals, self.capacity)
         for claim, demand in self.demands.items():
             self.tree.use(demand.principal, demand.unit * self.held[claim])
-        self.targets: Mapping[str, int] = Targets(snapshot).units
+        self.queue = plan.reasons
         self._by_resource: dict[str, list[tuple[int, str]]] = {}
         self._possible_of: dict[Resources, int] = {}
         self._missing_of: dict[Resources, str] = {}
@@ -50,6 +55,10 @@ class _Book:
             for node, units in nodes.items():
                 free[node] -= self.demands[claim].unit * units
         self._free = [room for _, room in sorted(free.items())]
+
+    @cached_property
+    def targets(self) -> Mapping[str, int]:
+        return Targets(self.snapshot).units
 
     def reason(self, demand: Demand) -> str:
         held = self.held[demand.claim]
@@ -80,7 +89,9 @@ class _Book:
     def _possible(self, unit: Resources) -> int:
         """How many units an empty cluster would have room for."""
         if unit not in self._possible_of:
-            self._possible_of[unit] = sum(how_many(unit, node.capacity) for node in self.snapshot.nodes)
+            self._possible_of[unit] = sum(
+                how_many(unit.vector, node.capacity.vector) for node in self.snapshot.nodes
+            )
         return self._possible_of[unit]
 
     def _largest(self, demand: Demand) -> str:
@@ -116,6 +127,8 @@ class _Book:
 
     def _waiting(self, demand: Demand, held: int) -> str:
         want = self._want(demand, held)
+        if place := self.queue.get(demand.claim):
+            return f"{want}: {place}; {self._holders(demand)}."
         if units := self.shrinking.get(demand.claim):
             share = count(self.targets[demand.claim])
             return f"It gives back {count(units)}: others are below their fair share; its own is {share}."

@@ -25,6 +25,12 @@ def plus(a: Vector, b: Vector, times: int = 1) -> Vector:
     return a[0] + b[0] * times, a[1] + b[1] * times, a[2] + b[2] * times, a[3] + b[3] * times
 
 
+def how_many(unit: Vector, free: Vector) -> int:
+    """How many units fit; a unit that needs nothing fits without end (a billion times)."""
+    counts = [max(0, have) // need for need, have in zip(unit, free, strict=True) if need]
+    return min(counts, default=1_000_000_000)
+
+
 class Rooms:
     """Room by node. Every block of nodes has a bound that no node in it exceeds, so that a search leaves out
     the blocks where nothing can fit: O(nodes / BLOCK + BLOCK) where the bounds are tight."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from aios_lab.allocation.room import Rooms
+from aios_lab.allocation.room import Rooms, how_many
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units, total_capacity
-from aios_lab.allocation.types import Demand, Resources, Snapshot, Vector
+from aios_lab.allocation.types import Demand, Snapshot, Vector
 
 # A claim and how many units it was given at once, in the order of giving.
 Award = tuple[str, int]
@@ -117,7 +117,7 @@ class Targets:
         node = rooms.first(unit, self._first.get(unit, 0))
         self._first[unit] = len(rooms.free) if node is None else node
         while node is not None:
-            fitting = min(units, _how_many(unit, rooms.free[node]))
+            fitting = min(units, how_many(unit, rooms.free[node]))
             taken.append((node, fitting))
             units -= fitting
             if not units:
@@ -126,13 +126,3 @@ class Targets:
                 return True
             node = rooms.first(unit, node + 1)
         return False
-
-
-def how_many(unit: Resources, free: Resources) -> int:
-    """How many units fit; a unit that needs nothing fits without end (a billion times)."""
-    return _how_many(unit.vector, free.vector)
-
-
-def _how_many(unit: Vector, free: Vector) -> int:
-    counts = [max(0, have) // need for need, have in zip(unit, free, strict=True) if need]
-    return min(counts, default=1_000_000_000)

@@ -100,7 +100,8 @@ class Demand:
     """What one claim wants now: between ``min`` and ``max`` units, all of one shape.
 
     ``floor`` units are not to be taken away at present (a busy run holds them); ``name`` is how people
-    know the claim. ``submitted`` is in seconds since the epoch, ``duration`` in seconds.
+    know the claim. ``submitted`` and ``started`` (None before it holds anything) are in seconds since the
+    epoch; ``duration`` is how many seconds its owner says it will hold units.
     """
 
     claim: str
@@ -114,6 +115,7 @@ class Demand:
     duration: float | None = None
     floor: int = 0
     name: str = ""
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +129,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a decision may depend on."""
+    """All that a decision may depend on. ``now`` is in seconds since the epoch."""
 
     nodes: tuple[Node, ...]
     principals: tuple[Principal, ...]
     demands: tuple[Demand, ...]
     leases: tuple[Lease, ...] = ()
+    now: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aios_lab.allocation import Principal, Resources
-from aios_lab.allocation.targets import how_many
+from aios_lab.allocation.room import how_many
 from aios_lab.allocation.words import amounts, count
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.quotas import Quotas, principal_path
@@ -91,7 +91,7 @@ def _duration(request: ClaimRequest) -> float | None:
 
 
 def _must_fit(claim: Claim, inventory: Inventory) -> None:
-    possible = sum(how_many(claim.unit, node.capacity) for node in inventory.nodes)
+    possible = sum(how_many(claim.unit.vector, node.capacity.vector) for node in inventory.nodes)
     if possible >= claim.max:
         return
     each = " each" if claim.max > 1 else ""

@@ -100,10 +100,12 @@ def snapshots(draw: st.DrawFn, nodes: int = 3, claims: int = 6, holding: bool = 
                 submitted=float(draw(st.integers(0, 3))),
                 floor=draw(st.sampled_from([0, 0, 0, 1, 2])),
                 name=f"{i}.ipynb",
+                duration=draw(st.sampled_from([None, 0.5, 2.0, 10.0])),
+                started=draw(st.sampled_from([None, 0.0, 4.0])),
             )
         )
     leases = draw(_leases(machines, demands)) if holding else []
-    return Snapshot(tuple(machines), tuple(principals), tuple(demands), tuple(leases))
+    return Snapshot(tuple(machines), tuple(principals), tuple(demands), tuple(leases), now=5.0)
 
 
 @st.composite

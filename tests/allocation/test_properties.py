@@ -8,15 +8,15 @@ from random import Random
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from aios_lab.allocation import Resources, Snapshot, decide, validate
+from aios_lab.allocation import POLICIES, Resources, Snapshot, decide, validate
 from aios_lab.allocation.shares import Tree, total_capacity
 from allocation.snapshots import carry_out, holdings, snapshots
 
 
-def settle(snapshot: Snapshot) -> tuple[Snapshot, int]:
+def settle(snapshot: Snapshot, policy: str = "fair_share") -> tuple[Snapshot, int]:
     """Decide and carry out until there is nothing left to do; and how many rounds it took."""
     for rounds in range(30):
-        plan = decide(snapshot)
+        plan = decide(snapshot, policy)
         validate(snapshot, plan)
         if not plan.grants and not plan.shrinks:
             return snapshot, rounds
@@ -24,14 +24,17 @@ def settle(snapshot: Snapshot) -> tuple[Snapshot, int]:
     raise AssertionError(f"no rest after 30 rounds: {snapshot}")
 
 
-@given(snapshots())
-def test_every_plan_passes_the_gate(snapshot: Snapshot) -> None:
+policies = st.sampled_from(sorted(POLICIES))
+
+
+@given(snapshots(), policies)
+def test_every_plan_passes_the_gate(snapshot: Snapshot, policy: str) -> None:
     """Conservation per node and resource, limits, minimum or nothing, floors, reasons."""
-    validate(snapshot, decide(snapshot))
+    validate(snapshot, decide(snapshot, policy))
 
 
-@given(snapshots(), st.randoms(use_true_random=False))
-def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, random: Random) -> None:
+@given(snapshots(), policies, st.randoms(use_true_random=False))
+def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, policy: str, random: Random) -> None:
     def shuffled(items: tuple) -> tuple:  # type: ignore[type-arg]
         return tuple(random.sample(items, len(items)))
 
@@ -40,13 +43,14 @@ def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, random: Rando
         shuffled(snapshot.principals),
         shuffled(snapshot.demands),
         shuffled(snapshot.leases),
+        snapshot.now,
     )
-    assert decide(snapshot) == decide(snapshot) == decide(other)
+    assert decide(snapshot, policy) == decide(snapshot, policy) == decide(other, policy)
 
 
-@given(snapshots())
-def test_it_comes_to_rest(snapshot: Snapshot) -> None:
-    _, rounds = settle(snapshot)
+@given(snapshots(), policies)
+def test_it_comes_to_rest(snapshot: Snapshot, policy: str) -> None:
+    _, rounds = settle(snapshot, policy)
     event(f"rounds: {rounds}")
 
 
