@@ -128,6 +128,7 @@ class PrincipalShare(Wire):
 
 class Cluster(Wire):
     simulated: bool
+    policy: str = Field("fair_share", description="by which rule claims are served")
     nodes: list[NodeView]
     capacity: Amounts
     used: Amounts

@@ -1,7 +1,7 @@
 """Who gets what: pure functions on frozen data."""
 
 from aios_lab.allocation import queueing
-from aios_lab.allocation.decide import POLICIES, InvalidSnapshot, decide, explain
+from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide, explain
 from aios_lab.allocation.fairness import (
     asset_fairness,
     divide,
@@ -25,6 +25,7 @@ from aios_lab.allocation.types import (
 from aios_lab.allocation.validate import InvalidPlan, validate
 
 __all__ = [
+    "DEFAULT_POLICY",
     "POLICIES",
     "RESOURCES",
     "UNLIMITED",

@@ -12,7 +12,8 @@ from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
 from aios_lab.allocation.words import count
 
-POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {"fair_share": fair_share} | {
+DEFAULT_POLICY = "fair_share"
+POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {DEFAULT_POLICY: fair_share} | {
     name + ("" if backfill == "none" else f"+{backfill}"): queue_policy(order, backfill)
     for name, order in ORDERS.items()
     for backfill in BACKFILLS
@@ -23,7 +24,7 @@ class InvalidSnapshot(ValueError):
     """The snapshot contradicts itself; the message names the part."""
 
 
-def decide(snapshot: Snapshot, policy: str = "fair_share") -> Plan:
+def decide(snapshot: Snapshot, policy: str = DEFAULT_POLICY) -> Plan:
     """Who gets units now, who gives some back, and why everybody else waits.
 
     Grants use only room that is free now. What shrinks free is granted by a later decision, when the
@@ -41,7 +42,7 @@ def decide(snapshot: Snapshot, policy: str = "fair_share") -> Plan:
     return replace(plan, reasons=reasons(snapshot, plan))
 
 
-def explain(snapshot: Snapshot, claim: str, policy: str = "fair_share") -> str:
+def explain(snapshot: Snapshot, claim: str, policy: str = DEFAULT_POLICY) -> str:
     """Why this claim holds what it holds, in plain words.
 
     Raises:

@@ -241,7 +241,8 @@ class Broker:
     def cluster(self) -> wire.Cluster:
         slices = list(self._life.slices.values())
         members = {(one.claim.project, one.owner.user) for one in slices}
-        return cluster_view(self._engine.inventory(), slices, self._quotas.principals(sorted(members)))
+        principals = self._quotas.principals(sorted(members))
+        return cluster_view(self._engine.inventory(), slices, principals, self._quotas.policy)
 
     def problems(self) -> list[wire.Problem]:
         """What an administrator should mend now: the quota file, the ledger's disk."""
@@ -296,11 +297,12 @@ class Broker:
 
     def _decide(self) -> None:
         slices = self._life.slices
-        snapshot = take_snapshot(self._engine.inventory(), self._quotas, slices.values())
-        plan = decide(snapshot)
+        policy = self._quotas.policy
+        snapshot = take_snapshot(self._engine.inventory(), self._quotas, slices.values(), time.time())
+        plan = decide(snapshot, policy)
         validate(snapshot, plan)
         acting = self._life.acting(plan)
-        self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, plan)))
+        self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
 
     def _tell(self, plan: Plan) -> None:

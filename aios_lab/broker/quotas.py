@@ -1,6 +1,7 @@
 """The quota file: who is guaranteed what, and how the rest is shared.
 
 ```yaml
+policy: fair_share                # or an order of a queue, alone or with a backfill: fcfs, sjf+easy, …
 cluster: {limit: {gpus: 4}}
 projects:
   default: {}                     # always there
@@ -27,7 +28,7 @@ from pathlib import Path
 
 import yaml
 
-from aios_lab.allocation import UNLIMITED, Principal, Resources
+from aios_lab.allocation import DEFAULT_POLICY, POLICIES, UNLIMITED, Principal, Resources
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.sizes import MIB, memory_bytes, thousandths
 
@@ -55,6 +56,7 @@ class Project:
 class Tree:
     cluster: Principal = field(default_factory=lambda: Principal(CLUSTER))
     projects: Mapping[str, Project] = field(default_factory=dict)
+    policy: str = DEFAULT_POLICY
 
 
 class Quotas:
@@ -96,6 +98,11 @@ class Quotas:
         self.problem = None
         self._tree = _with_default(tree)
         return True
+
+    @property
+    def policy(self) -> str:
+        """By which rule claims are served now: one of ``allocation.POLICIES``."""
+        return self._tree.policy
 
     @property
     def projects(self) -> tuple[str, ...]:
@@ -176,7 +183,8 @@ class _Reader:
         self.mistakes.append((node.start_mark.line + 1, text))
 
     def tree(self, root: yaml.Node) -> Tree:
-        parts = self.mapping(root, "the file", ("cluster", "projects"))
+        parts = self.mapping(root, "the file", ("policy", "cluster", "projects"))
+        policy = self.policy(parts["policy"]) if "policy" in parts else DEFAULT_POLICY
         cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
         projects = {}
         for name, node in self.mapping(parts.get("projects"), "projects").items():
@@ -190,7 +198,14 @@ class _Reader:
             path = f"{CLUSTER}/{name.replace('/', '%2F')}"
             people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
             projects[name] = Project(self.fields(fields, path), people, members)
-        return Tree(cluster, projects)
+        return Tree(cluster, projects, policy)
+
+    def policy(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode) or node.value not in POLICIES:
+            said = repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
+            self.wrong(node, f"policy: {said} is none; there are: {', '.join(POLICIES)}.")
+            return DEFAULT_POLICY
+        return str(node.value)
 
     def mapping(
         self, node: yaml.Node | None, what: str, known: tuple[str, ...] | None = None

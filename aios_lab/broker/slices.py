@@ -60,8 +60,8 @@ class Slice:
     ``units`` by node are held: granted, or not yet confirmed to be gone; ``leaving`` of them are being
     retired. ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``gone`` says
     that the owner has ended. ``cap`` keeps it from growing past what the engine could not start, until it is
-    asked again. ``pins`` gives, for every run on it, the units that run needs. ``epoch`` rises by one with
-    every step.
+    asked again. ``pins`` gives, for every run on it, the units that run needs. ``began`` is when it
+    got the first of the units it holds. ``epoch`` rises by one with every step.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Slice:
     leaving: Mapping[str, int] = field(default_factory=dict)
     pins: Mapping[str, int] = field(default_factory=dict)
     problem: str = ""
+    began: float | None = None
 
     @property
     def held(self) -> int:
@@ -120,7 +121,7 @@ class Slice:
         units = {node: self.units.get(node, 0) + more.get(node, 0) for node in {*self.units, *more}}
         unit = self.unit if self.held else self.claim.unit
         state = S.RESIZING if self.state in (S.ACTIVE, S.RESIZING) else S.GRANTED
-        return self.step(now, state, unit=unit, units=units)
+        return self.step(now, state, unit=unit, units=units, began=now if self.began is None else self.began)
 
     def shrink(self, now: float, less: Mapping[str, int]) -> Slice:
         """Begin to retire units; they stay held until ``settled``."""
@@ -131,11 +132,12 @@ class Slice:
         """The engine has done what was asked: what was leaving is gone."""
         left = {node: n - self.leaving.get(node, 0) for node, n in self.units.items()}
         units = {node: n for node, n in left.items() if n}
-        return self.step(now, S.ACTIVE if units else S.REQUESTED, units=units, leaving={})
+        began = self.began if units else None
+        return self.step(now, S.ACTIVE if units else S.REQUESTED, units=units, leaving={}, began=began)
 
     def emptied(self, now: float, state: SliceState, **changes: Any) -> Slice:
         """Everything it held is gone."""
-        return self.step(now, state, units={}, leaving={}, pins={}, **changes)
+        return self.step(now, state, units={}, leaving={}, pins={}, began=None, **changes)
 
     def data(self) -> dict[str, Any]:
         """All of it but the id, the state and the epoch, as JSON can hold it."""

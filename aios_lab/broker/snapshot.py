@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
-from aios_lab.allocation import Demand, Lease, Plan, Resources, Snapshot
+from aios_lab.allocation import Demand, Lease, Node, Plan, Principal, Resources, Snapshot
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.quotas import Quotas, principal_path
 from aios_lab.broker.slices import Slice
 from aios_lab.broker.views import short_name
 from aios_lab.engines.base import Inventory
 
+T = TypeVar("T")
 
-def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice]) -> Snapshot:
+
+def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice], now: float) -> Snapshot:
     """All that a decision may depend on. Claims that sleep and hold nothing are no part of it."""
     living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
     members = {(one.claim.project, one.owner.user) for one in living}
@@ -24,7 +26,7 @@ def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice])
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
     return Snapshot(
-        inventory.nodes, quotas.principals(sorted(members)), tuple(map(_demand, living)), tuple(leases)
+        inventory.nodes, quotas.principals(sorted(members)), tuple(map(_demand, living)), tuple(leases), now
     )
 
 
@@ -46,18 +48,37 @@ def _demand(one: Slice) -> Demand:
         duration=claim.duration,
         floor=min(one.floor, one.held),
         name=short_name(one),
+        started=one.began,
     )
 
 
-def plan_record(snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
-    """A decision as the ledger keeps it: enough to replay and audit it."""
+def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
+    """A decision as the ledger keeps it: enough to replay and audit it (see ``recorded_snapshot``)."""
     seen = json.dumps(_slim(asdict(snapshot)), sort_keys=True, separators=(",", ":"))
     return {
+        "policy": policy,
         "hash": hashlib.sha256(seen.encode()).hexdigest(),
         "snapshot": json.loads(seen),
         "grants": [asdict(change) for change in plan.grants],
         "shrinks": [asdict(change) for change in plan.shrinks],
     }
+
+
+def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
+    """What a recorded decision depended on: ``decide`` makes the same plan of it."""
+    seen = record["snapshot"]
+    return Snapshot(
+        nodes=tuple(Node(one["name"], Resources(**one["capacity"])) for one in seen["nodes"]),
+        principals=tuple(_with_vectors(Principal, one, "quota", "limit") for one in seen["principals"]),
+        demands=tuple(_with_vectors(Demand, one, "unit") for one in seen["demands"]),
+        leases=tuple(Lease(**one) for one in seen["leases"]),
+        now=seen["now"],
+    )
+
+
+def _with_vectors(kind: Callable[..., T], fields: Mapping[str, Any], *vectors: str) -> T:
+    vectors_of = {name: Resources(**fields[name]) for name in vectors if fields[name] is not None}
+    return kind(**{**fields, **vectors_of})
 
 
 def _slim(value: Any) -> Any:

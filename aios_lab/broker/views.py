@@ -59,7 +59,7 @@ def sleeping_reason(one: Slice) -> str:
 
 
 def cluster_view(
-    inventory: Inventory, slices: Iterable[Slice], principals: Iterable[Principal]
+    inventory: Inventory, slices: Iterable[Slice], principals: Iterable[Principal], policy: str
 ) -> wire.Cluster:
     """The cluster: capacity and what slices hold of it, by node and by principal."""
     living = list(slices)
@@ -73,6 +73,7 @@ def cluster_view(
     first = inventory.nodes[0].name if inventory.nodes else ""
     return wire.Cluster(
         simulated=inventory.simulated,
+        policy=policy,
         nodes=[
             wire.NodeView(
                 name=node.name,

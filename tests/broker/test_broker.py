@@ -415,6 +415,31 @@ def test_every_decision_is_in_the_ledger(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+def test_a_policy_that_changes_counts_without_a_restart(tmp_path: Path) -> None:
+    """First come, first served: who holds the machine keeps it, where fair share would divide it."""
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text("policy: fcfs\n")
+
+    async def story(at: Cluster) -> None:
+        first, second = at.file("ada", 2), at.file("bob", 2)
+        at.broker.activate(first)
+        await at.active(first, 2)
+        at.broker.activate(second)
+        await at.until(lambda: "number 1 in the queue" in at.broker.view(second).reason)
+        assert at.broker.cluster().policy == "fcfs"
+        quotas.write_text("policy: fair_share\n")
+        await at.active(second, 1)
+        await at.active(first, 1)
+        quotas.write_text("policy: quick\n")
+        async with asyncio.timeout(20):
+            while not at.broker.problems():  # nobody is told of these: they are asked for
+                await asyncio.sleep(0.05)
+        assert "'quick' is none; there are: fair_share, fcfs" in at.broker.problems()[0].message
+        assert at.broker.cluster().policy == "fair_share"
+
+    run(tmp_path, story, quotas=quotas)
+
+
 def test_quotas_that_change_count_without_a_restart(tmp_path: Path) -> None:
     quotas = tmp_path / "quotas.yaml"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from contextlib import suppress
@@ -11,9 +12,20 @@ from random import Random
 
 import pytest
 
+from aios_lab.allocation import POLICIES, decide
 from aios_lab.broker import Refused
+from aios_lab.broker.snapshot import plan_record, recorded_snapshot
 from aios_lab.wire import ClaimRequest, Slice, SliceState
 from broker.cluster import Cluster, running
+
+
+def replay(at: Cluster) -> None:
+    """Decide again on all that the ledger recorded, and compare byte for byte."""
+    for record in (event["data"] for event in at.ledger.events() if event["kind"] == "plan"):
+        snapshot = recorded_snapshot(record)
+        plan = decide(snapshot, record["policy"])
+        assert json.dumps(plan_record(snapshot, record["policy"], plan)) == json.dumps(record)
+
 
 DEEDS = (
     "file",
@@ -67,9 +79,12 @@ def do(at: Cluster, random: Random, deed: str, ids: list[str]) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(400 if "AIOS_SOAK" in os.environ else 25))
 def test_a_storm(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text(f"policy: {[*POLICIES][seed % len(POLICIES)]}\n")
+
     async def main() -> None:
         random = Random(seed)
-        async with running(tmp_path, threads=4) as at:
+        async with running(tmp_path, threads=4, quotas=quotas) as at:
             ids = [at.file("ada", 2)]
             for _ in range(60):
                 # Owners that have ended, and sizes larger than the cluster, are refused.
@@ -87,6 +102,7 @@ def test_a_storm(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) ->
             assert at.ledger.living_leases(0) == []
             assert at.broker.problems() == []
             assert at.broker.cluster().used.cpus == 0
+            replay(at)
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(main())
