@@ -6,16 +6,19 @@ from aios_lab.allocation.simulation.protocol import prepare
 from aios_lab.allocation.simulation.report import Report, report
 from aios_lab.allocation.simulation.slowdown_table import SlowdownTable, evaluate
 from aios_lab.allocation.simulation.traces import Trace, TraceError, read_trace
+from aios_lab.allocation.simulation.world import Outcome, play
 
 __all__ = [
     "ORDERS",
     "FinishedJob",
     "Job",
+    "Outcome",
     "Report",
     "SlowdownTable",
     "Trace",
     "TraceError",
     "evaluate",
+    "play",
     "prepare",
     "read_trace",
     "report",
