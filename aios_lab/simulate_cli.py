@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
 
-from aios_lab.allocation.simulation import ORDERS, evaluate, prepare, read_trace
+from aios_lab.allocation import POLICIES, Node, Resources
+from aios_lab.allocation.simulation import (
+    ORDERS,
+    Comparison,
+    SlowdownTable,
+    Trace,
+    compare,
+    evaluate,
+    prepare,
+    read_nodes,
+    read_trace,
+)
 from aios_lab.allocation.simulation.protocol import LENGTH, STARTS
 from aios_lab.allocation.simulation.traces import FORMATS
 
@@ -15,12 +27,26 @@ from aios_lab.allocation.simulation.traces import FORMATS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", type=Path, help="a file of jobs: SWF, or CSV of pods or GPU jobs; also .gz")
     parser.add_argument("--format", choices=FORMATS, help="the trace's format (recognised by itself)")
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument(
+        "--policy",
+        action="append",
+        choices=[*POLICIES],
+        metavar="NAME",
+        help=f"play the whole trace under this policy; several for a comparison: {', '.join(POLICIES)}",
+    )
+    how.add_argument(
         "--protocol",
         choices=["rlscheduler"],
-        required=True,
         help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020)",
     )
+    parser.add_argument(
+        "--nodes",
+        type=Path,
+        metavar="FILE",
+        help="CSV of the cluster's nodes: sn, cpu_milli, memory_mib, gpu",
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="with --policy: the first N jobs only")
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=[*ORDERS], help="these orders (all)")
     parser.add_argument(
         "--defect", action="store_true", help="also WFP3 and UNICEP with the mistake of the published table"
@@ -46,13 +72,7 @@ def simulate(options: argparse.Namespace) -> int:
     """Prints the table; returns the exit code: 0, or 1 when the trace or a file cannot be used."""
     try:
         trace = read_trace(options.trace, options.format)
-        table = evaluate(
-            prepare(trace, options.processors),
-            options.order,
-            defect=options.defect,
-            starts=options.start,
-            length=options.length,
-        )
+        table = _protocol(trace, options) if options.protocol else _policies(trace, options)
         if options.json is not None:
             text = json.dumps(table.to_json() | {"notes": trace.notes}, indent=2, allow_nan=False)
             options.json.write_text(text + "\n", encoding="utf-8")
@@ -66,3 +86,38 @@ def simulate(options: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     print(table.to_table())
     return 0
+
+
+def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
+    return evaluate(
+        prepare(trace, options.processors),
+        options.order,
+        defect=options.defect,
+        starts=options.start,
+        length=options.length,
+    )
+
+
+def _policies(trace: Trace, options: argparse.Namespace) -> Comparison:
+    jobs = [*itertools.islice(trace, options.jobs)]
+
+    def tell(policy: str, finished: int) -> None:
+        if finished % max(1, len(jobs) // 100) == 0 and sys.stderr.isatty():
+            print(f"\r{policy}: {finished / len(jobs):.0%} ", end="", file=sys.stderr)
+
+    compared = compare(jobs, _nodes(trace, options), options.policy, tell)
+    if sys.stderr.isatty():
+        print("\r", end="", file=sys.stderr)
+    return compared
+
+
+def _nodes(trace: Trace, options: argparse.Namespace) -> tuple[Node, ...]:
+    if options.nodes is not None:
+        return read_nodes(options.nodes)
+    processors = options.processors or trace.processors
+    if processors is None:
+        raise ValueError(
+            f"{trace.source} does not say how large the cluster was: name a file with --nodes, or give the "
+            "number of its processors with --processors."
+        )
+    return (Node("cluster", Resources(cpu=1000 * processors)),)

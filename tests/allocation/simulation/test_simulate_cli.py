@@ -141,3 +141,48 @@ def test_a_reader_who_has_seen_enough(trace: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
+def test_policies_side_by_side(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = tmp_path / "figures.json"
+    policies = ["--policy", "fcfs", "--policy", "sjf+easy", "--json", str(figures)]
+    assert main(["simulate", str(trace), *policies]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("6 jobs\n")
+    assert [line.split()[0] for line in printed.splitlines() if line[:4] in ("fcfs", "sjf+")] == [
+        "fcfs",
+        "sjf+easy",
+    ]
+    made = json.loads(figures.read_text())["policies"]
+    starts = (1000, 1010, 1020, 1028, 1028, 1034)  # FCFS as above
+    waits = [start - row.submit for start, row in zip(starts, JOBS.values(), strict=True)]
+    assert made["fcfs"]["wait"]["mean"] == pytest.approx(sum(waits) / 6)
+    assert main(["simulate", str(trace), "--policy", "fcfs", "--jobs", "1"]) == 0
+    assert capsys.readouterr().out.startswith("1 job\n")
+
+
+def test_pods_on_the_nodes_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pods, nodes = tmp_path / "pods.csv", tmp_path / "nodes.csv"
+    pods.write_text(
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time,scheduled_time\n"
+        "a,1000,1024,1,500,0,10,0\nb,1000,1024,1,500,1,11,1\nc,1000,1024,2,1000,2,12,2\n"
+    )
+    nodes.write_text("sn,cpu_milli,memory_mib,gpu,model\nn0,8000,8192,1,T4\n")
+    assert main(["simulate", str(pods), "--policy", "fair_share", "--nodes", str(nodes)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("2 jobs")
+    assert "1 job left out: the cluster has no room for it even when empty." in printed
+    assert main(["simulate", str(pods), "--policy", "fcfs"]) == 1
+    assert "does not say how large the cluster was: name a file with --nodes" in capsys.readouterr().err
+    nodes.write_text("sn,cpu_milli,memory_mib,gpu\nn0,8000,8192,1\nn0,1,1,1\n")
+    assert main(["simulate", str(pods), "--policy", "fcfs", "--nodes", str(nodes)]) == 1
+    assert "row 3" in (said := capsys.readouterr().err), said
+    assert "'n0' is there twice" in said
+
+
+def test_either_policies_or_a_protocol(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], ["--policy", "quick"], ["--policy", "fcfs", "--protocol", "rlscheduler"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["simulate", str(trace), *options])
+        assert ended.value.code == 2
+    assert "quick" in capsys.readouterr().err
