@@ -11,7 +11,10 @@ from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
 from aios_lab.allocation.words import count
 
-POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {"fair_share": fair_share}
+# What a policy decides: a plan that has no reasons yet, and how many units every claim should have.
+Policy = Callable[[Snapshot], tuple[Plan, Mapping[str, int]]]
+
+POLICIES: Mapping[str, Policy] = {"fair_share": fair_share}
 
 
 class InvalidSnapshot(ValueError):
@@ -31,8 +34,8 @@ def decide(snapshot: Snapshot, policy: str = "fair_share") -> Plan:
     if policy not in POLICIES:
         raise ValueError(f"There is no policy {policy!r}; there are: {', '.join(sorted(POLICIES))}.")
     check(snapshot)
-    plan = POLICIES[policy](snapshot)
-    return replace(plan, reasons=reasons(snapshot, plan))
+    plan, targets = POLICIES[policy](snapshot)
+    return replace(plan, reasons=reasons(snapshot, plan, targets))
 
 
 def explain(snapshot: Snapshot, claim: str) -> str:

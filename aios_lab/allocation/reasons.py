@@ -6,16 +6,19 @@ from collections.abc import Mapping
 
 from aios_lab.allocation.board import short_of
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
-from aios_lab.allocation.targets import Targets, how_many, starting_units
+from aios_lab.allocation.targets import how_many, starting_units
 from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
 from aios_lab.allocation.words import amount_of, amounts, count, listed, noun, scarcest, who
 
 NAMED = 3  # others that a reason names before it only counts them
 
 
-def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
-    """A reason for every claim that holds less than its maximum once the plan is done, by claim."""
-    book = _Book(snapshot, plan)
+def reasons(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> dict[str, str]:
+    """A reason for every claim that holds less than its maximum once the plan is done, by claim.
+
+    ``targets`` are the units that every claim should have by the policy that made the plan.
+    """
+    book = _Book(snapshot, plan, targets)
     return {
         claim: book.reason(demand)
         for claim, demand in sorted(book.demands.items())
@@ -26,11 +29,13 @@ def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
 class _Book:
     """What everyone holds once the plan is carried out."""
 
-    def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
+    def __init__(self, snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> None:
         self.snapshot = snapshot
+        self.targets = targets
         self.capacity = total_capacity(snapshot)
         self.demands = {demand.claim: demand for demand in snapshot.demands}
-        self.leased = {claim: sum(nodes.values()) for claim, nodes in held_units(snapshot).items()}
+        leases = held_units(snapshot)
+        self.leased = {claim: sum(nodes.values()) for claim, nodes in leases.items()}
         self.shrinking = _sums(plan.shrinks)
         granted = _sums(plan.grants)
         self.held = {
@@ -40,13 +45,12 @@ class _Book:
         self.tree = Tree(snapshot.principals, self.capacity)
         for claim, demand in self.demands.items():
             self.tree.use(demand.principal, demand.unit * self.held[claim])
-        self.targets: Mapping[str, int] = Targets(snapshot).units
         self._by_resource: dict[str, list[tuple[int, str]]] = {}
         self._possible_of: dict[Resources, int] = {}
         self._missing_of: dict[Resources, str] = {}
         self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
         free = {node.name: node.capacity for node in snapshot.nodes}
-        for claim, nodes in held_units(snapshot).items():
+        for claim, nodes in leases.items():
             for node, units in nodes.items():
                 free[node] -= self.demands[claim].unit * units
         self._free = [room for _, room in sorted(free.items())]
