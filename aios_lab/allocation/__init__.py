@@ -1,6 +1,6 @@
 """Who gets what: pure functions on frozen data."""
 
-from aios_lab.allocation import queueing
+from aios_lab.allocation import queueing, utility
 from aios_lab.allocation.decide import InvalidSnapshot, decide, explain
 from aios_lab.allocation.fairness import (
     asset_fairness,
@@ -22,6 +22,7 @@ from aios_lab.allocation.types import (
     Resources,
     Snapshot,
 )
+from aios_lab.allocation.utility import ceei
 from aios_lab.allocation.validate import InvalidPlan, validate
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Resources",
     "Snapshot",
     "asset_fairness",
+    "ceei",
     "decide",
     "divide",
     "dominant_share",
@@ -46,5 +48,6 @@ __all__ = [
     "fair_share_factor",
     "fair_tree",
     "queueing",
+    "utility",
     "validate",
 ]
