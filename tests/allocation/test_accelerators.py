@@ -138,6 +138,8 @@ def by_corners(cluster: Cluster) -> Fraction:
     return best_corner([*[Fraction(0)] * len(places), Fraction(1)], matrix, ceilings)
 
 
+# The nightly 10,000 examples try some five million corners.
+@pytest.mark.timeout(1200)
 @given(clusters(jobs=2, types=2))
 def test_no_corner_of_a_small_program_is_better(cluster: Cluster) -> None:
     assert max_min_throughput(*cluster).objective == pytest.approx(float(by_corners(cluster)))

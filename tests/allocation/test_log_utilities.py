@@ -42,7 +42,7 @@ def test_the_example_in_the_shape_of_drf() -> None:
 
 @pytest.mark.parametrize("links", [1, 2, 5, 40])
 def test_a_route_over_all_links_beside_one_on_each(links: int) -> None:
-    """Massoulié, Roberts, "Bandwidth sharing: objectives and algorithms" (INFOCOM 1999): the linear network."""
+    """Massoulié, Roberts, "Bandwidth sharing" (INFOCOM 1999): the linear network."""
     capacity = {f"link {j}": 1.0 for j in range(links)}
     routes = {"long": dict.fromkeys(capacity, 1.0), **{f"on {link}": {link: 1.0} for link in capacity}}
     result = log_utilities(capacity, routes)
