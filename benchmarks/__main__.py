@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.figure import HEADINGS, Figure
 
-MODULES = ("first_operation", "kernel_start", "train_steps")
+MODULES = ("first_operation", "kernel_start", "train_steps", "decisions", "max_min")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -28,10 +28,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *MODULES], help="all when none is named")
     names = parser.parse_args().names or MODULES
-    figures = []
+    figures: list[Figure] = []
     for name in names:
         print(f"… {name}", flush=True)
-        figures.append(importlib.import_module(f"benchmarks.{name}").measure())
+        figures += importlib.import_module(f"benchmarks.{name}").measure()
     RESULTS.mkdir(exist_ok=True)
     machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
     report = {"time": time.time(), "machine": machine, "figures": [figure.as_json() for figure in figures]}

@@ -64,7 +64,7 @@ print("RESULT" + json.dumps(pairs))
 """
 
 
-def measure() -> Figure:
+def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         script, out = Path(folder) / "train.py", Path(folder) / "steps_a_second"
         script.write_text(SCRIPT)
@@ -72,12 +72,14 @@ def measure() -> Figure:
             cell = CELL.format(script=str(script), out=str(out), runs=RUNS)
             printed = running.kernel().run(cell, timeout=900)
     pairs = json.loads(printed.partition("RESULT")[2].splitlines()[0])
-    return Figure(
-        name="DDP steps on 2 workers",
-        peer="torchrun --nproc_per_node=2",
-        unit="steps/s",
-        ours=tuple(ours for ours, _ in pairs),
-        peers=tuple(peer for _, peer in pairs),
-        target=0.95,
-        more_is_better=True,
-    )
+    return [
+        Figure(
+            name="DDP steps on 2 workers",
+            peer="torchrun --nproc_per_node=2",
+            unit="steps/s",
+            ours=tuple(ours for ours, _ in pairs),
+            peers=tuple(peer for _, peer in pairs),
+            target=0.95,
+            more_is_better=True,
+        )
+    ]

@@ -1,6 +1,6 @@
 """Who gets what: pure functions on frozen data."""
 
-from aios_lab.allocation import queueing
+from aios_lab.allocation import queueing, utility
 from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide, explain
 from aios_lab.allocation.fairness import (
     asset_fairness,
@@ -22,6 +22,7 @@ from aios_lab.allocation.types import (
     Resources,
     Snapshot,
 )
+from aios_lab.allocation.utility import ceei
 from aios_lab.allocation.validate import InvalidPlan, validate
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Resources",
     "Snapshot",
     "asset_fairness",
+    "ceei",
     "decide",
     "divide",
     "dominant_share",
@@ -48,5 +50,6 @@ __all__ = [
     "fair_share_factor",
     "fair_tree",
     "queueing",
+    "utility",
     "validate",
 ]

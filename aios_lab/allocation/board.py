@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from aios_lab.allocation.room import Rooms, fits, plus
+from aios_lab.allocation.room import Rooms, fits, plus, smaller
 from aios_lab.allocation.shares import Tree, held_units, total_capacity, weighted_share
 from aios_lab.allocation.targets import kept_units, starting_units
 from aios_lab.allocation.types import RESOURCES, Change, Demand, Resources, Snapshot, Vector
@@ -27,10 +27,6 @@ def short_of(need: Resources, have: Resources) -> tuple[str, ...]:
 
 def _missing(need: Vector, have: Vector) -> tuple[int, ...]:
     return tuple(which for which in range(4) if need[which] > max(0, have[which]))
-
-
-def _smaller(a: Vector, b: Vector) -> Vector:
-    return min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
 @dataclass
@@ -62,7 +58,8 @@ class Board:
         for claim in self._over:
             for node, units in self.units[claim].items():
                 self._over_on.setdefault(node, []).append(claim)
-                self.most.take(node, self.vectors[claim], -min(units, self._held[claim] - targets[claim]))
+                gives = min(units, self._held[claim] - targets[claim])
+                self.most.put(node, plus(self.most.free[node], self.vectors[claim], gives))
         self._journal: list[Callable[[], None]] = []
 
     def _limited(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
@@ -100,15 +97,15 @@ class Board:
         while len(self._journal) > mark:
             self._journal.pop()()
 
-    def _set_node(self, node: int, now: Vector, room: Vector, most: Vector) -> None:
-        before = self.now.free[node], self.room.free[node], self.most.free[node]
-        self._put(node, now, room, most)
-        self._journal.append(lambda: self._put(node, *before))
+    def _remember(self, node: int) -> None:
+        now, room, most = self.now.free[node], self.room.free[node], self.most.free[node]
 
-    def _put(self, node: int, now: Vector, room: Vector, most: Vector) -> None:
-        self.now.put(node, now)
-        self.room.put(node, room)
-        self.most.put(node, most)
+        def undo() -> None:
+            self.now.put(node, now)
+            self.room.put(node, room)
+            self.most.put(node, most)
+
+        self._journal.append(undo)
 
     def _set_limit(self, limit: Limit, now: Vector, room: Vector) -> None:
         before = limit.now, limit.room
@@ -155,24 +152,24 @@ class Board:
     def reserve(self, claim: str, node: int, ready: bool) -> None:
         """Take room for a unit: what is free when it can start now, else first what shrinking frees."""
         unit = self.vectors[claim]
-
-        def taken(now: Vector, room: Vector) -> tuple[Vector, Vector]:
-            room = plus(room, unit, -1)
-            return plus(now, unit, -1) if ready else _smaller(now, room), room
-
-        most = plus(self.most.free[node], unit, -1)
-        self._set_node(node, *taken(self.now.free[node], self.room.free[node]), most)
+        self._remember(node)
+        self.room.take(node, unit)
+        self.most.take(node, unit)
+        if ready:
+            self.now.take(node, unit)
+        else:
+            self.now.cut(node, self.room.free[node])
         for name in self.limited[claim]:
             limit = self.limits[name]
-            self._set_limit(limit, *taken(limit.now, limit.room))
+            room = plus(limit.room, unit, -1)
+            self._set_limit(limit, plus(limit.now, unit, -1) if ready else smaller(limit.now, room), room)
 
     def take_away(self, claim: str, node: int, units: int) -> None:
         unit = self.vectors[claim]
         self._shift(claim, node, units)
         self._journal.append(lambda: self._shift(claim, node, -units))
-        self._set_node(
-            node, self.now.free[node], plus(self.room.free[node], unit, units), self.most.free[node]
-        )
+        self._remember(node)
+        self.room.put(node, plus(self.room.free[node], unit, units))
         for name in self.limited[claim]:
             limit = self.limits[name]
             self._set_limit(limit, limit.now, plus(limit.room, unit, units))

@@ -12,8 +12,12 @@ from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
 from aios_lab.allocation.words import count
 
+# What a policy decides: a plan, whose reasons are at most what a queue says of those who wait, and how many
+# units every claim should have.
+Policy = Callable[[Snapshot], tuple[Plan, Mapping[str, int]]]
+
 DEFAULT_POLICY = "fair_share"
-POLICIES: Mapping[str, Callable[[Snapshot], Plan]] = {DEFAULT_POLICY: fair_share} | {
+POLICIES: Mapping[str, Policy] = {DEFAULT_POLICY: fair_share} | {
     name + ("" if backfill == "none" else f"+{backfill}"): queue_policy(order, backfill)
     for name, order in ORDERS.items()
     for backfill in BACKFILLS
@@ -35,13 +39,13 @@ def decide(snapshot: Snapshot, policy: str = DEFAULT_POLICY) -> Plan:
         InvalidSnapshot: names are not unique, an amount is negative, or a lease has no claim or no node.
         ValueError: there is no such policy.
     """
-    plan_for = plan_of(policy)
+    decided = policy_of(policy)
     check(snapshot)
-    plan = plan_for(snapshot)
-    return replace(plan, reasons=reasons(snapshot, plan))
+    plan, targets = decided(snapshot)
+    return replace(plan, reasons=reasons(snapshot, plan, targets))
 
 
-def plan_of(policy: str) -> Callable[[Snapshot], Plan]:
+def policy_of(policy: str) -> Policy:
     """The bare policy, for who decides a million times: it neither checks the snapshot nor gives reasons.
 
     Raises:

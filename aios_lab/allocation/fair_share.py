@@ -6,6 +6,8 @@ units where they are, and those above target go only when somebody below target 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aios_lab.allocation.board import Board, give_back
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree
 from aios_lab.allocation.targets import Targets, starting_units
@@ -36,8 +38,8 @@ class Placement:
         return self._ready.get(claim, 0)
 
 
-def fair_share(snapshot: Snapshot) -> Plan:
-    """Grants and shrinks for now, without reasons."""
+def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
+    """Grants and shrinks for now, without reasons, and the target of every claim."""
     targets = Targets(snapshot)
     board = Board(snapshot, targets.units)
     give_back(board)
@@ -48,7 +50,7 @@ def fair_share(snapshot: Snapshot) -> Plan:
         while (missing := board.overdrawn(place)) and board.shrink_for(place, missing):
             pass
     _use_what_is_left(snapshot, board, placement)
-    return Plan(grants=_grants(board, placement), shrinks=board.changes())
+    return Plan(grants=_grants(board, placement), shrinks=board.changes()), board.targets
 
 
 def _deficits(targets: Targets, board: Board) -> list[tuple[str, int]]:

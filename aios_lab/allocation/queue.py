@@ -62,9 +62,9 @@ ORDERS: Mapping[str, Order] = {
 }
 
 
-def queue_policy(order: Order, backfill: Backfill) -> Callable[[Snapshot], Plan]:
+def queue_policy(order: Order, backfill: Backfill) -> Callable[[Snapshot], tuple[Plan, Mapping[str, int]]]:
     """The policy of this order and backfill. Its plans have reasons for those whom the queue makes wait."""
-    return lambda snapshot: _Queue(snapshot, order, backfill).plan()
+    return lambda snapshot: _Queue(snapshot, order, backfill).decide()
 
 
 class _Queue:
@@ -95,7 +95,7 @@ class _Queue:
                 ends.append((start + _duration(demand, snapshot), node, amount))
         return Profile(snapshot.now, [*self._rooms.free], ends)
 
-    def plan(self) -> Plan:
+    def decide(self) -> tuple[Plan, Mapping[str, int]]:
         shrinks = tuple(
             Change(demand.claim, name, units)
             for demand in sorted(self._demands, key=lambda d: d.claim)
@@ -105,7 +105,8 @@ class _Queue:
         if not waiting:
             self._grow()
         grants = tuple(sorted(self._grants, key=lambda change: (change.claim, change.node)))
-        return Plan(_merged(grants), shrinks, self._reasons(waiting))
+        plan = Plan(_merged(grants), shrinks, self._reasons(waiting))
+        return plan, {demand.claim: self._has(demand) for demand in self._demands}
 
     def _start(self) -> list[Demand]:
         """Start whoever may, in order; those who wait for room, in order."""

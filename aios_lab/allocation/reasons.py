@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from aios_lab.allocation.board import short_of
 from aios_lab.allocation.room import how_many
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
-from aios_lab.allocation.targets import Targets, starting_units
+from aios_lab.allocation.targets import starting_units
 from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
 from aios_lab.allocation.words import amount_of, amounts, count, listed, noun, scarcest, who
 
 NAMED = 3  # others that a reason names before it only counts them
 
 
-def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
+def reasons(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> dict[str, str]:
     """A reason for every claim that holds less than its maximum once the plan is done, by claim.
 
-    Where the policy is a queue, the plan says of those who wait for room which place they have in it.
+    ``targets`` are the units that every claim should have by the policy that made the plan. Where that is a
+    queue, the plan says of those who wait for room which place they have in it.
     """
-    book = _Book(snapshot, plan)
+    book = _Book(snapshot, plan, targets)
     return {
         claim: book.reason(demand)
         for claim, demand in sorted(book.demands.items())
@@ -31,11 +31,13 @@ def reasons(snapshot: Snapshot, plan: Plan) -> dict[str, str]:
 class _Book:
     """What everyone holds once the plan is carried out."""
 
-    def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
+    def __init__(self, snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> None:
         self.snapshot = snapshot
+        self.targets = targets
         self.capacity = total_capacity(snapshot)
         self.demands = {demand.claim: demand for demand in snapshot.demands}
-        self.leased = {claim: sum(nodes.values()) for claim, nodes in held_units(snapshot).items()}
+        leases = held_units(snapshot)
+        self.leased = {claim: sum(nodes.values()) for claim, nodes in leases.items()}
         self.shrinking = _sums(plan.shrinks)
         granted = _sums(plan.grants)
         self.held = {
@@ -51,14 +53,10 @@ class _Book:
         self._missing_of: dict[Resources, str] = {}
         self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
         free = {node.name: node.capacity for node in snapshot.nodes}
-        for claim, nodes in held_units(snapshot).items():
+        for claim, nodes in leases.items():
             for node, units in nodes.items():
                 free[node] -= self.demands[claim].unit * units
         self._free = [room for _, room in sorted(free.items())]
-
-    @cached_property
-    def targets(self) -> Mapping[str, int]:
-        return Targets(self.snapshot).units
 
     def reason(self, demand: Demand) -> str:
         held = self.held[demand.claim]

@@ -31,27 +31,47 @@ def how_many(unit: Vector, free: Vector) -> int:
     return min(counts, default=1_000_000_000)
 
 
+def smaller(a: Vector, b: Vector) -> Vector:
+    return min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+
+
 class Rooms:
     """Room by node. Every block of nodes has a bound that no node in it exceeds, so that a search leaves out
-    the blocks where nothing can fit: O(nodes / BLOCK + BLOCK) where the bounds are tight."""
+    the blocks where nothing can fit: O(nodes / BLOCK + BLOCK) where the bounds are tight. While room only
+    gets less, a search for the same unit goes on where the last one found some."""
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         inventory = sorted((node.name, node.capacity.vector) for node in nodes)
         self.names = [name for name, _ in inventory]
         self.index = {name: place for place, name in enumerate(self.names)}
         self.free = [room for _, room in inventory]
+        self._full_before: dict[Vector, int] = {}  # by unit, a node before which it fits nowhere
         self._bounds = [self._bound(block) for block in range(-(-len(self.free) // BLOCK))]
 
     def take(self, node: int, unit: Vector, units: int = 1) -> None:
-        self.put(node, plus(self.free[node], unit, -units))
+        """Take room for so many units; ``put`` gives room back."""
+        self.free[node] = plus(self.free[node], unit, -units)
+
+    def cut(self, node: int, most: Vector) -> None:
+        """Leave no more than this."""
+        self.free[node] = smaller(self.free[node], most)
 
     def put(self, node: int, room: Vector) -> None:
+        """Set room that may be more than there was."""
         self.free[node] = room
+        self._full_before.clear()
         block = node // BLOCK
         self._bounds[block] = _larger(self._bounds[block], room)
 
     def first(self, unit: Vector, start: int = 0) -> int | None:
         """The first node from ``start`` on where one unit fits; None where there is none."""
+        full_before = self._full_before.get(unit, 0)
+        found = self._search(unit, max(start, full_before))
+        if start <= full_before:
+            self._full_before[unit] = len(self.free) if found is None else found
+        return found
+
+    def _search(self, unit: Vector, start: int) -> int | None:
         free, size = self.free, len(self.free)
         for block in range(start // BLOCK, len(self._bounds)):
             if not fits(unit, self._bounds[block]):

@@ -117,6 +117,22 @@ class Claimant:
 Entry = tuple[int, float, int, float, str]
 
 
+@dataclass(slots=True)
+class Level:
+    """What competes right below a principal; ``behind`` is its priority negated."""
+
+    name: str
+    depth: int
+    above: Level | None
+    behind: int
+    heap: list[Entry] = field(default_factory=list)
+
+    def entry(self, share: float) -> Entry:
+        """The principal's own entry in the level above."""
+        _, _, holds, submitted, claim = self.heap[0]
+        return self.behind, share, holds, submitted, claim
+
+
 class FairQueue:
     """Claims in the order of their next unit: at every level, from the root, the child with the highest
     priority, then the lowest weighted dominant share; equal ones by who already holds the unit, then by
@@ -130,50 +146,50 @@ class FairQueue:
         self._tree = tree
         self._claimants = {c.demand.claim: c for c in claimants}
         self._scale = tree.capacity.vector
-        self._heaps: dict[str, list[Entry]] = {}
+        self._levels: dict[str, Level] = {}
         for claimant in self._claimants.values():
-            principal = claimant.demand.principal
-            if principal not in self._heaps:
-                for name in tree.path(principal):
-                    self._heaps.setdefault(name, [])
-            self._heaps[principal].append(self._claim_entry(claimant))
-        for name in sorted(self._heaps, key=lambda n: (-len(tree.path(n)), n)):
-            heapq.heapify(self._heaps[name])
-            if name != ROOT:
-                self._heaps[tree.path(name)[-2]].append(self._principal_entry(name))
+            self._level(claimant.demand.principal).heap.append(self._claim_entry(claimant))
+        for level in sorted(self._levels.values(), key=lambda each: -each.depth):
+            heapq.heapify(level.heap)
+            if level.above is not None:
+                level.above.heap.append(level.entry(tree.share(level.name)))
+
+    def _level(self, name: str) -> Level:
+        if name not in self._levels:
+            path = self._tree.path(name)
+            above = self._level(path[-2]) if len(path) > 1 else None
+            self._levels[name] = Level(name, len(path), above, -self._tree.principals[name].priority)
+        return self._levels[name]
 
     def best(self) -> Claimant | None:
         """The claim to serve next; it stays at the top until ``served`` or ``drop``."""
-        top = self._heaps.get(ROOT)
+        top = self._levels[ROOT].heap if self._levels else None
         return self._claimants[top[0][4]] if top else None
 
     def served(self, claimant: Claimant) -> None:
         """The best claim got units: its path has new shares."""
-        self._replace(claimant, self._claim_entry(claimant))
+        level = self._levels[claimant.demand.principal]
+        heapq.heapreplace(level.heap, self._claim_entry(claimant))
+        while (above := level.above) is not None:
+            heapq.heapreplace(above.heap, level.entry(self._tree.share(level.name)))
+            level = above
 
     def drop(self, claimant: Claimant) -> None:
-        """The best claim wants or can get no more."""
-        self._replace(claimant, None)
-
-    def _replace(self, claimant: Claimant, entry: Entry | None) -> None:
-        for name in reversed(self._tree.path(claimant.demand.principal)):
-            heap = self._heaps[name]
-            if entry is None:
-                heapq.heappop(heap)
+        """The best claim wants or can get no more: the shares are what they were."""
+        level = self._levels[claimant.demand.principal]
+        heapq.heappop(level.heap)
+        while (above := level.above) is not None:
+            if level.heap:
+                heapq.heapreplace(above.heap, level.entry(above.heap[0][1]))
             else:
-                heapq.heapreplace(heap, entry)
-            entry = self._principal_entry(name) if heap else None
+                heapq.heappop(above.heap)
+            level = above
 
     def _claim_entry(self, claimant: Claimant) -> Entry:
         demand, count = claimant.demand, claimant.count
         share = _share(plus(NOTHING, claimant.unit, count), self._scale)
         holds = 0 if claimant.held > count else 1
         return -demand.priority, share, holds, demand.submitted, demand.claim
-
-    def _principal_entry(self, name: str) -> Entry:
-        _, _, holds, submitted, claim = self._heaps[name][0]
-        priority = self._tree.principals[name].priority
-        return -priority, self._tree.share(name), holds, submitted, claim
 
 
 def held_units(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:

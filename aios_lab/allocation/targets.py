@@ -35,7 +35,6 @@ class Targets:
         self.awards: list[Award] = []
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
         self._rooms = Rooms(snapshot.nodes)
-        self._first: dict[Vector, int] = {}
         self._claimants = self._keep(snapshot)
         depths = range(
             max((len(self._tree.path(d.principal)) for d in snapshot.demands), default=0) - 1, -1, -1
@@ -114,8 +113,7 @@ class Targets:
     def _place(self, unit: Vector, units: int) -> bool:
         """Take room for all of the units, first fit by node name, or none."""
         rooms, taken = self._rooms, []
-        node = rooms.first(unit, self._first.get(unit, 0))
-        self._first[unit] = len(rooms.free) if node is None else node
+        node = rooms.first(unit)
         while node is not None:
             fitting = min(units, how_many(unit, rooms.free[node]))
             taken.append((node, fitting))

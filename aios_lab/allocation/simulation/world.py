@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from aios_lab.allocation.decide import DEFAULT_POLICY, plan_of
+from aios_lab.allocation.decide import DEFAULT_POLICY, policy_of
 from aios_lab.allocation.room import how_many
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
 from aios_lab.allocation.types import Demand, Lease, Node, Plan, Principal, Snapshot
@@ -75,7 +75,7 @@ class _World:
     ) -> None:
         self._nodes = tuple(nodes)
         self._principals = tuple(principals)
-        self._plan = plan_of(policy)
+        self._policy = policy_of(policy)
         self._elastic = elastic
         self._tell = tell
         self._now = 0.0
@@ -150,7 +150,7 @@ class _World:
         for _ in range(ROUNDS):
             if all(live.units >= live.demand.max for live in self._live.values()):
                 return
-            plan = self._plan(self._snapshot())
+            plan, _ = self._policy(self._snapshot())
             self._decisions += 1
             if not plan.grants and not plan.shrinks:
                 return
