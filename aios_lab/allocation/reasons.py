@@ -128,11 +128,13 @@ class _Book:
         others = [(amount, claim) for amount, claim in self._holding(missing) if claim != demand.claim]
         if not others:
             return f"what is free on any one node is less than one worker needs ({amounts(demand.unit)})"
-        said = [
-            f"{who(self.demands[claim])} holds {amount_of(missing, amount, whole)}"
-            for amount, claim in others[:NAMED]
-        ]
+        said = [self._holds(claim, amount_of(missing, amount, whole)) for amount, claim in others[:NAMED]]
         return listed(said, len(others))
+
+    def _holds(self, claim: str, what: str) -> str:
+        demand = self.demands[claim]
+        trains = " and keeps it while it trains" if demand.floor and self.leased.get(claim) else ""
+        return f"{who(demand)} holds {what}{trains}"
 
     def _holding(self, resource: str) -> list[tuple[int, str]]:
         """What claims hold of a resource, largest first."""
