@@ -14,7 +14,7 @@ ABOUT = """%aios: my slice of the machine, and what runs on it.
 usage: %aios [command] [options]
 
   %aios                             my slice, who else holds what, why I wait
-  %aios request --workers 2 …       ask for another size; returns at once
+  %aios request --workers 2 …       ask for another size; says what I get
   %aios release                     give all workers back
   %aios why                         why I have less than I asked for
   %aios train FUNCTION …            train a function that exists

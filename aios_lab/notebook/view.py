@@ -62,6 +62,8 @@ def why(one: Slice) -> str:
 
 
 def state(one: Slice) -> str:
+    if one.dormant and one.workers:
+        return "giving back"
     return "asleep" if one.dormant else one.state.value
 
 

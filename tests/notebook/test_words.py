@@ -62,6 +62,7 @@ def test_a_slice_is_one_line() -> None:
     text = "s-1: 1 of 2 workers (1 CPU, 2 GB each), active: b.ipynb holds 3 workers."
     assert repr(a_slice()) == str(a_slice()) == text
     assert "asleep" in repr(a_slice(dormant=True, reason="", workers=0))
+    assert "giving back" in repr(a_slice(dormant=True, reason="", workers=2))
     assert "<td" in a_slice(name="<b>")._repr_html_()
     assert "<b>" not in a_slice(name="<b>")._repr_html_()
 
