@@ -116,6 +116,18 @@ export function orderSlices(slices: readonly Slice[]): Slice[] {
     );
 }
 
+/** The names of the cluster's projects, and the one in use should it not be among them any more. */
+export function projectsOf(cluster: Cluster | null, used: string): string[] {
+  const names = new Set(used ? [used] : []);
+  for (const { path } of cluster?.principals ?? []) {
+    const [, project] = path.split('/'); // cluster/project/user, a slash in a name written as %2F
+    if (project) {
+      names.add(project.replace(/%2F/g, '/'));
+    }
+  }
+  return [...names].sort((a, b) => a.localeCompare(b));
+}
+
 /** The runs to show: those that go on first, then the newest first. */
 export function orderRuns(runs: readonly Run[]): Run[] {
   return [...runs].sort(

@@ -49,7 +49,7 @@ describe('SlicesSection', () => {
     expect([resized, released]).toEqual([[{ slice: 's-1' }], [{ slice: 's-1' }]]);
   });
 
-  it("has no actions on others' slices and none to release on a dormant one", () => {
+  it("has no actions on others' slices and none to release on one that is asleep", () => {
     page.draw(<SlicesSection />);
     page.receive('slices', [
       slice({ dormant: true, workers: 0, target: 0 }),
@@ -57,7 +57,7 @@ describe('SlicesSection', () => {
     ]);
     expect(page.find('[data-slice-id="s-2"]').querySelector('button')).toBeNull();
     expect(page.find<HTMLButtonElement>('.aios-Slice-release').disabled).toBe(true);
-    expect(page.find('[data-slice-id="s-1"] .aios-Chip').textContent).toBe('dormant');
+    expect(page.find('[data-slice-id="s-1"] .aios-Chip').textContent).toBe('asleep');
   });
 });
 
@@ -68,11 +68,14 @@ describe('requestOf', () => {
 
   it('names the workers, and of the rest only what was changed', () => {
     expect(requestOf({ ...before, workers: '4' }, before)).toEqual({ workers: 4 });
-    expect(requestOf({ ...before, memory: ' 3GB ', gpus: '1', priority: 'high' }, before)).toEqual({
+    const changed = { cpus: '2', memory: ' 3GB ', gpus: '1', project: 'vision' };
+    expect(requestOf({ ...before, ...changed, priority: 'high' }, before)).toEqual({
       workers: 2,
+      cpus: 2,
       memory: '3GB',
       gpus: 1,
-      priority: 'high'
+      priority: 'high',
+      project: 'vision'
     });
   });
 
@@ -91,7 +94,7 @@ describe('sliceText', () => {
   it('says the size and what is still missing', () => {
     expect(text({})).toBe('Slice 2/2');
     expect(text({ target: 1, workers: 1, reason: 'full' })).toBe('Slice 1/2 · waiting 1');
-    expect(text({ dormant: true, workers: 0, target: 0 })).toBe('Slice dormant');
+    expect(text({ dormant: true, workers: 0, target: 0 })).toBe('Slice asleep');
   });
 });
 

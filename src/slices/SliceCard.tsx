@@ -56,8 +56,8 @@ function Head(props: { slice: Slice }): React.ReactElement {
         )}
         {slice.dormant ? (
           <Chip
-            kind="dormant"
-            label={trans.__('dormant')}
+            kind="asleep"
+            label={trans.__('asleep')}
             title={trans.__('It holds nothing until it is first used.')}
           />
         ) : (
