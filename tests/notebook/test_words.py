@@ -9,11 +9,12 @@ import sys
 import pytest
 
 import aios_lab
+from aios_lab.models.tables import size
 from aios_lab.notebook.display import Output, progress
 from aios_lab.notebook.errors import AIOSError
 from aios_lab.notebook.server import Server
 from aios_lab.notebook.tracker import HTTPTracker
-from aios_lab.notebook.view import SliceTable, SliceView, memory, why
+from aios_lab.notebook.view import SliceTable, SliceView, why
 from aios_lab.training import TrackerUnavailable
 from aios_lab.wire import Amounts, Run, RunState, RunUpdate, SliceState
 
@@ -92,8 +93,8 @@ def test_the_table_has_mine_first_and_of_others_only_what_they_hold() -> None:
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (1500, "1.5 kB"), (2e9, "2 GB"), (4.096e9, "4.1 GB"), (5e12, "5 TB")]
 )
-def test_memory(count: float, text: str) -> None:
-    assert memory(count) == text
+def test_sizes_in_bytes(count: float, text: str) -> None:
+    assert size(count) == text
 
 
 def test_progress_is_one_line_and_the_error_another() -> None:
