@@ -69,6 +69,8 @@ function changeLink(state: IAIOSState, link: Link): IAIOSState {
 
 function receive(state: IAIOSState, topic: Topic | 'problem', data: unknown): IAIOSState {
   switch (topic) {
+    case 'status':
+      return { ...state, status: data as Status };
     case 'cluster':
       return { ...state, cluster: data as Cluster };
     case 'slices':
@@ -101,14 +103,22 @@ export function hasEnded(run: Run): boolean {
   return ENDED.includes(run.state);
 }
 
+/** Whether a job waits or runs. */
+export function isAlive(job: Job): boolean {
+  return job.state === 'queued' || job.state === 'running';
+}
+
 const OVER: readonly string[] = ['released', 'expired'];
 
-/** The slices to show: mine first, then by user and name; not those that are over. */
-export function orderSlices(slices: readonly Slice[]): Slice[] {
+/** The slices to show: that of the kernel in front, mine, then by user and name; not those that are over. */
+export function orderSlices(slices: readonly Slice[], kernelId: string | null = null): Slice[] {
+  const isCurrent = (slice: Slice): number =>
+    Number(kernelId !== null && slice.kernel_id === kernelId);
   return slices
     .filter(slice => !OVER.includes(slice.state))
     .sort(
       (a, b) =>
+        isCurrent(b) - isCurrent(a) ||
         Number(b.mine) - Number(a.mine) ||
         a.user.localeCompare(b.user) ||
         a.name.localeCompare(b.name) ||
