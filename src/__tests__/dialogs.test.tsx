@@ -15,7 +15,7 @@ async function open<T>(value: T, fields: Fields<T>): Promise<T[]> {
   await page.settle(
     () =>
       void askForm(page.services, {
-        title: 'Title',
+        title: '',
         accept: 'Send',
         value,
         fields,
