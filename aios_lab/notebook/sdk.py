@@ -45,6 +45,7 @@ def request(
     min_workers: int | None = None,
     project: str | None = None,
     duration: float | None = None,
+    **unknown: Any,
 ) -> SliceView:
     """Ask for another size of this kernel's slice; what is left out stays as it is.
 
@@ -71,6 +72,14 @@ def request(
         "project": project,
         "duration": duration,
     }
+    if unknown:
+        from aios_lab.notebook.errors import AIOSError, did_you_mean
+
+        name = next(iter(unknown))
+        near = did_you_mean(name, given)
+        raise AIOSError(
+            f"aios.request() has no option {name!r}.{near}", "bad_request", f"It takes {', '.join(given)}."
+        )
     asked = _slice("PATCH", {name: value for name, value in given.items() if value is not None})
     return _once(asked, lambda one: _decided(one, asked))
 

@@ -149,6 +149,13 @@ def test_a_request_that_makes_no_sense_is_refused_before_it_is_sent(monkeypatch,
     assert "For example" in caught.value.hint
 
 
+def test_an_option_that_does_not_exist_is_answered_with_the_nearest() -> None:
+    with pytest.raises(AIOSError) as caught:
+        aios_lab.request(worker=2)
+    assert caught.value.message == "aios.request() has no option 'worker'. Did you mean workers?"
+    assert "min_workers" in caught.value.hint
+
+
 def test_the_sdk_loads_nothing_heavy() -> None:
     code = (
         "import sys; import aios_lab as aios; aios.client, aios.request, aios.train;"
