@@ -11,7 +11,8 @@ ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 lab:
 	@$(PYTHON) scripts/setup.py lab
-	@exec jupyter lab $(ROOT_FLAG) examples/quickstart.ipynb $(ARGS)
+	@mkdir -p notebooks && { [ -e notebooks/quickstart.ipynb ] || cp examples/quickstart.ipynb notebooks/; }
+	@exec jupyter lab $(ROOT_FLAG) notebooks/quickstart.ipynb $(ARGS)
 
 test: setup
 	@python scripts/checks.py lint vitest browser pytest

@@ -19,4 +19,13 @@ function matchMedia(media: string): MediaQueryList {
   });
 }
 
-Object.assign(globalThis, { DragEvent, ResizeObserver, matchMedia });
+const requestIdleCallback = (run: () => void): unknown => setTimeout(run, 0);
+const cancelIdleCallback = (id: number): void => clearTimeout(id);
+
+Object.assign(globalThis, {
+  DragEvent,
+  ResizeObserver,
+  matchMedia,
+  requestIdleCallback,
+  cancelIdleCallback
+});

@@ -18,6 +18,10 @@ from aios_lab.broker.ledger import CLAIMS, EVENTS, LEASES, TTL
 from aios_lab.broker.slices import ENDED
 from aios_lab.models.places import data_folder
 from aios_lab.simulate_cli import add_arguments, simulate
+from aios_lab.wire import SliceState
+
+HOLDING = {state.value for state in (SliceState.GRANTED, SliceState.ACTIVE, SliceState.RESIZING)}
+LOST = "lost"  # its server ended without a word, and its processes with it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _status(connection: sa.Connection, _: argparse.Namespace) -> list[dict[str, Any]]:
-    """Living claims. ``units`` counts leases whose server gave a sign of life within the TTL."""
+    """Living claims. ``units`` counts leases whose server gave a sign of life within the TTL; a claim that
+    should have some and has none is lost."""
     now = time.time()
     fresh = (LEASES.c.slice_id == CLAIMS.c.slice_id) & (LEASES.c.heartbeat >= now - TTL)
     units, beat = sa.func.coalesce(sa.func.sum(LEASES.c.units), 0), sa.func.max(LEASES.c.heartbeat)
@@ -92,7 +97,7 @@ def _status(connection: sa.Connection, _: argparse.Namespace) -> list[dict[str, 
     return [
         {
             "slice": row["slice_id"],
-            "state": row["state"],
+            "state": LOST if row["state"] in HOLDING and not row["held"] else row["state"],
             "user": row["user"],
             "name": row["data"].get("owner", {}).get("name", ""),
             "units": row["held"],

@@ -316,6 +316,6 @@ class Frame(Wire):
 
 
 class Subscribe(Wire):
-    """The client's message: all topics it wants: 'cluster', 'slices', 'runs', 'models', 'jobs'."""
+    """The client's message: all topics it wants: 'status', 'cluster', 'slices', 'runs', 'models', 'jobs'."""
 
     topics: list[str]

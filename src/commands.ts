@@ -28,9 +28,11 @@ export const PALETTE: readonly string[] = [
 
 const SIZE = {
   workers: { type: 'integer', minimum: 1, description: 'At most so many workers' },
+  cpus: { type: 'number', exclusiveMinimum: 0, description: 'CPU threads a worker' },
   memory: { type: 'string', description: 'Memory a worker, such as 2GB' },
   gpus: { type: 'number', minimum: 0, description: 'Accelerators a worker' },
-  priority: { type: 'string', enum: ['low', 'normal', 'high'] }
+  priority: { type: 'string', enum: ['low', 'normal', 'high'] },
+  project: { type: 'string', description: 'In which project' }
 };
 
 /** The JSON schema of each command's arguments. Without an argument, the command asks for it. */

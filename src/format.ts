@@ -19,10 +19,23 @@ export function bytes(value: number): string {
   return `${unit === 0 ? Math.round(rest) : short(rest)} ${UNITS[unit]}`;
 }
 
-/** Memory as a request would have it: "2GB". */
+const MIB = 2 ** 20;
+
+/**
+ * Memory as a person would ask for it: "1 GiB" where it is that, else "2 GB".
+ *
+ * @param value - bytes as the server sends them: whole MiB, raised to the next megabyte
+ */
 export function memoryText(value: number): string {
-  return bytes(value).replace(' ', '');
+  const mebibytes = Math.floor(value / MIB);
+  if (mebibytes === 0 || mebibytes % 256 !== 0) {
+    return bytes(value);
+  }
+  return mebibytes < 1024 ? `${mebibytes} MiB` : `${mebibytes / 1024} GiB`;
 }
+
+/** What a request takes as memory, as the pattern of an input: 2GB, 512 MiB, 2000000000. */
+export const MEMORY = '\\s*(\\d+\\.?\\d*|\\.\\d+)\\s*(([KMGTPkmgtp][Ii]?)?[Bb])?\\s*';
 
 /** A count: 1234567 → "1.23M". */
 export function count(value: number): string {
@@ -89,6 +102,9 @@ export function change(before: number, after: number): string {
 export function percent(part: number, whole: number): number {
   return whole > 0 ? Math.min(100, Math.max(0, (part / whole) * 100)) : 0;
 }
+
+/** What the registry takes as a name, as the pattern of an input. */
+export const MODEL_NAME = '[A-Za-z0-9][A-Za-z0-9 ._\\-]*';
 
 /** A name that the registry takes, made of any text: letters, digits, `. _ -`; "model" when nothing is left. */
 export function modelName(text: string): string {

@@ -93,17 +93,22 @@ const panel: JupyterFrontEndPlugin<void> = {
   description: 'The side panel with the cluster, slices, runs and models.',
   autoStart: true,
   requires: [IAIOSModel],
-  optional: [ILayoutRestorer, ITranslator, IThemeManager],
+  optional: [INotebookTracker, ILayoutRestorer, ITranslator, IThemeManager],
   activate: (
     app: JupyterFrontEnd,
     state: IAIOSModel,
+    notebooks: INotebookTracker | null,
     restorer: ILayoutRestorer | null,
     translator: ITranslator | null,
     themes: IThemeManager | null
   ): void => {
     const services = servicesOf(app, state, translator, themes);
     const { trans } = services;
-    const widget = new AIOSPanel(services, translator ?? nullTranslator);
+    const widget = new AIOSPanel(
+      services,
+      new CurrentKernel(notebooks),
+      translator ?? nullTranslator
+    );
     app.shell.add(widget, 'left', { rank: 350, type: 'AIOS' });
     restorer?.add(widget, widget.id);
     app.commands.addCommand(CommandIDs.openPanel, {

@@ -69,6 +69,8 @@ function changeLink(state: IAIOSState, link: Link): IAIOSState {
 
 function receive(state: IAIOSState, topic: Topic | 'problem', data: unknown): IAIOSState {
   switch (topic) {
+    case 'status':
+      return { ...state, status: data as Status };
     case 'cluster':
       return { ...state, cluster: data as Cluster };
     case 'slices':
@@ -101,19 +103,39 @@ export function hasEnded(run: Run): boolean {
   return ENDED.includes(run.state);
 }
 
+/** Whether a job waits or runs. */
+export function isAlive(job: Job): boolean {
+  return job.state === 'queued' || job.state === 'running';
+}
+
 const OVER: readonly string[] = ['released', 'expired'];
 
-/** The slices to show: mine first, then by user and name; not those that are over. */
-export function orderSlices(slices: readonly Slice[]): Slice[] {
+/** The slices to show: that of the kernel in front, mine, then by user and name; not those that are over. */
+export function orderSlices(slices: readonly Slice[], kernelId: string | null = null): Slice[] {
+  const isCurrent = (slice: Slice): number =>
+    Number(kernelId !== null && slice.kernel_id === kernelId);
   return slices
     .filter(slice => !OVER.includes(slice.state))
     .sort(
       (a, b) =>
+        isCurrent(b) - isCurrent(a) ||
         Number(b.mine) - Number(a.mine) ||
         a.user.localeCompare(b.user) ||
         a.name.localeCompare(b.name) ||
         a.created - b.created
     );
+}
+
+/** The names of the cluster's projects, and the one in use should it not be among them any more. */
+export function projectsOf(cluster: Cluster | null, used: string): string[] {
+  const names = new Set(used ? [used] : []);
+  for (const { path } of cluster?.principals ?? []) {
+    const [, project] = path.split('/'); // cluster/project/user, a slash in a name written as %2F
+    if (project) {
+      names.add(project.replace(/%2F/g, '/'));
+    }
+  }
+  return [...names].sort((a, b) => a.localeCompare(b));
 }
 
 /** The runs to show: those that go on first, then the newest first. */

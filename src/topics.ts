@@ -1,3 +1,3 @@
 /** What the server can send. */
-export const TOPICS = ['cluster', 'slices', 'runs', 'models', 'jobs'] as const;
+export const TOPICS = ['status', 'cluster', 'slices', 'runs', 'models', 'jobs'] as const;
 export type Topic = (typeof TOPICS)[number];

@@ -374,7 +374,7 @@ export interface Status {
   problems: Problem[];
 }
 /**
- * The client's message: all topics it wants: 'cluster', 'slices', 'runs', 'models', 'jobs'.
+ * The client's message: all topics it wants: 'status', 'cluster', 'slices', 'runs', 'models', 'jobs'.
  */
 export interface Subscribe {
   topics: string[];

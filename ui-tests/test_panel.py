@@ -87,6 +87,73 @@ def test_dark_theme_is_legible(page: Page, server: Server):
     assert min(light) > 150, (color, background)
 
 
+THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
+STATES = (
+    "requested granted active resizing draining failed asleep busy "
+    "pending queued running stopping finished stopped new"
+)
+CONTRASTS = """(panel, states) => {
+    const canvas = document.createElement("canvas").getContext("2d");
+    const light = (...colors) => {
+        for (const color of colors) {
+            canvas.fillStyle = color;
+            canvas.fillRect(0, 0, 1, 1);
+        }
+        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map(part =>
+            part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const card = panel.appendChild(document.createElement("section"));
+    card.className = "aios-Card";
+    const back = getComputedStyle(card).backgroundColor;
+    const ratio = name => {
+        const word = card.appendChild(document.createElement("span"));
+        word.className = name;
+        const [a, b] = [light(back), light(back, getComputedStyle(word).color)].sort((x, y) => x - y);
+        return b / a;
+    };
+    const names = [...states.split(" ").map(state => "aios-Chip aios-mod-" + state),
+        "aios-Badge aios-mod-simulated", "aios-Faint", "aios-Rule"];
+    const found = names.map(name => [name, ratio(name)]);
+    card.remove();
+    return Object.fromEntries(found);
+}"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_small_words_stand_out_from_their_background(page: Page, server: Server, theme: str):
+    panel = BrowserLab(page, server).open().theme(theme).panel()
+    ratios = panel.evaluate(CONTRASTS, STATES)
+    print(theme, {name.split("-")[-1]: round(ratio, 1) for name, ratio in ratios.items()})
+    assert min(ratios.values()) >= 4.5, ratios  # WCAG AA for text of this size
+
+
+def test_the_slice_of_the_notebook_in_front_is_in_sight(page: Page, server: Server):
+    (server.work / "zebra.ipynb").write_text(notebook_of("1"))
+    for name in "abcdef":
+        server.kernel(f"{name}.ipynb")
+    lab = BrowserLab(page, server).open("zebra.ipynb")
+    lab.ready()
+    panel = lab.panel()
+    front = panel.locator(".aios-Slice").first
+    expect(front).to_contain_text("zebra.ipynb")
+    expect(front).to_have_attribute("aria-current", "true")
+    expect(front).to_be_in_viewport(ratio=0.9)
+    cluster = panel.locator(".aios-Section-cluster")
+    spare = "node => node.clientHeight - node.querySelector('.aios-Body').offsetHeight"
+    until("no room is left empty where another section lacks it", lambda: abs(cluster.evaluate(spare)) <= 2)
+    box = panel.locator(".lm-SplitPanel-handle:not(.lm-mod-hidden)").first.bounding_box()
+    assert box is not None
+    x, y = box["x"] + 40, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 60, steps=4)
+    page.mouse.up()
+    server.kernel("g.ipynb")
+    expect(panel.locator(".aios-Slice")).to_have_count(8)
+    assert cluster.evaluate(spare) > 40  # a border that a person moved stays where it is
+
+
 LONG_RUN = """%%aios train --workers 1 --name long
 import time
 

@@ -145,12 +145,14 @@ class _Book:
         others = [(amount, claim) for amount, claim in holding[: NAMED + 1] if claim != demand.claim]
         if not others:
             return f"what is free on any one node is less than one worker needs ({amounts(demand.unit)})"
-        said = [
-            f"{who(self.demands[claim])} holds {amount_of(missing, amount, whole)}"
-            for amount, claim in others[:NAMED]
-        ]
+        said = [self._holds(claim, amount_of(missing, amount, whole)) for amount, claim in others[:NAMED]]
         own = getattr(demand.unit, missing) * self.held[demand.claim] > 0
         return listed(said, len(holding) - own)
+
+    def _holds(self, claim: str, what: str) -> str:
+        demand = self.demands[claim]
+        trains = " and keeps it while it trains" if demand.floor and self.leased.get(claim) else ""
+        return f"{who(demand)} holds {what}{trains}"
 
     def _holding(self, resource: str) -> list[tuple[int, str]]:
         """What claims hold of a resource, largest first."""

@@ -292,7 +292,10 @@ class Broker:
 
     def _tick(self) -> None:
         self._ledger.heartbeat(time.time())
+        known = self._quotas.problem
         self._quotas.reload()
+        if (problem := self._quotas.problem) is not None and problem is not known:
+            log.warning("%s The last good one counts until it is mended.", problem.message)
         self._life.reconcile()
 
     def _decide(self) -> None:

@@ -12,15 +12,17 @@ from .errors import ModelError
 
 if TYPE_CHECKING:
     from .registry import Registry
-    from .sdk import ModelVersion, compress, load, register, versions
+    from .sdk import compress, load, register, versions
     from .sdk import list_models as list
+    from .view import ModelVersion
 
 __all__ = ["ModelError", "ModelVersion", "Registry", "compress", "list", "load", "register", "versions"]
 
 _PLACES = {
     "Registry": ("registry", "Registry"),
     "list": ("sdk", "list_models"),
-    **{name: ("sdk", name) for name in ("ModelVersion", "compress", "load", "register", "versions")},
+    "ModelVersion": ("view", "ModelVersion"),
+    **{name: ("sdk", name) for name in ("compress", "load", "register", "versions")},
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aios_lab.wire import CompressReport, CompressRequest, Model, ModelVersion
+from aios_lab.wire import CompressReport, CompressRequest, LayerReport, Measure, Model, ModelVersion
 
 from . import artifacts, bundle
 from .artifacts import Artifacts
@@ -192,6 +192,23 @@ class Registry:
         from .compression import apply
 
         return apply.compress(self, name, version, request or CompressRequest(), user, progress)
+
+    def report(self, version: ModelVersion) -> CompressReport | None:
+        """What its compression said, from the version's files; None for an original, and where they are not
+        here (with an MLflow server they come when the version is loaded).
+        """
+        if version.method is None:
+            return None
+        try:
+            step = bundle.read(self.artifacts.path(version.digest), check=False).recipe["transforms"][-1]
+            return CompressReport(
+                version=version,
+                before=Measure.model_validate(step["before"]),
+                after=Measure(bytes=version.bytes, parameters=version.parameters, metrics=version.metrics),
+                layers=[LayerReport.model_validate(layer) for layer in step["layers"]],
+            )
+        except (BadBundle, LookupError, TypeError, ValueError):  # older versions did not keep it
+            return None
 
     def _fetch(self, entity: Entity, view: ModelVersion) -> None:
         client = self.store.client()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ from . import places
 from .compression import Settings, find
 from .errors import ModelError
 from .registry import Registry
+from .view import Model, Models, ModelVersion, Versions, origin
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,12 +27,6 @@ class TrainedRun(Protocol):
 
     id: str
     folder: Path
-
-
-class ModelVersion(wire.ModelVersion):
-    """A version; one that ``compress`` made has a ``report``: before, after, every layer's decision."""
-
-    report: wire.CompressReport | None = None
 
 
 @cache
@@ -74,7 +69,7 @@ def register(
     made = registry().register(
         source, name, example=example, metrics=metrics, evaluation=evaluation, run_id=run_id, user=_user()
     )
-    return _version(made)
+    return ModelVersion(**made.model_dump(), origin=origin(made, {}))
 
 
 def saved_by(run: TrainedRun) -> Path:
@@ -104,7 +99,7 @@ def compress(
     """Make a smaller version of a registered model; ``.report`` shows before, after, and each layer.
 
     Args:
-        version: the newest when left out.
+        version: the newest when left out, which may be a compressed one itself.
         energy: share of each weight's squared singular values to keep, 0.9 when neither is given.
         ratio: or the share of each layer's weights to keep.
 
@@ -116,7 +111,9 @@ def compress(
     find(method)
     request = wire.CompressRequest.model_validate({"method": method, **settings.as_recipe()})
     report = registry().compress(name, version, request, user=_user())
-    return _version(report.version, report)
+    known = {one.version: one for one in registry().versions(name)}
+    made = report.version
+    return ModelVersion(**made.model_dump(), origin=origin(made, known), report=report)
 
 
 def load(name: str, version: int | None = None) -> nn.Module:
@@ -128,18 +125,22 @@ def load(name: str, version: int | None = None) -> nn.Module:
     return registry().load(name, version)
 
 
-def versions(name: str) -> list[ModelVersion]:
-    """All versions of a model, newest first."""
-    return [_version(version) for version in registry().versions(name)]
+def versions(name: str) -> Versions:
+    """All versions of a model, newest first; a compressed one has its ``report`` where its files are here."""
+    return _versions(registry().versions(name))
 
 
-def list_models() -> list[wire.Model]:
+def list_models() -> Models:
     """All registered models; ``aios.models.list()``."""
-    return registry().list()
+    return Models(Model(name=model.name, versions=_versions(model.versions)) for model in registry().list())
 
 
-def _version(version: wire.ModelVersion, report: wire.CompressReport | None = None) -> ModelVersion:
-    return ModelVersion(**version.model_dump(), report=report)
+def _versions(found: Sequence[wire.ModelVersion]) -> Versions:
+    known = {one.version: one for one in found}
+    return Versions(
+        ModelVersion(**one.model_dump(), origin=origin(one, known), report=registry().report(one))
+        for one in found
+    )
 
 
 def _user() -> str:

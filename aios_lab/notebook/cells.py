@@ -26,7 +26,7 @@ def execute(shell: Any, cell: str) -> list[str]:
     An error of the cell is raised with the traceback that the cell alone would have shown.
     Raises UsageError where the cell is not valid Python.
     """
-    source = shell.transform_cell(cell)
+    source = "\n" + shell.transform_cell(cell)  # an empty line for the magic's, so that lines count alike
     # The same cache as for plain cells, so that tracebacks and pickles find the lines again.
     name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
     try:

@@ -11,12 +11,13 @@ from aios_lab.notebook.display import Output
 from aios_lab.notebook.errors import AIOSError, Interrupted
 
 if TYPE_CHECKING:
-    from distributed import Client
-
+    from aios_lab.notebook.dask_client import Client
     from aios_lab.notebook.server import Server
     from aios_lab.wire import Connection, Slice
 
 ENDED = ("failed", "expired", "released")
+ASKING = 3.0  # seconds the server has to say what became of the slice of a cut connection
+AGAIN = "Call aios.client() again: it asks for workers anew."
 POLL = 2  # seconds the server holds one question for a connection: how old a shown reason may get
 
 
@@ -25,7 +26,7 @@ class Connector:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._client: Any = None  # a distributed.Client, which has hardly any types
+        self._client: Client | None = None
         self._address = ""
         self._pid = os.getpid()
 
@@ -39,10 +40,11 @@ class Connector:
                 raise
         else:
             if not self._connected() or self._address != connection.address:
-                self.close()
-                self._client, self._address = _connect(connection), connection.address
-        client: Client = self._client
-        return client
+                self.close(_replaced())
+                self._client = self._connect(connection)
+                self._address = connection.address
+        assert self._client is not None
+        return self._client
 
     def wait_for_workers(self, client: Client, count: int | None) -> None:
         """Return once ``count`` workers are connected (None: all granted ones), showing the reason meanwhile.
@@ -62,10 +64,52 @@ class Connector:
             raise waiting.interrupted() from None
         waiting.done()
 
-    def close(self) -> None:
+    def close(self, why: AIOSError | None = None) -> None:
+        """Close the client; who still uses it is told ``why``, that the slice was released when left out."""
         if self._client is not None and self._pid == os.getpid():
-            self._client.close(timeout=2)
+            self._client.end(why or _released())
         self._client = None
+
+    def _connect(self, connection: Connection) -> Client:
+        import distributed
+
+        from aios_lab.notebook.dask_client import Client
+
+        untyped: Any = distributed
+        security = untyped.Security(
+            tls_ca_file=connection.ca,
+            tls_client_cert=connection.cert,
+            tls_client_key=connection.key,
+            require_encryption=True,
+        )
+        address = connection.address
+        try:
+            return Client(
+                address, lambda: self._why_over(address), security=security, name="aios-kernel", timeout=20
+            )
+        except OSError as error:
+            raise AIOSError(
+                f"The scheduler of this slice at {address} does not answer: {error}.",
+                "scheduler_unreachable",
+                "Call aios.client() again; if it keeps failing, aios.release() gets you a fresh slice.",
+            ) from None
+
+    def _why_over(self, address: str) -> AIOSError | None:
+        """Why there will never again be a scheduler at ``address``; None while nobody knows."""
+        from aios_lab.wire import Connection, Slice
+
+        try:
+            status, answer = self._server.send(
+                "GET", f"slices/{self._server.slice_id}/connection?wait=0", timeout=ASKING
+            )
+        except AIOSError as error:
+            return None if error.status not in (403, 404) else AIOSError(error.message, "released", AGAIN)
+        if status == 200:
+            return None if Connection.model_validate(answer).address == address else _replaced()
+        one = Slice.model_validate(answer)
+        if one.problem and (one.dormant or one.state in ENDED):
+            return AIOSError(f"The slice of this client is gone: {one.problem}", "slice_failed", AGAIN)
+        return _released() if one.dormant or one.state in ENDED else None
 
     def _connected(self) -> bool:
         return self._client is not None and self._pid == os.getpid() and self._client.status == "running"
@@ -99,6 +143,23 @@ class Connector:
                     raise waiting.late(timeout or 0)
         except KeyboardInterrupt:
             raise waiting.interrupted() from None
+
+
+def _released() -> AIOSError:
+    return AIOSError(
+        "The slice of this client was released, in the panel or with aios.release(): "
+        "its workers and what they computed are gone.",
+        "released",
+        AGAIN,
+    )
+
+
+def _replaced() -> AIOSError:
+    return AIOSError(
+        "The slice has new workers since this client was made; what the old ones computed is gone.",
+        "replaced",
+        "Call aios.client() again and use the client that it returns.",
+    )
 
 
 def _in_vain(one: Slice) -> AIOSError:
@@ -157,23 +218,3 @@ class _Waiting:
         if self._output is None:
             self._output = Output()
         self._output.show(text, {"text/html": f"<div>{escape(text)}</div>"})
-
-
-def _connect(connection: Connection) -> Any:
-    import distributed
-
-    untyped: Any = distributed
-    security = untyped.Security(
-        tls_ca_file=connection.ca,
-        tls_client_cert=connection.cert,
-        tls_client_key=connection.key,
-        require_encryption=True,
-    )
-    try:
-        return untyped.Client(connection.address, security=security, name="aios-kernel", timeout=20)
-    except OSError as error:
-        raise AIOSError(
-            f"The scheduler of this slice at {connection.address} does not answer: {error}.",
-            "scheduler_unreachable",
-            "Call aios.client() again; if it keeps failing, aios.release() gets you a fresh slice.",
-        ) from None

@@ -109,7 +109,8 @@ def _rich(view: Run) -> dict[str, Any]:
 
 def _stopped(view: Run) -> str:
     where = f"stopped at step {view.step}" if view.state.value == "stopped" else f"is {view.state.value}"
-    return f"The run {view.name!r} {where}; what it returned on the stop is in run.result()."
+    kept = ' The model that it saved is kept: aios.models.register(run, "NAME").' if view.has_model else ""
+    return f"The run {view.name!r} {where}; what it returned on the stop is in run.result().{kept}"
 
 
 def progress(view: Run) -> str:

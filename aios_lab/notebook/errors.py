@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class AIOSError(RuntimeError):
     """What AIOS Lab cannot do as asked. ``reason`` is a short stable word, ``hint`` says what to do.
@@ -26,6 +29,12 @@ class Interrupted(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Interrupted: {self}"]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean request?``, or nothing where no known word is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def brief(error: BaseException, *lines: str) -> BaseException:

@@ -11,7 +11,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from aios_lab.notebook import sdk
 from aios_lab.notebook.cells import check_options, chosen, execute
-from aios_lab.notebook.errors import brief
+from aios_lab.notebook.errors import brief, did_you_mean
 from aios_lab.notebook.parsers import ABOUT, PARSERS, HelpShown, completions, split
 
 
@@ -27,9 +27,12 @@ class AIOSMagics(Magics):
             print(ABOUT)
             return None
         if cell is not None and command != "train":
-            raise UsageError(f"%%aios {command}: only %%aios train takes a cell. See %aios --help.")
+            raise UsageError(
+                f"{f'%%aios {command}'.rstrip()}: only %%aios train takes a cell. See %aios --help."
+            )
         if command and command not in PARSERS:
-            raise UsageError(f"%aios: there is no command {command!r}. See %aios --help.")
+            near = did_you_mean(command, PARSERS)
+            raise UsageError(f"%aios: there is no command {command!r}.{near} See %aios --help.")
         try:
             return self._run(command, rest, cell)
         except HelpShown:
@@ -77,7 +80,7 @@ class AIOSMagics(Magics):
                 raise UsageError(
                     "%aios train --script: give a PATH, or use %%aios train --script and write the cell."
                 )
-            return None, options.script or cell
+            return None, options.script or f"\n{cell}"  # lines count as in the cell, with the magic's
         if cell is None:
             if options.target is None:
                 raise UsageError(
@@ -85,7 +88,14 @@ class AIOSMagics(Magics):
                 )
             function = chosen(self.shell, [], options.target)
         else:
-            function = chosen(self.shell, execute(self.shell, cell), options.function or options.target)
+            defined = execute(self.shell, cell)
+            wanted = options.function or options.target
+            function = chosen(self.shell, defined, wanted)
+            if wanted is None and len(defined) > 1:
+                print(
+                    f"Training {defined[-1]!r}, the last function of the cell; --function names another: "
+                    f"{', '.join(defined[:-1])}."
+                )
         given = dict(options.set)
         if own := sorted(set(inspect.signature(train).parameters) & set(given) - {"options"}):
             raise UsageError(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import ast
 import shlex
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
+
+from aios_lab.notebook.errors import did_you_mean
 
 ABOUT = """%aios: my slice of the machine, and what runs on it.
 
 usage: %aios [command] [options]
 
   %aios                             my slice, who else holds what, why I wait
-  %aios request --workers 2 …       ask for another size; returns at once
+  %aios request --workers 2 …       ask for another size; says what I get
   %aios release                     give all workers back
   %aios why                         why I have less than I asked for
   %aios train FUNCTION …            train a function that exists
@@ -33,17 +36,42 @@ class HelpShown(Exception):
 class Parser(argparse.ArgumentParser):
     """An argument parser for a notebook: errors are UsageErrors, and nothing exits."""
 
+    _words: Sequence[str] = ()
+
     def __init__(self, command: str, about: str) -> None:
         super().__init__(prog=f"%aios {command}", description=about, allow_abbrev=False)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Raises UsageError. Unknown options get a hint at what was meant."""
+        self._words = list(args or ())
+        return super().parse_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}\n{self.format_usage().rstrip()}")
+        hint = self._hint() if message.startswith("unrecognized arguments: -") else ""
+        raise UsageError(f"{self.prog}: {message}.{hint}\n{self.format_usage().rstrip()}")
+
+    def _hint(self) -> str:
+        """About the first option that is none of ours."""
+        known = self._option_string_actions
+        for index, word in enumerate(self._words):
+            name, equals, value = word.partition("=")
+            if not name.startswith("--") or name in known:
+                continue
+            if near := did_you_mean(name, known):
+                return near
+            if "--set" not in known:
+                return ""
+            after = self._words[index + 1 : index + 2]
+            given = value if equals else after[0] if after and not after[0].startswith("-") else "…"
+            return f" Arguments of the function are given with --set {name[2:].replace('-', '_')}={given}"
+        return ""
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown
 
     def parse_line(self, line: str) -> argparse.Namespace:
-        return self.parse_args(split(line))
+        options: argparse.Namespace = self.parse_args(split(line))
+        return options
 
 
 def split(line: str) -> list[str]:

@@ -6,6 +6,7 @@ Light to import: Dask, torch and MLflow are loaded by the first call that needs 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ __all__ = ["client", "models", "release", "request", "slice", "train", "why"]
 
 if TYPE_CHECKING:
     models: Any
+
+MOMENT = 1.0  # seconds that the broker gets to decide before a cell shows what it knows
+ASK_EVERY = 0.05
 
 _connectors: dict[str, Connector] = {}
 
@@ -41,8 +45,11 @@ def request(
     min_workers: int | None = None,
     project: str | None = None,
     duration: float | None = None,
+    **unknown: Any,
 ) -> SliceView:
-    """Ask for another size of this kernel's slice; returns at once, what is left out stays as it is.
+    """Ask for another size of this kernel's slice; what is left out stays as it is.
+
+    Returns as soon as it is decided what it gets, or after a second with what is known by then.
 
     Args:
         workers: at most so many; ``min_workers``: start only with so many.
@@ -65,7 +72,16 @@ def request(
         "project": project,
         "duration": duration,
     }
-    return _slice("PATCH", {name: value for name, value in given.items() if value is not None})
+    if unknown:
+        from aios_lab.notebook.errors import AIOSError, did_you_mean
+
+        name = next(iter(unknown))
+        near = did_you_mean(name, given)
+        raise AIOSError(
+            f"aios.request() has no option {name!r}.{near}", "bad_request", f"It takes {', '.join(given)}."
+        )
+    asked = _slice("PATCH", {name: value for name, value in given.items() if value is not None})
+    return _once(asked, lambda one: _decided(one, asked))
 
 
 def client(timeout: float | None = None) -> Client:
@@ -93,11 +109,15 @@ def why() -> str:
 
 
 def release() -> SliceView:
-    """Give all workers back; the next ``client()`` or training asks for them again."""
-    server = _server()
-    if server.slice_id in _connectors:
-        _connectors[server.slice_id].close()
-    return _slice("DELETE")
+    """Give all workers back; the next ``client()`` or training asks for them again.
+
+    Returns when they are gone, or after a second with what is still to go.
+    """
+    given_back = _slice("DELETE")
+    connector = _connectors.get(_server().slice_id)
+    if connector is not None:
+        connector.close()
+    return _once(given_back, lambda one: not one.workers)
 
 
 def train(
@@ -197,6 +217,22 @@ def _slice(method: str, given: dict[str, Any] | None = None) -> SliceView:
     server = _server()
     body = None if given is None else _claim(given)
     return server.call(method, f"slices/{server.slice_id}", SliceView, body)
+
+
+def _decided(one: SliceView, asked: SliceView) -> bool:
+    """Whether ``one`` shows what was decided about a request, whose own answer was ``asked``."""
+    if one.problem or one.target == one.max_workers:
+        return True
+    return bool(one.reason) and one.reason != asked.reason  # the same may be from before the request
+
+
+def _once(first: SliceView, condition: Callable[[SliceView], bool]) -> SliceView:
+    """The slice as soon as the condition holds, or as it is after a moment."""
+    one, deadline = first, time.monotonic() + MOMENT
+    while not condition(one) and time.monotonic() < deadline:
+        time.sleep(ASK_EVERY)
+        one = slice()
+    return one
 
 
 def _claim(given: dict[str, Any]) -> Any:

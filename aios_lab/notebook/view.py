@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
+from aios_lab.models import tables
 from aios_lab.wire import Amounts, Slice
 
 HEADER = ("", "slice", "user", "name", "state", "workers", "each", "priority", "why not more")
@@ -62,6 +62,8 @@ def why(one: Slice) -> str:
 
 
 def state(one: Slice) -> str:
+    if one.dormant and one.workers:
+        return "giving back"
     return "asleep" if one.dormant else one.state.value
 
 
@@ -74,18 +76,9 @@ def size(one: Slice) -> str:
 def amounts(unit: Amounts) -> str:
     """``1 CPU, 2 GB, 1 GPU``: what is zero is left out."""
     parts = [f"{unit.cpus:g} CPU{'' if unit.cpus == 1 else 's'}"] if unit.cpus else []
-    parts += [memory(unit.memory)] if unit.memory else []
+    parts += [tables.size(unit.memory)] if unit.memory else []
     parts += [f"{unit.gpus:g} GPU{'' if unit.gpus == 1 else 's'}"] if unit.gpus else []
     return ", ".join(parts) or "nothing"
-
-
-def memory(count: float) -> str:
-    """Bytes in the largest decimal unit that leaves at least 1: ``1.5 GB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.4g} TB"
 
 
 def _row(one: Slice, own: str) -> tuple[str, ...]:
@@ -104,18 +97,8 @@ def _row(one: Slice, own: str) -> tuple[str, ...]:
 
 
 def text_table(slices: Iterable[Slice], own: str = "") -> str:
-    rows = [HEADER, *(_row(one, own) for one in slices)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return tables.text([HEADER, *(_row(one, own) for one in slices)])
 
 
 def html_table(slices: Iterable[Slice], own: str = "") -> str:
-    left = ' style="text-align: left"'
-    head = "".join(f"<th{left}>{escape(name)}</th>" for name in HEADER)
-    rows = "".join(
-        "<tr>" + "".join(f"<td{left}>{escape(cell)}</td>" for cell in _row(one, own)) + "</tr>"
-        for one in slices
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return tables.html([HEADER, *(_row(one, own) for one in slices)])

@@ -9,7 +9,7 @@ from typing import Protocol
 
 log = logging.getLogger("aios_lab")
 
-SAMPLED = frozenset({"cluster", "slices"})
+SAMPLED = frozenset({"status", "cluster", "slices"})
 
 FAILED = object()
 

@@ -27,6 +27,7 @@ PERIOD = 0.2  # seconds between two pushes of one topic to one client
 PROBLEM = "problem"
 
 SOURCES: Mapping[str, Callable[[Call], Awaitable[Any]]] = {
+    "status": cluster.status,
     "cluster": cluster.cluster,
     "slices": slices.list_slices,
     "runs": runs.list_runs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
@@ -25,6 +26,8 @@ log = logging.getLogger("aios_lab.training")
 POLL = 0.25  # seconds between looks at deadlines and at the client's connection
 SCATTER_ABOVE = 1 << 20  # bytes of packed work that go to the workers apart from the task
 RESULT_WAIT = 60.0  # seconds to fetch rank 0's return value
+KERNEL_ENDED = "The kernel ended while this run was going on."
+LEAVE_WAIT = 2.0  # seconds that a kernel which ends gives its runs to say so
 CUT_OFF = "the connection to the slice's scheduler was lost or closed"
 LOST_AFTER = 5.0  # seconds without the scheduler until the run counts as lost
 
@@ -52,20 +55,31 @@ class Controller(threading.Thread):
         self._futures: list[Any] = []
         self._port = 0
         self._apart_since: float | None = None
+        self._why = ""  # the run is over for a reason that no rank knows
 
     @property
     def _id(self) -> str:
         return self._specs[0].run_id
 
     def run(self) -> None:
-        problem = ""
+        atexit.register(self._leave)
+        try:
+            self._run_to_its_end()
+        finally:
+            atexit.unregister(self._leave)
+
+    def _leave(self) -> None:
+        """The kernel ends, and next closes its clients: say why the run is over while it still can."""
+        self._post(-1, "left", KERNEL_ENDED)
+        self.join(LEAVE_WAIT)
+
+    def _run_to_its_end(self) -> None:
         try:
             self._reporter.start()
             self._submit()
             self._lead()
         except Exception as error:  # whatever broke here, the kernel's wait() must end and say so
-            problem = f"{type(error).__name__}: {error}"
-            self._broken(-1, f"the run could not be led any further: {problem}")
+            self._broken(-1, f"the run could not be led any further: {type(error).__name__}: {error}")
         self._conclude()
 
     # --- what happens ------------------------------------------------------------------------------------
@@ -140,6 +154,9 @@ class Controller(threading.Thread):
                 return self._worker_lost(body, now)
             case "broken":
                 return self._gang.on_end(self._end(rank, "failed", body), now)
+            case "left":
+                self._why = body
+                self._broken(-1, body)
             case "stop":
                 return self._gang.on_stop(now)
             case "kill":
@@ -241,7 +258,7 @@ class Controller(threading.Thread):
         self._drain()
         if self._gang.saving:
             self._say("[rank 0] its model was not saved: the rank ended before that was done")
-        error = None if failure is None else str(failure)
+        error = self._why or (None if failure is None else str(failure))
         now = time.time()
         self._run.live.set(state=state, ended=now, error=error)
         self._reporter.tell(state=state, error=error, ended=now)

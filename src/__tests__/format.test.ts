@@ -28,9 +28,10 @@ describe('format', () => {
   });
 
   it('writes memory as a request takes it', () => {
-    expect(memoryText(2e9)).toBe('2GB');
-    expect(memoryText(512e6)).toBe('512MB');
-    expect(memoryText(2_000_683_008)).toBe('2GB');
+    expect(memoryText(2e9)).toBe('2 GB');
+    expect(memoryText(512e6)).toBe('512 MB');
+    expect(memoryText(2_000_683_008)).toBe('2 GB');
+    expect([1_074e6, 1_611e6, 537e6].map(memoryText)).toEqual(['1 GiB', '1.5 GiB', '512 MiB']);
   });
 
   it.each([

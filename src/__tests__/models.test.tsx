@@ -50,6 +50,18 @@ describe('ModelsSection', () => {
     expect(page.node.querySelector('.aios-Job')).toBeNull();
   });
 
+  it('marks the version that a job made, until its result is put away', () => {
+    page.draw(<ModelsSection />);
+    page.receive('models', [model()]);
+    page.receive('jobs', [job({ id: 'old', state: 'finished', report: report() })]);
+    expect(page.node.querySelector('.aios-Chip.aios-mod-new')).toBeNull();
+    page.receive('jobs', [job()]);
+    page.receive('jobs', [job({ state: 'finished', progress: 1, report: report() })]);
+    expect(page.find('[data-version="2"].aios-mod-fresh .aios-Chip').textContent).toBe('new');
+    page.click('.aios-Close');
+    expect(page.node.querySelector('.aios-mod-fresh')).toBeNull();
+  });
+
   it('says why a job failed', () => {
     page.draw(<ModelsSection />);
     page.receive('models', []);

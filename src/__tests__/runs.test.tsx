@@ -43,6 +43,25 @@ describe('RunView', () => {
     ]);
   });
 
+  it('opens the log while there is nothing else to see, until somebody chooses', () => {
+    const log = { log_tail: ['hello'], metrics: {} };
+    draw(log);
+    expect(page.find('.aios-Run-log').textContent).toBe('hello');
+    page.draw(<RunView run={run({ log_tail: ['hello'] })} plot={false} reachable={true} />);
+    expect(page.node.querySelector('.aios-Run-log')).toBeNull();
+    page.close();
+    draw({ ...log, state: 'failed', error: 'It broke.' });
+    expect(page.node.querySelector('.aios-Run-log')).toBeNull();
+  });
+
+  it('names the run in what a button is called', () => {
+    draw({ state: 'finished', has_model: true });
+    const names = [...page.node.querySelectorAll('button')].map(one =>
+      one.getAttribute('aria-label')
+    );
+    expect(names).toEqual(['Stop digits (r-1)', 'Register the model of digits (r-1)']);
+  });
+
   it('has nothing to stop once it has ended, and says how long it took', () => {
     draw({ state: 'finished', ended: 1061, has_model: true });
     expect(page.find<HTMLButtonElement>('.aios-Run-stop').disabled).toBe(true);

@@ -1,15 +1,20 @@
 import { nullTranslator } from '@jupyterlab/translation';
+import type { INotebookTracker } from '@jupyterlab/notebook';
+import { Signal } from '@lumino/signaling';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as React from 'react';
 
 import { ClusterSection } from '../cluster/ClusterSection';
 import { CommandIDs } from '../commands';
+import { CurrentKernel } from '../current';
 import { Banner } from '../panel/Banner';
 import { formOf, requestOf } from '../slices/ResizeFields';
 import { SlicesSection } from '../slices/SlicesSection';
 import { sliceText } from '../status/StatusItem';
 import { Drawing } from './drawing';
 import { slice, Socket } from './samples';
+
+const NONE = new CurrentKernel(null);
 
 let page: Drawing;
 beforeEach(() => {
@@ -20,7 +25,7 @@ afterEach(() => page.close());
 
 describe('SlicesSection', () => {
   it('teaches how to get one', () => {
-    page.draw(<SlicesSection />);
+    page.draw(<SlicesSection current={NONE} />);
     page.receive('slices', []);
     expect(page.node.textContent).toContain('%aios request --workers 2');
   });
@@ -33,7 +38,7 @@ describe('SlicesSection', () => {
       max_workers: 4,
       reason: 'second.ipynb holds 2 CPU threads.'
     });
-    page.draw(<SlicesSection />);
+    page.draw(<SlicesSection current={NONE} />);
     page.receive('slices', [waiting]);
     const card = page.find('.aios-Slice[data-slice-id="s-1"]');
     expect(card.dataset.state).toBe('resizing');
@@ -49,15 +54,59 @@ describe('SlicesSection', () => {
     expect([resized, released]).toEqual([[{ slice: 's-1' }], [{ slice: 's-1' }]]);
   });
 
-  it("has no actions on others' slices and none to release on a dormant one", () => {
-    page.draw(<SlicesSection />);
+  it("has no actions on others' slices and none to release on one that is asleep", () => {
+    page.draw(<SlicesSection current={NONE} />);
     page.receive('slices', [
       slice({ dormant: true, workers: 0, target: 0 }),
       slice({ id: 's-2', mine: false, user: 'bob', name: '' })
     ]);
     expect(page.find('[data-slice-id="s-2"]').querySelector('button')).toBeNull();
     expect(page.find<HTMLButtonElement>('.aios-Slice-release').disabled).toBe(true);
-    expect(page.find('[data-slice-id="s-1"] .aios-Chip').textContent).toBe('dormant');
+    expect(page.find('[data-slice-id="s-1"] .aios-Chip').textContent).toBe('asleep');
+  });
+});
+
+describe('the slice of the notebook in front', () => {
+  /** A tracker of notebooks, of which tests choose the one in front. */
+  class Notebooks {
+    currentChanged = new Signal<this, void>(this);
+    currentWidget: object | null = null;
+    show(kernel: string | null): void {
+      const sessionContext = {
+        session: { kernel: { id: kernel } },
+        kernelChanged: new Signal<object, void>({})
+      };
+      this.currentWidget = kernel ? { sessionContext } : null;
+      this.currentChanged.emit();
+    }
+  }
+
+  it('comes first, alone has the bar, and is scrolled to', () => {
+    const notebooks = new Notebooks();
+    const current = new CurrentKernel(notebooks as unknown as INotebookTracker);
+    page.draw(
+      <div className="aios-Section">
+        <SlicesSection current={current} />
+      </div>
+    );
+    page.receive('slices', [
+      slice({ id: 'a', name: 'a.ipynb', kernel_id: 'k-a' }),
+      slice({ id: 'b', name: 'b.ipynb', kernel_id: 'k-b' })
+    ]);
+    const order = () =>
+      [...page.node.querySelectorAll<HTMLElement>('.aios-Slice')].map(card => card.dataset.sliceId);
+    expect(order()).toEqual(['a', 'b']);
+    expect(page.node.querySelector('[aria-current]')).toBeNull();
+    const section = page.find('.aios-Section');
+    section.scrollTop = 200;
+    page.happen(() => notebooks.show('k-b'));
+    expect(order()).toEqual(['b', 'a']);
+    expect(section.scrollTop).toBe(0);
+    const marked = [...page.node.querySelectorAll<HTMLElement>('.aios-mod-current')];
+    expect(marked.map(card => card.dataset.sliceId)).toEqual(['b']);
+    page.happen(() => notebooks.show(null));
+    expect(order()).toEqual(['a', 'b']);
+    expect(page.node.querySelector('.aios-mod-current')).toBeNull();
   });
 });
 
@@ -68,11 +117,14 @@ describe('requestOf', () => {
 
   it('names the workers, and of the rest only what was changed', () => {
     expect(requestOf({ ...before, workers: '4' }, before)).toEqual({ workers: 4 });
-    expect(requestOf({ ...before, memory: ' 3GB ', gpus: '1', priority: 'high' }, before)).toEqual({
+    const changed = { cpus: '2', memory: ' 3GB ', gpus: '1', project: 'vision' };
+    expect(requestOf({ ...before, ...changed, priority: 'high' }, before)).toEqual({
       workers: 2,
+      cpus: 2,
       memory: '3GB',
       gpus: 1,
-      priority: 'high'
+      priority: 'high',
+      project: 'vision'
     });
   });
 
@@ -91,7 +143,7 @@ describe('sliceText', () => {
   it('says the size and what is still missing', () => {
     expect(text({})).toBe('Slice 2/2');
     expect(text({ target: 1, workers: 1, reason: 'full' })).toBe('Slice 1/2 · waiting 1');
-    expect(text({ dormant: true, workers: 0, target: 0 })).toBe('Slice dormant');
+    expect(text({ dormant: true, workers: 0, target: 0 })).toBe('Slice asleep');
   });
 });
 
@@ -121,6 +173,17 @@ describe('ClusterSection', () => {
     page.receive('cluster', cluster(2, true));
     expect(labels()).toEqual(['CPU', 'Memory', 'GPUs']);
     expect(page.node.textContent).toContain('simulated');
+  });
+
+  it('shows what an administrator should mend when it comes, until it is mended', () => {
+    const status = { version: '1', user: 'ada', ready: true, simulated: false };
+    const problem = { message: 'The quota file is wrong.', reason: 'quotas', hint: 'Mend line 3.' };
+    page.draw(<ClusterSection />);
+    page.receive('cluster', cluster(0, false));
+    page.receive('status', { ...status, problems: [problem] });
+    expect(page.find('.aios-Problem').textContent).toContain('The quota file is wrong.');
+    page.receive('status', { ...status, problems: [] });
+    expect(page.node.querySelector('.aios-Problem')).toBeNull();
   });
 
   it('shows who holds what', () => {

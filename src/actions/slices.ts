@@ -8,10 +8,13 @@ import type { Args, IActionContext } from './context';
 
 /** The request that a command's arguments make; null when they name nothing to ask for. */
 function requestIn(args: Args): ClaimRequest | null {
-  const { workers, memory, gpus, priority } = args as ClaimRequest;
+  const { workers, cpus, memory, gpus, priority, project } = args as ClaimRequest;
   const request: ClaimRequest = {};
   if (workers !== undefined) {
     request.workers = workers;
+  }
+  if (cpus !== undefined) {
+    request.cpus = cpus;
   }
   if (memory !== undefined) {
     request.memory = memory;
@@ -21,6 +24,9 @@ function requestIn(args: Args): ClaimRequest | null {
   }
   if (priority !== undefined) {
     request.priority = priority;
+  }
+  if (project !== undefined) {
+    request.project = project;
   }
   return Object.keys(request).length > 0 ? request : null;
 }
@@ -57,6 +63,9 @@ async function change(
   if (request) {
     await model.resize(slice.id, request).catch(tellProblem);
     return;
+  }
+  if (!model.state.cluster) {
+    await model.refresh(); // the form lists the cluster's projects
   }
   const before = formOf(slice);
   await askForm(context.services, {

@@ -6,6 +6,7 @@ import { Chip } from '../parts/Chip';
 import { Fold } from '../parts/Fold';
 import { ProblemNotice } from '../parts/Notice';
 import { useServices } from '../parts/services';
+import { isAlive } from '../state';
 import type { Job } from '../wire';
 import { CompressReportView } from './CompressReportView';
 
@@ -14,7 +15,7 @@ export function JobCard(props: { job: Job; onClose: () => void }): React.ReactEl
   const { trans } = useServices();
   const { job } = props;
   const running = job.state === 'running';
-  const alive = running || job.state === 'queued';
+  const alive = isAlive(job);
   const [watched] = React.useState(alive); // who saw it run wants to see what came of it
   return (
     <section

@@ -12,11 +12,13 @@ import type { AccordionPanel } from '@lumino/widgets';
 import * as React from 'react';
 
 import { CommandIDs } from '../commands';
+import type { CurrentKernel } from '../current';
 import { aiosIcon } from '../icon';
 import { lazily } from '../parts/lazy';
 import { ServicesProvider, type IServices } from '../parts/services';
 import { TOPICS } from '../topics';
 import { Banner } from './Banner';
+import { Heights } from './heights';
 
 const load = () => import('./sections');
 const ClusterSection = lazily(async () => (await load()).ClusterSection);
@@ -24,16 +26,15 @@ const SlicesSection = lazily(async () => (await load()).SlicesSection);
 const RunsSection = lazily(async () => (await load()).RunsSection);
 const ModelsSection = lazily(async () => (await load()).ModelsSection);
 
-/** The heights of the sections to each other, until somebody moves them. */
-const HEIGHTS = [0.19, 0.25, 0.31, 0.25];
-
 /** The left side panel: cluster, slices, runs and models. It asks the server only while it is shown. */
 export class AIOSPanel extends SidePanel {
   constructor(
     private _services: IServices,
+    current: CurrentKernel,
     translator: ITranslator
   ) {
     super({ translator });
+    this._heights = new Heights(this.content as AccordionPanel);
     const { trans, commands } = _services;
     this.id = 'aios-lab-panel';
     this.addClass('aios-Panel');
@@ -52,12 +53,13 @@ export class AIOSPanel extends SidePanel {
         onClick: () => void commands.execute(CommandIDs.refresh)
       })
     );
-    this._section('slices', trans.__('Slices'), <SlicesSection />);
+    this._section('slices', trans.__('Slices'), <SlicesSection current={current} />);
     this._section('runs', trans.__('Runs'), <RunsSection />);
     this._section('models', trans.__('Models'), <ModelsSection />);
   }
 
   override dispose(): void {
+    this._heights.stop();
     this._watching?.dispose();
     super.dispose();
   }
@@ -65,10 +67,6 @@ export class AIOSPanel extends SidePanel {
   protected override onAfterShow(msg: Message): void {
     super.onAfterShow(msg);
     this._watching ??= this._services.model.watch(TOPICS);
-    if (!this._arranged) {
-      this._arranged = true;
-      (this.content as AccordionPanel).setRelativeSizes(HEIGHTS);
-    }
   }
 
   protected override onBeforeHide(msg: Message): void {
@@ -82,8 +80,10 @@ export class AIOSPanel extends SidePanel {
     section.addClass('aios-Section');
     section.addClass(`aios-Section-${name}`);
     section.title.label = label;
-    section.addWidget(this._widget(body));
+    const widget = this._widget(body);
+    section.addWidget(widget);
     this.addWidget(section);
+    this._heights.add(section, widget);
     return section;
   }
 
@@ -96,5 +96,5 @@ export class AIOSPanel extends SidePanel {
   }
 
   private _watching: IDisposable | null = null;
-  private _arranged = false;
+  private _heights: Heights;
 }

@@ -20,6 +20,20 @@ export interface IFormOptions<T> {
   submit: (value: T) => Promise<void>;
 }
 
+/** Fields that keep what is typed themselves: drawn at once, so that the cursor stays where it is. */
+function Filled<T>(props: {
+  fields: Fields<T>;
+  value: T;
+  onChange: (value: T) => void;
+}): React.ReactElement {
+  const [value, setValue] = React.useState(props.value);
+  const change = (typed: T): void => {
+    setValue(typed);
+    props.onChange(typed);
+  };
+  return <props.fields value={value} onChange={change} />;
+}
+
 class FormBody<T> extends ReactWidget implements Dialog.IBodyWidget<T> {
   constructor(
     private _services: IServices,
@@ -36,16 +50,15 @@ class FormBody<T> extends ReactWidget implements Dialog.IBodyWidget<T> {
   }
 
   protected override render(): React.ReactElement {
-    const FieldsOf = this._options.fields;
     return (
       <ServicesProvider value={this._services}>
         {this._options.about && <p className="aios-Faint">{this._options.about}</p>}
         {this._problem && <ProblemNotice problem={this._problem} />}
-        <FieldsOf
+        <Filled
+          fields={this._options.fields}
           value={this._value}
           onChange={value => {
             this._value = value;
-            this.update();
           }}
         />
       </ServicesProvider>

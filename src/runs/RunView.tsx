@@ -40,6 +40,7 @@ export function RunView(props: {
   const { trans } = useServices();
   const { run, lost = false } = props;
   const points = Object.values(run.series).some(series => series.length > 0);
+  const quiet = !points && !run.error && Object.keys(run.metrics).length === 0;
   return (
     <section
       className="aios-Card aios-Run"
@@ -75,7 +76,7 @@ export function RunView(props: {
         </Fold>
       )}
       {run.log_tail.length > 0 && (
-        <Fold title={trans.__('Log')} open={false}>
+        <Fold title={trans.__('Log')} open={quiet} follow={true}>
           <pre className="aios-Run-log" tabIndex={0}>
             {run.log_tail.join('\n')}
           </pre>
@@ -140,11 +141,13 @@ function Actions(props: { run: Run; usable: boolean }): React.ReactElement {
   const { trans, commands } = useServices();
   const { run, usable } = props;
   const stopping = run.state === 'stopping';
+  const which = `${run.name} (${run.id})`; // many runs have the same name
   return (
     <div className="aios-Actions">
       <button
         className={`jp-mod-styled aios-Button aios-Run-stop ${stopping ? 'jp-mod-warn' : ''}`}
         disabled={!usable || hasEnded(run)}
+        aria-label={stopping ? trans.__('Kill now: %1', which) : trans.__('Stop %1', which)}
         title={
           stopping
             ? trans.__('End its processes at once; what it did not save is lost')
@@ -158,7 +161,8 @@ function Actions(props: { run: Run; usable: boolean }): React.ReactElement {
         <button
           className="jp-mod-styled aios-Button aios-Run-register"
           disabled={!usable}
-          title={trans.__('Put its model into the registry under a name')}
+          aria-label={trans.__('Register the model of %1', which)}
+          title={trans.__('Put the model of %1 into the registry under a name', which)}
           onClick={() =>
             void commands.execute(CommandIDs.register, { run: run.id, suggestion: run.name })
           }

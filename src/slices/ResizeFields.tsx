@@ -1,7 +1,9 @@
 import * as React from 'react';
 
-import { memoryText } from '../format';
-import { useServices } from '../parts/services';
+import { MEMORY, memoryText } from '../format';
+import { Field } from '../parts/Field';
+import { useAIOS, useServices } from '../parts/services';
+import { projectsOf } from '../state';
 import type { ClaimRequest, Slice } from '../wire';
 
 export type Priority = Slice['priority'];
@@ -9,9 +11,11 @@ export type Priority = Slice['priority'];
 /** What a person types; texts, so that nothing is lost while typing. */
 export interface IClaimForm {
   workers: string;
+  cpus: string;
   memory: string;
   gpus: string;
   priority: Priority;
+  project: string;
 }
 
 export const PRIORITIES: readonly Priority[] = ['low', 'normal', 'high'];
@@ -19,18 +23,20 @@ export const PRIORITIES: readonly Priority[] = ['low', 'normal', 'high'];
 export function formOf(slice: Slice): IClaimForm {
   return {
     workers: String(slice.max_workers),
+    cpus: String(slice.unit.cpus),
     memory: memoryText(slice.unit.memory),
     gpus: String(slice.unit.gpus),
-    priority: slice.priority
+    priority: slice.priority,
+    project: slice.project
   };
 }
 
-/**
- * The request that a form makes: only what was changed, so that rounding in the form changes nothing.
- * Numbers the server would refuse are sent as they are: its answer says what is possible.
- */
+/** The request that a form makes: only what was changed, so that rounding in the form changes nothing. */
 export function requestOf(form: IClaimForm, before: IClaimForm): ClaimRequest {
   const request: ClaimRequest = { workers: numberOf(form.workers, before.workers) };
+  if (form.cpus !== before.cpus) {
+    request.cpus = numberOf(form.cpus, before.cpus);
+  }
   if (form.memory.trim() && form.memory !== before.memory) {
     request.memory = form.memory.trim();
   }
@@ -40,6 +46,9 @@ export function requestOf(form: IClaimForm, before: IClaimForm): ClaimRequest {
   if (form.priority !== before.priority) {
     request.priority = form.priority;
   }
+  if (form.project !== before.project) {
+    request.project = form.project;
+  }
   return request;
 }
 
@@ -47,50 +56,50 @@ function numberOf(text: string, fallback: string): number {
   return Number(text.trim() === '' ? fallback : text);
 }
 
-/** The fields of a claim: workers, memory and accelerators a worker, priority. */
+/** The fields of a claim: workers, what each of them has, priority, and the project where there are several. */
 export function ResizeFields(props: {
   value: IClaimForm;
   onChange: (value: IClaimForm) => void;
 }): React.ReactElement {
   const { trans } = useServices();
   const { value, onChange } = props;
+  const cluster = useAIOS(state => state.cluster);
+  const projects = projectsOf(cluster, value.project);
   return (
     <div className="aios-Form">
-      <label>
-        <span>{trans.__('Workers')}</span>
-        <input
-          className="jp-mod-styled"
-          name="workers"
-          type="number"
-          min={1}
-          step={1}
-          value={value.workers}
-          onChange={event => onChange({ ...value, workers: event.target.value })}
-        />
-      </label>
-      <label>
-        <span>{trans.__('Memory each')}</span>
-        <input
-          className="jp-mod-styled"
-          name="memory"
-          type="text"
-          placeholder={trans.__('such as 2GB')}
-          value={value.memory}
-          onChange={event => onChange({ ...value, memory: event.target.value })}
-        />
-      </label>
-      <label>
-        <span>{trans.__('GPUs each')}</span>
-        <input
-          className="jp-mod-styled"
-          name="gpus"
-          type="number"
-          min={0}
-          step="any"
-          value={value.gpus}
-          onChange={event => onChange({ ...value, gpus: event.target.value })}
-        />
-      </label>
+      <Field
+        label={trans.__('Workers')}
+        rule={trans.__('A whole number from 1 to 10000.')}
+        input={{ name: 'workers', type: 'number', min: 1, max: 10_000, step: 1 }}
+        value={value.workers}
+        onChange={workers => onChange({ ...value, workers })}
+      />
+      <Field
+        label={trans.__('CPUs each')}
+        rule={trans.__('A number above 0, such as 1 or 0.5.')}
+        input={{ name: 'cpus', type: 'number', min: 0.001, step: 'any' }}
+        value={value.cpus}
+        onChange={cpus => onChange({ ...value, cpus })}
+      />
+      <Field
+        label={trans.__('Memory each')}
+        rule={trans.__('An amount such as 2GB or 512MiB.')}
+        input={{
+          name: 'memory',
+          type: 'text',
+          pattern: MEMORY,
+          placeholder: trans.__('such as 2GB')
+        }}
+        value={value.memory}
+        onChange={memory => onChange({ ...value, memory })}
+      />
+      <Field
+        label={trans.__('GPUs each')}
+        rule={trans.__('0 or a number above it, such as 1 or 0.5.')}
+        input={{ name: 'gpus', type: 'number', min: 0, step: 'any' }}
+        value={value.gpus}
+        onChange={gpus => onChange({ ...value, gpus })}
+      />
       <label>
         <span>{trans.__('Priority')}</span>
         <select
@@ -104,6 +113,23 @@ export function ResizeFields(props: {
           <option value="high">{trans.__('high')}</option>
         </select>
       </label>
+      {projects.length > 1 && (
+        <label>
+          <span>{trans.__('Project')}</span>
+          <select
+            className="jp-mod-styled"
+            name="project"
+            value={value.project}
+            onChange={event => onChange({ ...value, project: event.target.value })}
+          >
+            {projects.map(project => (
+              <option key={project} value={project}>
+                {project}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
     </div>
   );
 }

@@ -9,11 +9,16 @@ import type { Slice } from '../wire';
 import { Workers } from './Workers';
 
 /** One slice: whose it is, how big, in what state and why, what it uses. */
-export function SliceCard(props: { slice: Slice }): React.ReactElement {
-  const { slice } = props;
+export function SliceCard(props: {
+  slice: Slice;
+  /** Whether it is that of the notebook in front. */
+  current?: boolean;
+}): React.ReactElement {
+  const { slice, current = false } = props;
   return (
     <section
-      className={slice.mine ? 'aios-Card aios-Slice aios-mod-mine' : 'aios-Card aios-Slice'}
+      className={current ? 'aios-Card aios-Slice aios-mod-current' : 'aios-Card aios-Slice'}
+      aria-current={current || undefined}
       data-slice-id={slice.id}
       data-state={slice.state}
       data-dormant={slice.dormant || undefined}
@@ -56,8 +61,8 @@ function Head(props: { slice: Slice }): React.ReactElement {
         )}
         {slice.dormant ? (
           <Chip
-            kind="dormant"
-            label={trans.__('dormant')}
+            kind="asleep"
+            label={trans.__('asleep')}
             title={trans.__('It holds nothing until it is first used.')}
           />
         ) : (

@@ -6,14 +6,15 @@ import * as React from 'react';
 
 import { CommandIDs } from '../commands';
 import type { CurrentKernel } from '../current';
+import { useKernelId } from '../parts/current';
 import { ServicesProvider, useAIOS, useServices, type IServices } from '../parts/services';
 import { waitingFor } from '../state';
 import type { Slice } from '../wire';
 
-/** My slice in a few words: "Slice 1/2 · waiting 1", "Slice dormant". */
+/** My slice in a few words: "Slice 1/2 · waiting 1", "Slice asleep". */
 export function sliceText(slice: Slice, trans: TranslationBundle): string {
   if (slice.dormant) {
-    return trans.__('Slice dormant');
+    return trans.__('Slice asleep');
   }
   const size = trans.__('Slice %1/%2', slice.workers, slice.max_workers);
   const waiting = waitingFor(slice);
@@ -24,14 +25,8 @@ function Status(props: { current: CurrentKernel }): React.ReactElement | null {
   const { trans, commands } = useServices();
   const slices = useAIOS(state => state.slices);
   const link = useAIOS(state => state.link);
-  const [, redraw] = React.useReducer((turn: number) => turn + 1, 0);
   const { current } = props;
-  React.useEffect(() => {
-    current.changed.connect(redraw);
-    return () => {
-      current.changed.disconnect(redraw);
-    };
-  }, [current]);
+  useKernelId(current);
   const slice = current.slice(slices);
   if (!slice) {
     return null;

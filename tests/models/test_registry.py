@@ -177,7 +177,9 @@ def test_compress_makes_a_smaller_child(registry: Registry, trained: nn.Module, 
     assert report.after.metrics["accuracy"] > report.before.metrics["accuracy"] - 0.05
     assert steps == sorted(steps)
     recipe = bundle.read(registry.folder("digits")[0]).recipe
-    assert recipe["transforms"] == [{"method": "low_rank", "energy": 0.9, "parent": parent.digest}]
+    [step] = recipe["transforms"]
+    assert (step["method"], step["energy"], step["parent"]) == ("low_rank", 0.9, parent.digest)
+    assert registry.report(child) == report
     grandchild = registry.compress("digits", request=CompressRequest(energy=0.8)).version
     assert grandchild.parent == 2
     assert grandchild.evaluable

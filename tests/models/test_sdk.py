@@ -38,6 +38,49 @@ def test_register_compress_load_versions_list() -> None:
     assert [model.name for model in models.list()] == ["m"]
 
 
+def test_models_show_themselves_as_lines_and_tables() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 20), torch.randint(4, (40,))
+    model = nn.Sequential(nn.Linear(20, 80), nn.ReLU(), nn.Linear(80, 4))
+    assert "no models yet" in repr(models.list())
+    made = models.register(model, "m", evaluation=(x, y), run_id="r-1")
+    assert repr(made).startswith("m v1 (run r-1): ")
+    assert f"{made.parameters:,} parameters, accuracy {made.metrics['accuracy']:.4g}" in repr(made)
+    assert "<td" in made._repr_html_()
+    models.compress("m", energy=0.7)
+    again = models.compress("m", energy=0.5)
+    assert again.parent == 2
+    assert repr(again).startswith("m v3 (low_rank of v2, itself low_rank of v1): ")
+    assert again.report is not None
+    assert f"(was {again.report.before.parameters:,})" in repr(again)
+    assert "\n" not in repr(again)
+    for part in ("before", "m v2", "after", "m v3", "accuracy"):
+        assert part in again._repr_html_()
+    lines = repr(models.versions("m")).splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["name", "version"],
+        ["m", "v3"],
+        ["m", "v2"],
+        ["m", "v1"],
+    ]
+    assert models.versions("m")._repr_html_().count("<tr>") == 4
+    line = repr(models.list()).splitlines()[1]
+    assert (line.split()[:2], line.split()[-1]) == (["m", "v3"], "3")
+    assert models.list()._repr_html_().count("<tr>") == 2
+
+
+def test_the_report_of_a_compression_is_kept(registry: Registry) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 80), nn.ReLU(), nn.Linear(80, 4))
+    models.register(model, "m", evaluation=(torch.randn(40, 20), torch.randint(4, (40,))))
+    small = models.compress("m", energy=0.7)
+    newest, first = models.versions("m")
+    assert newest.report == small.report
+    assert first.report is None
+    (registry.artifacts.path(newest.digest) / "recipe.json").unlink()
+    assert models.versions("m")[0].report is None
+
+
 @pytest.mark.parametrize("arguments", [{"energy": 2}, {"energy": 0.9, "ratio": 0.5}, {"method": "magic"}])
 def test_bad_settings_are_refused_before_anything_is_loaded(arguments: dict) -> None:
     with pytest.raises(models.ModelError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,14 @@ def test_a_request_and_a_client_that_lasts(kernel: Kernel) -> None:
     assert kernel.run("print(aios.client() is client)") == "True\n"
     assert "Nothing is missing" in kernel.run("print(aios.why())")
     assert kernel.run("print(aios.slice().workers)") == "1\n"
+
+
+def test_dasks_own_card_shows_without_a_dashboard(kernel: Kernel) -> None:
+    assert "Client: 'tls://" in kernel.run("client")
+    card = kernel.run("print(client._repr_html_())")
+    assert "Scheduler Info" in card
+    assert "Dashboard: </strong> <a" not in card.split("Scheduler Info")[0]
+    assert kernel.run("print(client.dashboard_link, client.cluster)") == "None None\n"
 
 
 def test_a_resize_keeps_the_client(kernel: Kernel) -> None:
@@ -97,6 +106,66 @@ def test_release_gives_all_back_and_the_next_use_asks_again(kernel: Kernel) -> N
     assert "asleep" in kernel.run("%aios")
     assert kernel.run("print(aios.client().submit(sum, [3, 4]).result())").endswith("7\n")
     assert kernel.run("print(aios.client() is client)") == "False\n"
+
+
+GONE = "The slice of this client was released, in the panel or with aios.release()"
+
+
+@pytest.mark.parametrize(
+    "use", ["client.submit(sum, [5, 6]).result()", "old.result()", "client.gather([old])"]
+)
+def test_a_client_of_a_released_slice_says_so_at_once(server: Server, kernel: Kernel, use: str) -> None:
+    kernel.run("client = aios.client(); old = client.submit(pow, 2, 3); old.result()")
+    server.fetch("DELETE", f"aios/api/slices/{kernel.slice()['id']}")
+    until("the kernel knows", lambda: kernel.run("print(client.status)") == "closed\n", 10)
+    began = time.monotonic()
+    with pytest.raises(CellError) as caught:
+        kernel.run(use)
+    assert time.monotonic() - began < 2
+    assert GONE in str(caught.value)
+    assert "Call aios.client() again" in str(caught.value)
+    assert len(str(caught.value).strip().splitlines()) == 2
+    assert "closed" in kernel.run("client._repr_html_(); print(client.status, client)")
+
+
+def test_a_cell_that_waits_for_a_result_hears_of_the_release(server: Server, kernel: Kernel) -> None:
+    kernel.run(
+        "client = aios.client(); from threading import Timer; from aios_lab.notebook.server import Server"
+    )
+    kernel.run("own = Server.from_environment()")
+    kernel.run("Timer(1, own.send, ('DELETE', 'slices/' + own.slice_id)).start()")
+    with pytest.raises(CellError) as caught:
+        kernel.run("import time; client.submit(time.sleep, 60).result()", timeout=20)
+    assert GONE in str(caught.value)
+    assert "distributed" not in str(caught.value)
+
+
+def test_releasing_here_ends_the_client_with_the_same_words(kernel: Kernel) -> None:
+    kernel.run("client = aios.client()")
+    assert "0 of " in kernel.run("aios.release()")
+    with pytest.raises(CellError) as caught:
+        kernel.run("client.submit(sum, [5, 6])")
+    assert GONE in str(caught.value)
+
+
+def test_a_cut_connection_alone_is_dasks_own_affair(kernel: Kernel) -> None:
+    kernel.run("client = aios.client(); print(client.submit(sum, [1, 2]).result())")
+    kernel.run("cut = client.scheduler_comm\nclient.loop.add_callback(cut.comm.abort)")
+    back = "print(client.scheduler_comm not in (None, cut) and client.status == 'running')"
+    until("it is back", lambda: kernel.run(back) == "True\n", 20)
+    assert kernel.run("print(client.submit(sum, [3, 4]).result())").endswith("7\n")
+    assert kernel.run("print(aios.client() is client)") == "True\n"
+
+
+def test_what_a_request_prints_is_decided(kernel: Kernel) -> None:
+    assert "0 of 1 worker" in kernel.run("aios.request(workers=1, memory='600MB')\n%aios release")
+    shown = kernel.run("%aios request --workers 2")
+    assert "of 2 workers" in shown
+    assert "requested" not in shown
+    kernel.run("aios.client().wait_for_workers(2, timeout=60)")
+    shown = kernel.run("%aios request --workers 1")
+    assert "of 1 worker" in shown
+    assert "Waiting" not in shown
 
 
 def test_a_wait_that_takes_too_long_says_why(server: Server, kernel: Kernel) -> None:

@@ -58,7 +58,11 @@ def test_the_overview_names_every_command(shell, capsys, line: str) -> None:
         ("%aios request --priority urgent", ["urgent", "normal"]),
         ("%aios request --memory", ["--memory", "usage"]),
         ("%aios request --memory '2GB", ["quotation"]),
-        ("%aios requets", ["requets", "--help"]),
+        ("%aios requets", ["requets", "Did you mean request?", "--help"]),
+        ("%aios request --worker 2", ["--worker", "Did you mean --workers?"]),
+        ("%%aios train --epochs 3\ndef train(ctx, epochs): ...", ["function are given with --set epochs=3"]),
+        ("%%aios train --batch-size=8\ndef train(ctx): ...", ["--set batch_size=8"]),
+        ("%%aios\n1", ["%%aios: only %%aios train"]),
         ("%aios train", ["name a function"]),
         ("%aios train nowhere", ["'nowhere'", "Run the cell"]),
         ("%aios train --script", ["PATH"]),
@@ -86,12 +90,12 @@ def test_a_cell_that_fails_shows_its_own_traceback_only(shell, capsys) -> None:
     ok, text = shown(shell, capsys, "%%aios train\ndef train(ctx): ...\nnumber = 1 / 0")
     assert not ok
     assert "ZeroDivisionError" in text
-    assert "number = 1 / 0" in text
+    assert "3 number = 1 / 0" in text  # the line as the cell counts it
     assert "aios_lab" not in text
     assert "cells.py" not in text
     ok, text = shown(shell, capsys, "%%aios train\ndef train(ctx) ...")
     assert not ok
-    assert "not valid Python: line 1" in text
+    assert "not valid Python: line 2" in text  # line 1 is the magic's
     assert "def train(ctx) ..." in text
     assert "aios_lab" not in text
 
@@ -132,9 +136,19 @@ def test_the_cell_runs_in_the_users_namespace(shell, capsys) -> None:
     assert shell.user_ns["value"] > 3
     assert callable(shell.user_ns["helper"])
     assert shell.user_ns["train"](None) == shell.user_ns["value"]
+    assert shell.user_ns["train"].__code__.co_firstlineno == 5  # with the magic's line
     import inspect
 
     assert "return value" in inspect.getsource(shell.user_ns["train"])
+
+
+def test_of_several_functions_the_one_that_is_trained_is_named(shell, capsys) -> None:
+    _, text = shown(shell, capsys, "%%aios train\ndef helper(): ...\ndef train(ctx): ...")
+    assert text.startswith(
+        "Training 'train', the last function of the cell; --function names another: helper."
+    )
+    for cell in ("%%aios train\ndef t(ctx): ...", "%%aios train --function t\ndef t(c): ...\ndef u(): ..."):
+        assert "Training" not in shown(shell, capsys, cell)[1]
 
 
 def test_set_values_are_literals_or_text() -> None:

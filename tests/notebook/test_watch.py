@@ -32,6 +32,12 @@ def steps(ctx, count, pause=0.0):
     except KeyboardInterrupt:
         pass
     return done + 1
+def saves(ctx):
+    import time, torch
+    ctx.save_model(torch.nn.Linear(2, 2))
+    for done in range(10_000):
+        ctx.report(loss=1.0)
+        time.sleep(0.05)
 def broken(ctx):
     if ctx.rank == 1:
         raise ValueError("the seventh image is broken")
@@ -133,7 +139,15 @@ def test_an_interrupt_stops_the_run_and_keeps_what_it_has(kernel: Kernel) -> Non
     assert "run.result()" in cell.traceback
     assert "Traceback" not in cell.traceback
     assert cell.last.state == "stopped"
+    assert "is kept" not in cell.traceback
     assert kernel.run("import threading; [t.name for t in threading.enumerate()]").status == "ok"
+
+
+def test_an_interrupt_that_kept_the_model_says_so(kernel: Kernel) -> None:
+    cell = kernel.run("run = aios.train(saves, client=client)", interrupt_at_step=3)
+    assert (cell.status, cell.ename) == ("error", "Interrupted")
+    assert "The model that it saved is kept" in cell.traceback
+    assert cell.last.has_model
 
 
 def test_what_it_returned_on_the_stop_is_its_result(kernel: Kernel) -> None:

@@ -9,11 +9,12 @@ import sys
 import pytest
 
 import aios_lab
+from aios_lab.models.tables import size
 from aios_lab.notebook.display import Output, progress
 from aios_lab.notebook.errors import AIOSError
 from aios_lab.notebook.server import Server
 from aios_lab.notebook.tracker import HTTPTracker
-from aios_lab.notebook.view import SliceTable, SliceView, memory, why
+from aios_lab.notebook.view import SliceTable, SliceView, why
 from aios_lab.training import TrackerUnavailable
 from aios_lab.wire import Amounts, Run, RunState, RunUpdate, SliceState
 
@@ -62,6 +63,7 @@ def test_a_slice_is_one_line() -> None:
     text = "s-1: 1 of 2 workers (1 CPU, 2 GB each), active: b.ipynb holds 3 workers."
     assert repr(a_slice()) == str(a_slice()) == text
     assert "asleep" in repr(a_slice(dormant=True, reason="", workers=0))
+    assert "giving back" in repr(a_slice(dormant=True, reason="", workers=2))
     assert "<td" in a_slice(name="<b>")._repr_html_()
     assert "<b>" not in a_slice(name="<b>")._repr_html_()
 
@@ -91,8 +93,8 @@ def test_the_table_has_mine_first_and_of_others_only_what_they_hold() -> None:
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (1500, "1.5 kB"), (2e9, "2 GB"), (4.096e9, "4.1 GB"), (5e12, "5 TB")]
 )
-def test_memory(count: float, text: str) -> None:
-    assert memory(count) == text
+def test_sizes_in_bytes(count: float, text: str) -> None:
+    assert size(count) == text
 
 
 def test_progress_is_one_line_and_the_error_another() -> None:
@@ -145,6 +147,13 @@ def test_a_request_that_makes_no_sense_is_refused_before_it_is_sent(monkeypatch,
         aios_lab.request(**given)
     assert words in str(caught.value)
     assert "For example" in caught.value.hint
+
+
+def test_an_option_that_does_not_exist_is_answered_with_the_nearest() -> None:
+    with pytest.raises(AIOSError) as caught:
+        aios_lab.request(worker=2)
+    assert caught.value.message == "aios.request() has no option 'worker'. Did you mean workers?"
+    assert "min_workers" in caught.value.hint
 
 
 def test_the_sdk_loads_nothing_heavy() -> None:

@@ -13,7 +13,7 @@ from tornado.httpclient import HTTPClientError
 from aios_lab.models.registry import Registry
 from aios_lab.wire import Problem
 
-TOPICS = ["cluster", "slices", "runs", "models", "jobs"]
+TOPICS = ["status", "cluster", "slices", "runs", "models", "jobs"]
 
 
 async def read(socket: Any, topic: str, seconds: float = 20.0) -> dict[str, Any]:
@@ -40,6 +40,19 @@ async def test_no_stranger_and_no_foreign_page_listens(api, jp_ws_fetch):
     with pytest.raises(HTTPClientError) as refused:
         await jp_ws_fetch("aios/api/stream", headers=headers)
     assert refused.value.code == 403
+
+
+async def test_what_an_administrator_should_mend_is_pushed_and_logged(api, jp_ws_fetch, caplog):
+    quotas = api.app.folder / "quotas.yaml"
+    socket = await jp_ws_fetch("aios/api/stream")
+    await socket.write_message(json.dumps({"topics": ["status"]}))
+    assert (await read(socket, "status"))["data"]["problems"] == []
+    quotas.write_text("projects: {default: {wieght: 1}}\n")
+    (problem,) = (await read(socket, "status"))["data"]["problems"]
+    assert "line 1: project default has no 'wieght'" in problem["message"]
+    assert [line.getMessage() for line in caplog.records if "wieght" in line.getMessage()]
+    quotas.unlink()
+    assert (await read(socket, "status"))["data"]["problems"] == []
 
 
 async def test_a_snapshot_of_each_topic_then_pushes(api, jp_ws_fetch):

@@ -27,6 +27,17 @@ def train(ctx):
 """
 
 
+def test_a_kernel_that_is_shut_down_says_why_its_run_is_over(tmp_path: Path):
+    with serving(tmp_path, config="c.AIOSLab.inventory = {'cpus': 4, 'memory': '8GB'}\n") as server:
+        kernel = server.kernel()
+        kernel.run(ENDLESS.format(name="cut").replace("%%aios train", "%%aios train --detach"))
+        until("it trains", lambda: run_named(server, "cut").get("step", 0) > 5, 60)
+        server.fetch("DELETE", f"api/kernels/{kernel.id}")
+        until("it is over", lambda: run_named(server, "cut")["ended"], 15)
+        run = run_named(server, "cut")
+        assert (run["state"], run["error"]) == ("failed", "The kernel ended while this run was going on.")
+
+
 def run_named(server: Server, name: str) -> dict:
     return next((run for run in server.get("aios/api/runs") if run["name"] == name), {})
 

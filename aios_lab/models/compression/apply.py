@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aios_lab.wire import CompressReport, CompressRequest, Measure
 
@@ -51,17 +51,23 @@ def compress(
     done = method(model, settings, lambda share, note: tell(0.2 + 0.6 * share, note))
     tell(0.85, "measuring and registering the new version")
     step = {"method": request.method, **settings.as_recipe(), "parent": parent.digest}
+    kept = {"before": before.model_dump(), "layers": [layer.model_dump() for layer in done.layers]}
     made = registry.register(
         done.model,
         name,
         evaluation=None if data is None else (data.inputs, data.target),
         parent=parent.version,
         method=request.method,
-        transforms=[*saved.recipe["transforms"], step],
+        transforms=[*map(_settings, saved.recipe["transforms"]), step | kept],
         user=user,
     )
     after = Measure(bytes=made.bytes, parameters=made.parameters, metrics=made.metrics)
     return CompressReport(version=made, before=before, after=after, layers=done.layers)
+
+
+def _settings(step: dict[str, Any]) -> dict[str, Any]:
+    """A step without its report, which the version that it made keeps."""
+    return {name: value for name, value in step.items() if name not in ("before", "layers")}
 
 
 def _measure(model: nn.Module, data: HeldOut | None, size: int) -> Measure:

@@ -20,10 +20,7 @@ MISPRINT = {"SDSC-SP2-1998-4.2-cln": 0.660}
 # The published figures of orders that age carry the mistake.
 AGE = ("wfp3", "unicep")
 
-pytestmark = [
-    pytest.mark.soak,
-    pytest.mark.skipif("AIOS_SOAK" not in os.environ, reason="needs published traces: make soak"),
-]
+pytestmark = pytest.mark.soak
 
 
 def table(name: str) -> SlowdownTable:
