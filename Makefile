@@ -31,7 +31,8 @@ types:
 types-check: setup
 	@python scripts/wire_types.py --check
 
-bench: setup
+bench:
+	@$(PYTHON) scripts/setup.py bench
 	@python -m benchmarks $(ARGS)
 
 soak: setup

@@ -28,7 +28,7 @@ LINK = VENV / "share" / "jupyter" / "labextensions" / "aios-lab"
 OLDEST = (3, 11)
 FREE_GB = 6
 BUILD_TOOLS = ["hatchling", "hatch-nodejs-version", "editables", front_end.BUILDER]
-EXTRAS = {"lab": ["examples"], "test": ["examples", "test"]}
+EXTRAS = {"lab": ["examples"], "test": ["examples", "test"], "bench": ["examples", "test", "bench"]}
 # What the installed environment depends on; the sources themselves are used where they lie.
 INSTALLED_FROM = [
     "pyproject.toml",
@@ -194,7 +194,7 @@ def main() -> int:
         make_environment()
         install(EXTRAS[purpose] + cuda_extra())
         build_front_end()
-        if purpose == "test":
+        if purpose != "lab":
             install_test_tools()
         link_front_end()
     except SetupError as error:

@@ -65,6 +65,10 @@ export interface ClaimRequest {
 }
 export interface Cluster {
   simulated: boolean;
+  /**
+   * by which rule claims are served
+   */
+  policy: string;
   nodes: NodeView[];
   capacity: Amounts;
   used: Amounts;

@@ -22,6 +22,11 @@ export function ClusterSection(): React.ReactElement {
         <ProblemNotice key={problem.reason + problem.message} problem={problem} />
       ))}
       {cluster.simulated && <SimulatedBadge />}
+      {cluster.policy && cluster.policy !== 'fair_share' && (
+        <p className="aios-Faint" title={trans.__('Named in the quota file; without it, fair share')}>
+          {trans.__('Served as a queue: %1', cluster.policy)}
+        </p>
+      )}
       {cluster.nodes.length === 0 ? (
         <EmptyState>
           {trans.__('The cluster has no machines. Your administrator declares them.')}
