@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aios_lab.allocation.board import short_of
-from aios_lab.allocation.room import how_many
+from aios_lab.allocation.room import how_many, plus
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
 from aios_lab.allocation.targets import starting_units
 from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
@@ -46,17 +46,19 @@ class _Book:
         }
         self.tree = Tree(snapshot.principals, self.capacity)
         for claim, demand in self.demands.items():
-            self.tree.use(demand.principal, demand.unit * self.held[claim])
+            if self.held[claim]:
+                self.tree.use_units(demand.principal, demand.unit.vector, self.held[claim])
         self.queue = plan.reasons
         self._by_resource: dict[str, list[tuple[int, str]]] = {}
+        self._said_of: dict[str, list[tuple[str, str]]] = {}
         self._possible_of: dict[Resources, int] = {}
         self._missing_of: dict[Resources, str] = {}
         self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
-        free = {node.name: node.capacity for node in snapshot.nodes}
+        free = {node.name: node.capacity.vector for node in snapshot.nodes}
         for claim, nodes in leases.items():
             for node, units in nodes.items():
-                free[node] -= self.demands[claim].unit * units
-        self._free = [room for _, room in sorted(free.items())]
+                free[node] = plus(free[node], self.demands[claim].unit.vector, -units)
+        self._free = [Resources(*room) for _, room in sorted(free.items())]
 
     def reason(self, demand: Demand) -> str:
         held = self.held[demand.claim]
@@ -140,14 +142,21 @@ class _Book:
     def _holders(self, demand: Demand) -> str:
         """Who holds most of what is missing, largest first."""
         missing = self._missing(demand)
-        whole = getattr(self.capacity, missing)
-        holding = self._holding(missing)
-        others = [(amount, claim) for amount, claim in holding[: NAMED + 1] if claim != demand.claim]
-        if not others:
+        said = [said for claim, said in self._largest_holders(missing) if claim != demand.claim]
+        if not said:
             return f"what is free on any one node is less than one worker needs ({amounts(demand.unit)})"
-        said = [self._holds(claim, amount_of(missing, amount, whole)) for amount, claim in others[:NAMED]]
         own = getattr(demand.unit, missing) * self.held[demand.claim] > 0
-        return listed(said, len(holding) - own)
+        return listed(said[:NAMED], len(self._holding(missing)) - own)
+
+    def _largest_holders(self, resource: str) -> list[tuple[str, str]]:
+        """Who may be named, and what is said of each: one more than is named, for the one who asks."""
+        if resource not in self._said_of:
+            whole = getattr(self.capacity, resource)
+            self._said_of[resource] = [
+                (claim, self._holds(claim, amount_of(resource, amount, whole)))
+                for amount, claim in self._holding(resource)[: NAMED + 1]
+            ]
+        return self._said_of[resource]
 
     def _holds(self, claim: str, what: str) -> str:
         demand = self.demands[claim]
