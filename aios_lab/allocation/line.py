@@ -1,7 +1,8 @@
 """Claims in a line: whom a queue policy starts next, kept from one decision to the next.
 
-A decision looks only at those who wait, and after an event that can help none of those who were refused before
-only at those who came since. One made of a single snapshot and one of a long simulation go the same way.
+A decision looks only at those who wait, and after an event that can help none of those who were refused
+before, only at those who came since. One made of a single snapshot and one of a long simulation go the same
+way.
 """
 
 from __future__ import annotations
@@ -213,9 +214,9 @@ class Line:
             member = entry[3]
             end = now + member.length
             refused = long if shadow.lasts(end) else short
-            if member.needs >= refused.get(member.unit, UNLIMITED) or not self._possible(
-                member, member.needs
-            ):
+            if member.needs >= refused.get(member.unit, UNLIMITED):
+                continue
+            if not self._possible(member, member.needs):
                 continue
             spots = shadow.room_now(member.unit, member.needs, end)
             if units_of(spots) < member.needs:

@@ -70,8 +70,8 @@ class RigidBooks(Books):
     """Books for ``fair_share`` while nobody can be shrunk or grow: whoever has no room now is not shown.
 
     Such a claim is tried in its turn and gives way to the next, so that without it the plan is the same; and
-    where nobody has room there is nothing to decide. With claims that may be shrunk, that grow, or that are of
-    different priority (a claim without room lends its user's others its place among equals) all are shown.
+    where nobody has room there is nothing to decide. With claims that may be shrunk, that grow, or that are
+    of different priority (one without room lends its user's others its place among equals) all are shown.
     """
 
     def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:

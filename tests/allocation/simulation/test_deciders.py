@@ -1,4 +1,4 @@
-"""Deciding again and again, told only what changed, gives the plans that ``decide`` makes of whole snapshots."""
+"""Told only what changed, a decider makes the plans that ``decide`` makes of whole snapshots."""
 
 from __future__ import annotations
 
