@@ -48,10 +48,10 @@ def play(
 ) -> Outcome:
     """Let the jobs, sorted by their submit times, pass through a cluster of these nodes under a policy.
 
-    A job asks for its units all at once and keeps them until it ends; with ``elastic`` it begins with one,
-    takes up to all of them, gives some back when the policy says so, and proceeds in proportion to what it
-    holds. Users are principals below their group, or below "default". What the policy plans with is the job's
-    estimate; how long it takes is its run time. ``tell`` hears how many have finished.
+    A job asks for its units all at once and keeps them until it ends; with ``elastic`` it begins with its
+    least, takes up to all of them, gives some back when the policy says so, and proceeds in proportion to
+    what it holds. Users are principals below their group, or below "default". What the policy plans with is
+    the job's estimate; how long it takes is its run time. ``tell`` hears how many have finished.
 
     Raises:
         ValueError: there is no such policy, jobs are not sorted, or two have one id.
@@ -121,9 +121,10 @@ class _World:
                 claim=claim,
                 principal=f"cluster/{job.group or 'default'}/{job.user or 'unknown'}",
                 unit=job.unit,
-                min=1 if self._elastic else job.count,
+                min=job.least if self._elastic else job.count,
                 max=job.count,
-                preemptible=self._elastic,
+                priority=job.priority,
+                preemptible=self._elastic and job.preemptible,
                 submitted=job.submit,
                 duration=job.estimate,
                 name=claim,
@@ -149,8 +150,10 @@ class _World:
             del self._live[claim]
             self._wanting.discard(claim)
             self._policy.leave(claim)
-            job = live.job
-            self._finished.append(FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user))
+            job, work = live.job, live.job.run if self._elastic else None
+            self._finished.append(
+                FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user, work)
+            )
             if self._tell is not None:
                 self._tell(len(self._finished))
         return some
