@@ -22,7 +22,11 @@ MANY = 200_000  # uses that are read at most: each takes half a kilobyte here, a
 
 
 class HistoryError(ValueError):
-    """A ledger cannot be played again; the message says why and what would help."""
+    """A ledger cannot be played again; the message says why and what would help, ``reason`` is a word."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ def is_ledger(path: Path) -> bool:
         return file.read(len(SQLITE)) == SQLITE
 
 
-def read_history(path: Path, since: float | None = None, until: float | None = None) -> History:
+def read_history(
+    path: Path, since: float | None = None, until: float | None = None, *, most: int = MANY
+) -> History:
     """Read the uses of slices between two times, in seconds since the epoch; all there are when left out.
 
     A use begins when a claim asks for units while it has none, and ends when it has none again. It becomes a
@@ -56,15 +62,18 @@ def read_history(path: Path, since: float | None = None, until: float | None = N
     end until then. Uses that never got a unit are left out, with a note.
 
     Raises:
-        HistoryError: the file is no ledger or cannot be read, there was no use, or there were too many.
+        HistoryError: the file is no ledger or cannot be read ('no_ledger'), there was no use ('too_little'),
+            or there were more than ``most`` ('too_much').
     """
     end = time.time() if until is None else until
     with _reading(path) as connection:
         uses = _Uses(-float("inf") if since is None else since)
         for row in connection.execution_options(yield_per=1000).execute(_events(since, end)):
             uses.hear(row.time, row.slice_id, row.data)
-            if len(uses.ended) > MANY:
-                raise HistoryError(f"{path} has more than {MANY:,} uses in this time: take a shorter one.")
+            if len(uses.ended) > most:
+                raise HistoryError(
+                    f"{path} has more than {most:,} uses in this time: take a shorter one.", "too_much"
+                )
         plans = EVENTS.c.kind == "plan"
         nodes = connection.execute(_latest("nodes", plans & (EVENTS.c.time <= end))).scalar()
         inside = plans & (EVENTS.c.time.between(uses.since, end) if since is not None else sa.true())
@@ -180,7 +189,8 @@ def _history(
     if not uses.ended or not nodes:
         raise HistoryError(
             f"{path} has no use of a slice in this time: nobody held anything. Take a longer time, or come "
-            "back when notebooks have worked on slices."
+            "back when notebooks have worked on slices.",
+            "too_little",
         )
     began = min(use.submit for use, _ in uses.ended)
     ended = sorted(uses.ended, key=lambda one: (one[0].submit, one[1], one[0].user))
@@ -227,6 +237,6 @@ def _reading(path: Path) -> Iterator[sa.Connection]:
         with engine.connect() as connection:
             yield connection
     except sa.exc.DBAPIError as error:
-        raise HistoryError(f"{path} cannot be read as a ledger: {error.orig}.") from error
+        raise HistoryError(f"{path} cannot be read as a ledger: {error.orig}.", "no_ledger") from error
     finally:
         engine.dispose()
