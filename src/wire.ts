@@ -306,16 +306,9 @@ export interface ReplayFigures {
 export interface ReplayRequest {
   days?: number;
   /**
-   * @minItems 1
-   * @maxItems 6
+   * one to six names
    */
-  policies:
-    | [string]
-    | [string, string]
-    | [string, string, string]
-    | [string, string, string, string]
-    | [string, string, string, string, string]
-    | [string, string, string, string, string, string];
+  policies: string[];
 }
 export interface Run {
   id: string;
