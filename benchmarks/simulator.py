@@ -4,9 +4,9 @@ The jobs are drawn from a fixed seed; ``AIOS_TRACES=<folder>`` adds lublin_256.s
 processors a job asks for and how long it takes.
 
 AccaSim's EASYBackfilling hands its allocator an empty list of reserved nodes (`scheduler_class.py`), so that
-its reservation keeps nobody out: whoever fits starts, in order of arrival. Our fair share does that for the jobs
-of a single user, and there, as under fcfs, both have to come to the same waits. Our own EASY, which does keep
-its promise, is held against the time of theirs alone.
+its reservation keeps nobody out: whoever fits starts, in order of arrival. Our fair share does that for the
+jobs of a single user, and there, as under fcfs, both have to come to the same waits. Our own EASY, which does
+keep its promise, is held against the time of theirs alone.
 """
 
 from __future__ import annotations
