@@ -40,7 +40,11 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    targets = Targets(snapshot)
+    return towards(snapshot, Targets(snapshot))
+
+
+def towards(snapshot: Snapshot, targets: Targets) -> tuple[Plan, Mapping[str, int]]:
+    """Grants and shrinks that bring everybody nearer to these targets, without reasons, and the targets."""
     board = Board(snapshot, targets.units)
     give_back(board)
     placement = Placement()

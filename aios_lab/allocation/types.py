@@ -149,8 +149,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now. ``reasons`` has one sentence for every claim that holds less than it asked for."""
+    """What to do now. ``reasons`` has one sentence for every claim that holds less than it asked for.
+
+    ``note`` says why fair share decided in place of the policy that was chosen; empty where that decided.
+    """
 
     grants: tuple[Change, ...] = ()
     shrinks: tuple[Change, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""

@@ -61,7 +61,7 @@ def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
         "snapshot": json.loads(seen),
         "grants": [asdict(change) for change in plan.grants],
         "shrinks": [asdict(change) for change in plan.shrinks],
-    }
+    } | ({"note": plan.note} if plan.note else {})
 
 
 def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
