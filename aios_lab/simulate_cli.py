@@ -9,17 +9,21 @@ import sys
 from pathlib import Path
 
 from aios_lab.allocation import POLICIES, Node, Resources
+from aios_lab.allocation.placement import RULES
 from aios_lab.allocation.simulation import (
     ORDERS,
     Comparison,
+    Filling,
     SlowdownTable,
     Trace,
     compare,
     evaluate,
+    fill,
     prepare,
     read_nodes,
     read_trace,
 )
+from aios_lab.allocation.simulation.filling import RANDOM, SEEDS
 from aios_lab.allocation.simulation.protocol import LENGTH, STARTS
 from aios_lab.allocation.simulation.traces import FORMATS
 
@@ -37,8 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--protocol",
-        choices=["rlscheduler"],
-        help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020)",
+        choices=["rlscheduler", "fgd"],
+        help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020); "
+        "fgd: how many GPUs can be given away when jobs come and none leaves (Weng et al., USENIX ATC 2023)",
+    )
+    parser.add_argument(
+        "--placement",
+        action="append",
+        choices=[RANDOM, *RULES],
+        metavar="NAME",
+        help=f"with --protocol fgd: on which nodes jobs go; several for a comparison: {RANDOM}, "
+        f"{', '.join(RULES)} (all)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, metavar="N", help=f"with --protocol fgd: runs ({SEEDS})"
     )
     parser.add_argument(
         "--nodes",
@@ -72,7 +88,7 @@ def simulate(options: argparse.Namespace) -> int:
     """Prints the table; returns the exit code: 0, or 1 when the trace or a file cannot be used."""
     try:
         trace = read_trace(options.trace, options.format)
-        table = _protocol(trace, options) if options.protocol else _policies(trace, options)
+        table = _table(trace, options)
         if options.json is not None:
             text = json.dumps(table.to_json() | {"notes": trace.notes}, indent=2, allow_nan=False)
             options.json.write_text(text + "\n", encoding="utf-8")
@@ -86,6 +102,26 @@ def simulate(options: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     print(table.to_table())
     return 0
+
+
+def _table(trace: Trace, options: argparse.Namespace) -> SlowdownTable | Comparison | Filling:
+    if options.protocol == "fgd":
+        return _filling(trace, options)
+    return _protocol(trace, options) if options.protocol else _policies(trace, options)
+
+
+def _filling(trace: Trace, options: argparse.Namespace) -> Filling:
+    if options.nodes is None:
+        raise ValueError("The fgd protocol fills nodes with GPUs: name a file of them with --nodes.")
+    if options.seeds < 1:
+        raise ValueError(f"--seeds is {options.seeds}: give 1 or more.")
+
+    def tell(rule: str, seed: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{rule}: {seed + 1} of {options.seeds} ", end="\r", file=sys.stderr)
+
+    rules = options.placement or [RANDOM, *RULES]
+    return fill(trace, read_nodes(options.nodes), rules, options.seeds, tell)
 
 
 def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
