@@ -217,6 +217,12 @@ def test_worth_multiplies_weights_and_doubles_with_priority() -> None:
     assert portions(tree, claims) == {"a": Fraction(2, 3), "b": Fraction(1, 3)}
 
 
+def test_an_empty_cluster_gives_nothing() -> None:
+    for policy in PROGRAMS:
+        plan = decide(Snapshot((), (), (demand("a", "ada", 4),)), policy)
+        assert (plan.grants, plan.note) == ((), "")
+
+
 def test_a_program_without_an_answer_leaves_the_decision_to_fair_share() -> None:
     snapshot = on(4, demand("a", "ada", 4), demand("b", "bob", 4))
     endless = utility_policy(Program(Utility(lambda at, to, most: math.inf), starts_first=True))

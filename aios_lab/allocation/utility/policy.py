@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from aios_lab.allocation.fair_share import fair_share, towards
-from aios_lab.allocation.room import how_many, plus
-from aios_lab.allocation.shares import Claimant
-from aios_lab.allocation.targets import Targets, starting_units
+from aios_lab.allocation.room import NOTHING, Rooms, how_many, plus
+from aios_lab.allocation.shares import Claimant, Held
+from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Plan, Snapshot, Vector
 from aios_lab.allocation.utility.growth import UTILITIES, Utility, Wish, more_units
 from aios_lab.allocation.utility.worth import portions, products
@@ -53,7 +54,8 @@ def utility_policy(program: Program) -> Policy:
     fairness; Hamilton's method of largest remainders for the rounding (Balinski, Young, "Fair Representation"
     (1982), chapter 3).
     """
-    return lambda snapshot: guarded(snapshot, lambda: towards(snapshot, _Targets(snapshot, program)))
+    goals = partial(_Targets, program)
+    return lambda snapshot: guarded(snapshot, lambda: towards(snapshot, goals))
 
 
 def guarded(
@@ -82,33 +84,44 @@ class _Ideal:
 class _Targets(Targets):
     """Targets that come from a program beyond what is kept and guaranteed."""
 
-    def __init__(self, snapshot: Snapshot, program: Program) -> None:
+    def __init__(self, program: Program, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
         self._program = program
-        super().__init__(snapshot)
+        super().__init__(snapshot, held, rooms)
 
     def _share_out(self) -> None:
         if self._program.starts_first:
-            waiting = [c for c in self._claimants if c.count < _start(c)]
-            self._serve(waiting, None, lambda c: _start(c) - c.count)
+            self._start_all({c.demand.claim: _start(c) for c in self._contending})
         ideals = {ideal.claimant.demand.claim: ideal for ideal in self._ideals()}
-        growing = [ideal.claimant for ideal in ideals.values()]
-        self._serve(growing, None, lambda c: _step(c, ideals[c.demand.claim].whole))
+        whole = {claim: ideal.whole for claim, ideal in ideals.items()}
+        self._start_all(whole)
+        for claimant in self._contending:
+            started = claimant.count >= _start(claimant)
+            claimant.goal, claimant.step = whole.get(claimant.demand.claim, 0) if started else 0, 1
+        self._serve(None, together=False)
         for ideal in sorted(ideals.values(), key=_rounding_order):
             self._round_up(ideal)
         super()._share_out()
+
+    def _start_all(self, goals: Mapping[str, int]) -> None:
+        """The minimum, or one unit, to everybody whose goal is no less."""
+        for claimant in self._contending:
+            start = _start(claimant)
+            claimant.goal = start if goals.get(claimant.demand.claim, 0) >= start else 0
+            claimant.step = start - claimant.count
+        self._serve(None, together=True)
 
     def _ideals(self) -> list[_Ideal]:
         free, limits = self._free(), self._limits_left()
         wishes = self._wishes(free, limits)
         more_of = more_units(wishes, free, limits, self._program.utility)
-        return [_ideal(c, more_of[c.demand.claim]) for c in self._claimants if c.demand.claim in more_of]
+        return [_ideal(c, more_of[c.demand.claim]) for c in self._contending if c.demand.claim in more_of]
 
     def _wishes(self, free: Vector, limits: Mapping[str, Vector]) -> list[Wish]:
         demands = [c.demand for c in self._claimants if c.demand.max > 0]
         worths = (portions if self._program.starts_first else products)(self._tree, demands)
         most = max(worths.values(), default=0) or 1
         wishes = []
-        for claimant in self._claimants:
+        for claimant in self._contending:
             demand, unit = claimant.demand, claimant.unit
             above = tuple(name for name in self._tree.path(demand.principal) if name in limits)
             possible = min(how_many(unit, room) for room in (free, *(limits[name] for name in above)))
@@ -124,9 +137,10 @@ class _Targets(Targets):
 
     def _free(self) -> Vector:
         """What is free on all nodes together."""
-        columns = zip(*self._rooms.free, strict=True)
-        cpu, memory, gpu, gpu_memory = (sum(max(0, amount) for amount in column) for column in columns)
-        return cpu, memory, gpu, gpu_memory
+        free = NOTHING
+        for cpu, memory, gpu, gpu_memory in self._rooms.free:
+            free = plus(free, (max(0, cpu), max(0, memory), max(0, gpu), max(0, gpu_memory)))
+        return free
 
     def _limits_left(self) -> Mapping[str, Vector]:
         """What each limited principal may still use."""
@@ -139,24 +153,17 @@ class _Targets(Targets):
     def _round_up(self, ideal: _Ideal) -> None:
         """A unit more, or the minimum, if what is whole was had and there is room."""
         claimant = ideal.claimant
-        units = _start(claimant) - claimant.count if claimant.count < _start(claimant) else 1
         if ideal.part <= WHOLE or claimant.count < ideal.whole:
             return
-        if self._allowed(claimant.demand, units, None) and self._place(claimant.unit, units):
-            self._give(claimant, units)
-            self.awards.append((claimant.demand.claim, units))
+        claimant.step = max(1, _start(claimant) - claimant.count)
+        if self._allowed(claimant, None) and self._place(claimant.unit, claimant.step):
+            self._give(claimant, claimant.step)
+            self.awards.append(Award(claimant.demand.claim, claimant.step, together=True))
 
 
 def _start(claimant: Claimant) -> int:
     """The units without which a claim has nothing."""
     return min(max(1, starting_units(claimant.demand)), claimant.demand.max)
-
-
-def _step(claimant: Claimant, goal: int) -> int:
-    """The units of the next award on the way to a goal: the minimum at once, then one by one."""
-    if claimant.count >= goal:
-        return 0
-    return max(1, _start(claimant) - claimant.count)
 
 
 def _ideal(claimant: Claimant, more: float) -> _Ideal:
