@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from aios_lab.allocation import POLICIES, Node, Resources
-from aios_lab.allocation.placement import RULES
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, RULES
 from aios_lab.allocation.simulation import (
     ORDERS,
     Comparison,
@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=[RANDOM, *RULES],
         metavar="NAME",
-        help=f"with --protocol fgd: on which nodes jobs go; several for a comparison: {RANDOM}, "
-        f"{', '.join(RULES)} (all)",
+        help=f"on which nodes jobs go; several for a comparison: {', '.join(RULES)}, and with --protocol fgd "
+        f"also {RANDOM} ({DEFAULT_PLACEMENT}; with --protocol fgd all)",
     )
     parser.add_argument(
         "--seeds", type=int, default=SEEDS, metavar="N", help=f"with --protocol fgd: runs ({SEEDS})"
@@ -148,7 +148,8 @@ def _policies(trace: Trace, options: argparse.Namespace) -> Comparison:
         if finished % max(1, len(jobs) // 100) == 0 and sys.stderr.isatty():
             print(f"\r{policy}: {finished / len(jobs):.0%} ", end="", file=sys.stderr)
 
-    compared = compare(jobs, _nodes(trace, options), options.policy, tell)
+    placements = options.placement or [DEFAULT_PLACEMENT]
+    compared = compare(jobs, _nodes(trace, options), options.policy, tell, placements=placements)
     if sys.stderr.isatty():
         print("\r", end="", file=sys.stderr)
     return compared

@@ -2,7 +2,7 @@
 
 from aios_lab.allocation.placement.affinity import Topology, best_set, best_sets
 from aios_lab.allocation.placement.cluster import Cluster
-from aios_lab.allocation.placement.fragmentation import Workload
+from aios_lab.allocation.placement.fragmentation import Workload, typical_units
 from aios_lab.allocation.placement.machines import Machine, Task
 from aios_lab.allocation.placement.rules import DEFAULT_PLACEMENT, RULES, Rule
 
@@ -17,4 +17,5 @@ __all__ = [
     "Workload",
     "best_set",
     "best_sets",
+    "typical_units",
 ]

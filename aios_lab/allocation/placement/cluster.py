@@ -1,26 +1,17 @@
-"""Machines under a rule, with the best one for each kind of task kept at hand."""
+"""Machines under a rule."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from aios_lab.allocation.placement.affinity import Topology
 from aios_lab.allocation.placement.machines import Machine, Task
-from aios_lab.allocation.placement.rules import NOTHING_KNOWN, Cost, Devices, Rule
-
-
-@dataclass(slots=True)
-class _Ranking:
-    """Machines by their cost for one task; entries of machines that changed since are passed over."""
-
-    heap: list[tuple[Cost, int, int, Devices]] = field(default_factory=list)
-    seen: int = 0
+from aios_lab.allocation.placement.ranking import Devices, Option, Ranking
+from aios_lab.allocation.placement.rules import NOTHING_KNOWN, Rule
 
 
 class Cluster:
-    """Free room by machine. Asking again for a task costs only what changed since: O(changes · log n)."""
+    """Free room by machine, down to its devices."""
 
     def __init__(
         self, machines: Sequence[Machine], rule: Rule, topologies: Mapping[int, Topology] | None = None
@@ -29,28 +20,19 @@ class Cluster:
         self.machines = [*machines]
         self._rule = rule
         self._topologies = topologies or {}
-        self._versions = [0] * len(self.machines)
-        self._changed = [*range(len(self.machines))]
-        self._rankings: dict[Task, _Ranking] = {}
+        self._ranking: Ranking[Task] = Ranking(len(self.machines), self._option)
+
+    def _option(self, number: int, task: Task) -> Option | None:
+        return self._rule.best(self.machines[number], task, self._topologies.get(number, NOTHING_KNOWN))
 
     def best(self, task: Task) -> tuple[int, Devices] | None:
         """The machine that the rule takes, and its devices; none where the task fits nowhere."""
-        ranking = self._rankings.setdefault(task, _Ranking())
-        heap = ranking.heap
-        for number in sorted(set(self._changed[ranking.seen :])):
-            topology = self._topologies.get(number, NOTHING_KNOWN)
-            if (option := self._rule.best(self.machines[number], task, topology)) is not None:
-                heapq.heappush(heap, (option[0], number, self._versions[number], option[1]))
-        ranking.seen = len(self._changed)
-        while heap and heap[0][2] != self._versions[heap[0][1]]:
-            heapq.heappop(heap)
-        return (heap[0][1], heap[0][3]) if heap else None
+        return self._ranking.best(task)
 
     def put(self, number: int, machine: Machine) -> None:
         """Set what is free on a machine."""
         self.machines[number] = machine
-        self._versions[number] += 1
-        self._changed.append(number)
+        self._ranking.changed(number)
 
     def place(self, task: Task) -> tuple[int, Devices] | None:
         """Take room for the task where the rule says; where that was, none without room."""

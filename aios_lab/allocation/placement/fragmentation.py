@@ -11,11 +11,31 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from aios_lab.allocation.placement.machines import Machine, Task
+from aios_lab.allocation.types import Resources
 
 # The part of all tasks that the typical ones are, as in the paper's experiments.
 COVERAGE = 0.95
 # Machines whose fragments are kept at hand.
 KEPT = 200_000
+
+
+def typical_units(
+    asked: Iterable[tuple[Resources, int]], coverage: float = COVERAGE
+) -> tuple[tuple[Resources, int], ...]:
+    """The most popular units that together make this part of all, each with its number; equal ones in the
+    order of their amounts. What ``Placement.expected`` takes."""
+    counted: Counter[Resources] = Counter()
+    for unit, count in asked:
+        counted[unit] += count
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0].vector))
+    missing = coverage * sum(count for _, count in ranked)
+    chosen = []
+    for unit, count in ranked:
+        if missing <= 0:
+            break
+        chosen.append((unit, count))
+        missing -= count
+    return tuple(chosen)
 
 
 class Workload:
@@ -46,17 +66,12 @@ class Workload:
         self._known: dict[tuple[int, int, tuple[int, ...]], int] = {}
 
     @classmethod
-    def typical(cls, tasks: Iterable[Task], coverage: float = COVERAGE) -> Workload:
-        """The most popular tasks that together make this part of all; equal ones in their own order."""
-        counted = sorted(Counter(tasks).items(), key=lambda item: (-item[1], item[0]))
-        missing = coverage * sum(count for _, count in counted)
-        chosen = {}
-        for task, count in counted:
-            if missing <= 0:
-                break
-            chosen[task] = count
-            missing -= count
-        return cls(chosen)
+    def of(cls, expected: Iterable[tuple[Resources, int]]) -> Workload:
+        """Units as tasks, and how many of each are expected."""
+        popularity: Counter[Task] = Counter()
+        for unit, count in expected:
+            popularity[Task.of(unit)] += count
+        return cls(popularity)
 
     def fragmentation(self, machine: Machine) -> float:
         """F_n(M) in milli-GPU; of a workload without tasks everything free is a fragment."""

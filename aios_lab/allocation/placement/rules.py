@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aios_lab.allocation.placement.affinity import Topology, best_set
 from aios_lab.allocation.placement.fragmentation import Workload
 from aios_lab.allocation.placement.machines import WHOLE, Machine, Task
+from aios_lab.allocation.placement.ranking import Cost, Devices, Option
 
 DEFAULT_PLACEMENT = "first"
 # Parts of the largest machine are counted in millionths.
@@ -24,9 +25,6 @@ SCALE = 1_000_000
 # Fragments in milli-GPU that count as equal: 1 % of a sigmoid of whole GPUs where it is steepest.
 STEP = 40
 
-Devices = tuple[int, ...]
-# What a machine costs: machines of equal cost are taken in the order of their names.
-Cost = tuple[int, ...]
 NOTHING_KNOWN = Topology()
 
 
@@ -50,9 +48,7 @@ class Rule(ABC):
         """Devices for a part of one, the best first: one for each amount that is free."""
         return {machine.devices[device]: device for device in reversed(able)}.values()
 
-    def best(
-        self, machine: Machine, task: Task, topology: Topology = NOTHING_KNOWN
-    ) -> tuple[Cost, Devices] | None:
+    def best(self, machine: Machine, task: Task, topology: Topology = NOTHING_KNOWN) -> Option | None:
         """The least cost, and the devices for it; none where the task does not fit."""
         if not machine.fits(task):
             return None
@@ -89,7 +85,10 @@ class Pack(Rule):
 
 
 class Spread(Pack):
-    """Where the most is left."""
+    """Where the most is left of what the task asks for: one without GPUs leaves those to others."""
+
+    def left(self, machine: Machine, task: Task) -> tuple[int, int]:
+        return super().left(machine if task.gpu else replace(machine, devices=()), task)
 
     def cost(self, machine: Machine, task: Task, devices: Devices) -> Cost:
         return tuple(-amount for amount in super().cost(machine, task, devices))

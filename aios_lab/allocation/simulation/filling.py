@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from aios_lab.allocation.placement import RULES, Cluster, Machine, Task, Workload
+from aios_lab.allocation.placement import RULES, Cluster, Machine, Task, Workload, typical_units
 from aios_lab.allocation.simulation.jobs import Job
 from aios_lab.allocation.simulation.tables import text_table
 from aios_lab.allocation.types import Node
@@ -61,7 +61,8 @@ def fill(
     Raises:
         ValueError: there is no such rule, the nodes have no GPUs, or no job asks for any.
     """
-    tasks = [Task.of(job.unit) for job in jobs for _ in range(job.count)]
+    units = [(job.unit, job.count) for job in jobs]
+    tasks = [Task.of(unit) for unit, count in units for _ in range(count)]
     machines = [Machine.of(node.capacity) for node in sorted(nodes, key=lambda node: node.name)]
     capacity = sum(machine.gpu for machine in machines)
     if not capacity:
@@ -71,7 +72,7 @@ def fill(
     for rule in rules:
         if rule not in (RANDOM, *RULES):
             raise ValueError(f"There is no placement {rule!r}; there are: {RANDOM}, {', '.join(RULES)}.")
-    workload = Workload.typical(tasks)
+    workload = Workload.of(typical_units(units))
     ratios: dict[str, dict[int, tuple[float, ...]]] = {}
     for rule in rules:
         runs = []

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios_lab.allocation.placement import Machine, Task, Workload
+from aios_lab.allocation import Resources
+from aios_lab.allocation.placement import Machine, Task, Workload, typical_units
 from allocation.placement.machines import machines, tasks, workloads
 
 HALF, WHOLE, PAIR, CPU = Task(2000, 0, 1, 500), Task(4000, 0, 1, 1000), Task(8000, 0, 2, 1000), Task(1000)
@@ -60,11 +61,20 @@ def test_as_published(case: str) -> None:
 
 
 def test_the_typical_ones_are_the_most_popular() -> None:
-    many = [HALF] * 60 + [WHOLE] * 30 + [PAIR] * 6 + [CPU] * 4
-    assert Workload.typical(many).popularity == {HALF: 60, WHOLE: 30, PAIR: 6}
-    assert Workload.typical(many, 0.5).popularity == {HALF: 60}
-    assert Workload.typical(many, 1).popularity == {HALF: 60, WHOLE: 30, PAIR: 6, CPU: 4}
-    assert Workload.typical([]).fragmentation(Machine(1, 1, (300,))) == 300
+    half, whole, pair, cpu = (
+        Resources(1, gpu=500),
+        Resources(1, gpu=1000),
+        Resources(2, gpu=2000),
+        Resources(1),
+    )
+    asked = [(half, 30), (cpu, 4), (whole, 30), (half, 30), (pair, 6)]
+    assert typical_units(asked) == ((half, 60), (whole, 30), (pair, 6))
+    assert typical_units(asked, 0.5) == ((half, 60),)
+    assert typical_units(asked, 1) == ((half, 60), (whole, 30), (pair, 6), (cpu, 4))
+    assert typical_units(asked[1:3], 1) == typical_units(reversed(asked[1:3]), 1)
+    expected = Workload.of(typical_units(asked))
+    assert expected.popularity == {Task(1, 0, 1, 500): 60, Task(1, 0, 1, 1000): 30, Task(2, 0, 2, 1000): 6}
+    assert Workload.of(()).fragmentation(Machine(1, 1, (300,))) == 300
 
 
 def test_a_count_of_nothing_is_refused() -> None:
