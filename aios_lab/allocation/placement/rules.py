@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aios_lab.allocation.placement.affinity import Topology, best_set
 from aios_lab.allocation.placement.fragmentation import Workload
@@ -88,7 +88,8 @@ class Spread(Pack):
     """Where the most is left of what the task asks for: one without GPUs leaves those to others."""
 
     def left(self, machine: Machine, task: Task) -> tuple[int, int]:
-        return super().left(machine if task.gpu else replace(machine, devices=()), task)
+        wanted = machine if task.gpu else Machine(machine.cpu, machine.memory)
+        return super().left(wanted, task)
 
     def cost(self, machine: Machine, task: Task, devices: Devices) -> Cost:
         return tuple(-amount for amount in super().cost(machine, task, devices))
