@@ -39,7 +39,13 @@ def test_where_nothing_is_known_the_lowest_numbers() -> None:
 
 def test_workers_get_sets_of_their_own() -> None:
     assert best_sets((0, 2, 3, 4, 5, 1), 2, 3, BRIDGED) == (2, 3, 0, 1, 4, 5)
-    assert best_sets(range(8), 1, 2, BRIDGED) == (4, 5)
+    assert best_sets(range(8), 0, 2, BRIDGED) == ()
+
+
+def test_workers_of_one_slice_are_near_each_other() -> None:
+    assert best_sets(range(8), 1, 2, BRIDGED) == (0, 1)
+    assert best_set((1, 4, 6), 1, BRIDGED, beside=(0,)) == (1,)
+    assert best_set((2, 4), 1, BRIDGED, beside=(0,)) == (4,)
 
 
 @pytest.mark.parametrize("count", [-1, 4])
