@@ -6,11 +6,12 @@ units where they are, and those above target go only when somebody below target 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
+from aios_lab.allocation.placement.rooms import rooms_for
 from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
@@ -41,8 +42,15 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    held, rooms = held_units(snapshot), Rooms(snapshot.nodes)
-    targets = Targets(snapshot, held, rooms.copy())
+    return towards(snapshot, Targets)
+
+
+def towards(
+    snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets]
+) -> tuple[Plan, Mapping[str, int]]:
+    """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
+    held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
+    targets = goals(snapshot, held, rooms.copy())
     board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
     placement = Placement()
@@ -95,11 +103,11 @@ def _find(board: Board, claim: str, units: int, only_now: bool) -> tuple[int, in
     """Room on one node for some of the units: what is free now, else what is being freed, else where the
     fewest units have to go. Where, how many, and whether they can start now; the room is taken."""
     unit = board.vectors[claim]
-    if board.limits_leave(claim) and (node := board.now.first(unit)) is not None:
+    if board.limits_leave(claim) and (node := board.now.pick(unit)) is not None:
         ready, count = True, board.fitting(claim, node)
     elif only_now:
         return None
-    elif board.limits_leave(claim, later=True) and (node := board.room.first(unit)) is not None:
+    elif board.limits_leave(claim, later=True) and (node := board.room.pick(unit)) is not None:
         ready, count = False, board.fitting(claim, node, later=True)
     elif (node := board.room_by_shrinking(claim)) is not None:
         ready, count = False, 1
