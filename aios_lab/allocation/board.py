@@ -97,6 +97,10 @@ class Board:
         while len(self._journal) > mark:
             self._journal.pop()()
 
+    def settle(self) -> None:
+        """What was done so far stays."""
+        self._journal.clear()
+
     def _remember(self, node: int) -> None:
         now, room, most = self.now.free[node], self.room.free[node], self.most.free[node]
 
@@ -121,11 +125,11 @@ class Board:
     def held(self, claim: str) -> int:
         return self._held.get(claim, 0)
 
-    def limits_leave(self, claim: str, later: bool = False) -> bool:
-        """Whether the limits above the claim leave room for a unit more, now or after all shrinks."""
-        unit, limits = self.vectors[claim], self.limits
-        return all(
-            fits(unit, limits[name].room if later else limits[name].now) for name in self.limited[claim]
+    def fits_now(self, claim: str) -> bool:
+        """Whether a node and the limits above the claim leave room for a unit more now."""
+        unit = self.vectors[claim]
+        return self.now.first(unit) is not None and all(
+            fits(unit, self.limits[name].now) for name in self.limited[claim]
         )
 
     def _short(self, claim: str, node: int) -> Place | None:
@@ -151,27 +155,32 @@ class Board:
 
     # --- taking and giving ---------------------------------------------------------------------------------
 
-    def fitting(self, claim: str, node: int, later: bool = False) -> int:
-        """How many units have room on the node and within the limits, now or after all shrinks."""
-        unit, limits = self.vectors[claim], self.limits
-        rooms = [limits[name].room if later else limits[name].now for name in self.limited[claim]]
-        rooms.append((self.room if later else self.now).free[node])
-        return min(how_many(unit, room) for room in rooms)
+    def take(self, claim: str, units: int, later: bool = False) -> list[tuple[int, int]]:
+        """Take room for at most so many units, first fit by node name: what is free now, or ``later``, once
+        all shrinks so far are done. On which nodes, and how many on each."""
+        unit, limits = self.vectors[claim], [self.limits[name] for name in self.limited[claim]]
+        for limit in limits:
+            units = min(units, how_many(unit, limit.room if later else limit.now))
+        rooms, spots = self.room if later else self.now, []
+        while units > 0 and (node := rooms.first(unit)) is not None:
+            count = min(units, how_many(unit, rooms.free[node])) if units > 1 else 1
+            self._reserve(unit, limits, node, count, later)
+            spots.append((node, count))
+            units -= count
+        return spots
 
-    def reserve(self, claim: str, node: int, units: int, ready: bool) -> None:
-        """Take room for units: what is free when they can start now, else first what shrinking frees."""
-        unit = self.vectors[claim]
+    def _reserve(self, unit: Vector, limits: list[Limit], node: int, units: int, later: bool) -> None:
+        """Units that start later first use what shrinking frees."""
         self._remember(node)
         self.room.take(node, unit, units)
         self.most.take(node, unit, units)
-        if ready:
-            self.now.take(node, unit, units)
-        else:
+        if later:
             self.now.cut(node, self.room.free[node])
-        for name in self.limited[claim]:
-            limit = self.limits[name]
+        else:
+            self.now.take(node, unit, units)
+        for limit in limits:
             room = plus(limit.room, unit, -units)
-            self._set_limit(limit, plus(limit.now, unit, -units) if ready else smaller(limit.now, room), room)
+            self._set_limit(limit, smaller(limit.now, room) if later else plus(limit.now, unit, -units), room)
 
     def take_away(self, claim: str, node: int, units: int) -> None:
         unit = self.vectors[claim]
@@ -196,24 +205,21 @@ class Board:
 
     # --- whom to shrink ------------------------------------------------------------------------------------
 
-    def room_by_shrinking(self, claim: str) -> int | None:
-        """Shrink others until a unit fits, on the node where the fewest units have to go; that node, or none.
+    def make_room(self, claim: str) -> bool:
+        """Shrink others until a unit fits, on the node where the fewest units have to go; whether it can be.
 
         Of the first few by name that can do it; at least one unit goes: the caller found no room without.
         """
         best: tuple[int, int] | None = None
         for node in self._candidates(claim):
             mark = self.mark()
-            gone = self._make_room(claim, node)
+            gone = self._make_room_on(node, claim)
+            if gone is not None and gone <= 1:
+                return True
             self.back(mark)
             if gone is not None and (best is None or gone < best[0]):
                 best = gone, node
-                if gone <= 1:
-                    break
-        if best is None:
-            return None
-        self._make_room(claim, best[1])
-        return best[1]
+        return best is not None and self._make_room_on(best[1], claim) is not None
 
     def _candidates(self, claim: str) -> Iterator[int]:
         """Nodes where a unit may have room once what is over target is gone, the first few by name."""
@@ -224,7 +230,7 @@ class Board:
             yield node
             node = self.most.first(self.vectors[claim], node + 1)
 
-    def _make_room(self, claim: str, node: int) -> int | None:
+    def _make_room_on(self, node: int, claim: str) -> int | None:
         """Shrink others until a unit fits on the node; how many units went, or none if it cannot be."""
         unit = self.vectors[claim]
         gone: list[tuple[str, int, int]] = []
@@ -309,7 +315,7 @@ def surplus(demand: Demand, nodes: Mapping[str, int]) -> Iterator[tuple[str, int
 def give_back(board: Board) -> None:
     """Take at once what claims hold above their own maximum."""
     names = board.now.names
-    for claim in sorted(board.units):
+    for claim in sorted(claim for claim in board.units if board.held(claim) > board.demands[claim].max):
         nodes = {names[node]: units for node, units in board.units[claim].items()}
         for name, units in surplus(board.demands[claim], nodes):
             board.take_away(claim, board.now.index[name], units)

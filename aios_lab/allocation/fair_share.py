@@ -14,23 +14,24 @@ from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
-Spot = tuple[str, int]  # a claim and a node
+Spots = list[tuple[int, int]]  # nodes, and how many units on each
 
 
 class Placement:
     """Units of claims on nodes: those that start now, and those that wait for others to leave."""
 
     def __init__(self) -> None:
-        self.ready: dict[Spot, int] = {}
+        self.ready: dict[tuple[str, int], int] = {}  # by claim and node
         self.hopeless: set[tuple[Vector, tuple[str, ...], int, bool]] = set()
         self._units: dict[str, int] = {}
         self._ready: dict[str, int] = {}
 
-    def add(self, claim: str, node: int, units: int, ready: bool) -> None:
-        self._units[claim] = self.of(claim) + units
-        if ready:
+    def add(self, claim: str, ready: Spots, later: Spots) -> None:
+        for node, units in ready:
             self.ready[claim, node] = self.ready.get((claim, node), 0) + units
-            self._ready[claim] = self.ready_of(claim) + units
+        if starting := sum(units for _, units in ready):
+            self._ready[claim] = self.ready_of(claim) + starting
+        self._units[claim] = self.of(claim) + starting + sum(units for _, units in later)
 
     def of(self, claim: str) -> int:
         return self._units.get(claim, 0)
@@ -76,38 +77,24 @@ def _place(board: Board, placement: Placement, award: Award, only_now: bool = Fa
     case = board.vectors[claim], board.limited[claim], units if together else 1, only_now
     if case in placement.hopeless:
         return False
-    mark = board.mark()
-    found: list[tuple[int, int, bool]] = []
-    while units and (spot := _find(board, claim, units, only_now)) is not None:
-        found.append(spot)
-        units -= spot[1]
-    if units:
+    mark, left = board.mark(), units
+    ready = board.take(claim, left)
+    later: Spots = []
+    left -= sum(count for _, count in ready)
+    while left and not only_now:
+        spots = board.take(claim, left, later=True)
+        if not spots and not board.make_room(claim):
+            break
+        left -= sum(count for _, count in spots)
+        later += spots
+    if left:
         placement.hopeless.add(case)
         if together:
             board.back(mark)
             return False
-    for node, count, ready in found:
-        placement.add(claim, node, count, ready)
-    return not units
-
-
-def _find(board: Board, claim: str, units: int, only_now: bool) -> tuple[int, int, bool] | None:
-    """Room on one node for some of the units: what is free now, else what is being freed, else where the
-    fewest units have to go. Where, how many, and whether they can start now; the room is taken."""
-    unit = board.vectors[claim]
-    if board.limits_leave(claim) and (node := board.now.first(unit)) is not None:
-        ready, count = True, board.fitting(claim, node)
-    elif only_now:
-        return None
-    elif board.limits_leave(claim, later=True) and (node := board.room.first(unit)) is not None:
-        ready, count = False, board.fitting(claim, node, later=True)
-    elif (node := board.room_by_shrinking(claim)) is not None:
-        ready, count = False, 1
-    else:
-        return None
-    count = min(count, units)
-    board.reserve(claim, node, count, ready)
-    return node, count, ready
+    board.settle()
+    placement.add(claim, ready, later)
+    return not left
 
 
 def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) -> None:
@@ -139,7 +126,7 @@ def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
     losing = {claim for (claim, _), units in board.lost.items() if units}
     found = []
     for claim, demand in board.demands.items():
-        if board.now.first(board.vectors[claim]) is None or not board.limits_leave(claim):
+        if not board.fits_now(claim):
             continue
         held = board.held(claim) + placement.of(claim)
         if held < demand.max and claim not in losing:

@@ -62,8 +62,9 @@ class Tree:
         parts = principal.split("/") if principal else []
         names = tuple("/".join(parts[:depth]) for depth in range(len(parts) + 1))
         for name in names:
-            weight = self.principals.setdefault(name, Principal(name)).weight
-            self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
+            if name not in self._scales:
+                weight = self.principals.setdefault(name, Principal(name)).weight
+                self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
         self._paths[principal] = names
         return names
 
@@ -73,7 +74,7 @@ class Tree:
     def use_units(self, principal: str, unit: Vector, units: int) -> None:
         used = self._used
         cpu, memory, gpu, gpu_memory = unit if units == 1 else plus(NOTHING, unit, units)
-        for name in self.path(principal):
+        for name in self._paths.get(principal) or self.path(principal):
             now = used.get(name, NOTHING)
             used[name] = now[0] + cpu, now[1] + memory, now[2] + gpu, now[3] + gpu_memory
 
@@ -96,7 +97,8 @@ class Tree:
 
     def within_limits(self, principal: str, unit: Vector, units: int) -> bool:
         """Whether all limits on the path leave room for so many units more."""
-        return all(self._leaves(name, limit, unit, units) for name, limit in self.limits(principal))
+        limits = self.limits(principal)
+        return not limits or all(self._leaves(name, limit, unit, units) for name, limit in limits)
 
     def limits(self, principal: str) -> tuple[tuple[str, Vector], ...]:
         """The principals on the path that have a limit, and their limits."""
@@ -114,6 +116,11 @@ class Tree:
     def has_quota(self, principal: str, depth: int) -> bool:
         path = self.path(principal)
         return depth < len(path) and self._quotas.get(path[depth], NOTHING) != NOTHING
+
+    def quota_depths(self) -> list[int]:
+        """How deep below the root there are quotas, deepest first."""
+        depths = {len(self.path(name)) - 1 for name, quota in self._quotas.items() if quota != NOTHING}
+        return sorted(depths, reverse=True)
 
     def _leaves(self, name: str, most: Vector, unit: Vector, units: int) -> bool:
         """Whether the principal may use ``most`` and so has so many units left."""
