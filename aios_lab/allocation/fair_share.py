@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
+from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
 from aios_lab.allocation.targets import Award, Targets, starting_units
@@ -21,23 +22,19 @@ class Placement:
     """Units of claims on nodes: those that start now, and those that wait for others to leave."""
 
     def __init__(self) -> None:
-        self.ready: dict[tuple[str, int], int] = {}  # by claim and node
+        self.ready: dict[str, dict[int, int]] = {}
         self.hopeless: set[tuple[Vector, tuple[str, ...], int, bool]] = set()
         self._units: dict[str, int] = {}
-        self._ready: dict[str, int] = {}
 
     def add(self, claim: str, ready: Spots, later: Spots) -> None:
-        for node, units in ready:
-            self.ready[claim, node] = self.ready.get((claim, node), 0) + units
-        if starting := sum(units for _, units in ready):
-            self._ready[claim] = self.ready_of(claim) + starting
-        self._units[claim] = self.of(claim) + starting + sum(units for _, units in later)
+        if ready:
+            nodes = self.ready.setdefault(claim, {})
+            for node, units in ready:
+                nodes[node] = nodes.get(node, 0) + units
+        self._units[claim] = self.of(claim) + sum(units for _, units in ready + later)
 
     def of(self, claim: str) -> int:
         return self._units.get(claim, 0)
-
-    def ready_of(self, claim: str) -> int:
-        return self._ready.get(claim, 0)
 
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
@@ -46,11 +43,12 @@ def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     targets = Targets(snapshot, held, rooms.copy())
     board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
+    reclaim = Reclaim(board)
     placement = Placement()
     for award in _deficits(targets, board):
-        _place(board, placement, award)
+        _place(board, placement, award, reclaim)
     for place in board.places():
-        while (missing := board.overdrawn(place)) and board.shrink_for(place, missing):
+        while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
     _use_what_is_left(snapshot, board, placement)
     return Plan(grants=_grants(board, placement), shrinks=board.changes()), board.targets
@@ -68,22 +66,23 @@ def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
             yield Award(claim, given[claim] - before, together)
 
 
-def _place(board: Board, placement: Placement, award: Award, only_now: bool = False) -> bool:
-    """Find room for the units, from others where needed; together they have room all of them or none.
+def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | None = None) -> bool:
+    """Find room for the units: what is free now, and with ``reclaim`` what is being freed, or what others
+    have to give back. Together they have room all of them or none.
 
     What one claim did not get, no later one of the same shape and under the same limits does.
     """
     claim, units, together = award
-    case = board.vectors[claim], board.limited[claim], units if together else 1, only_now
+    case = board.vectors[claim], board.limited[claim], units if together else 1, reclaim is None
     if case in placement.hopeless:
         return False
     mark, left = board.mark(), units
     ready = board.take(claim, left)
     later: Spots = []
     left -= sum(count for _, count in ready)
-    while left and not only_now:
+    while left and reclaim is not None:
         spots = board.take(claim, left, later=True)
-        if not spots and not board.make_room(claim):
+        if not spots and not reclaim.make_room(claim):
             break
         left -= sum(count for _, count in spots)
         later += spots
@@ -109,7 +108,7 @@ def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) ->
     queue = FairQueue(tree, claimants)
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
-        if _place(board, placement, Award(demand.claim, units, together=True), only_now=True):
+        if _place(board, placement, Award(demand.claim, units, together=True)):
             claimant.count += units
             tree.use_units(demand.principal, claimant.unit, units)
             claimant.step = 1
@@ -136,9 +135,8 @@ def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
 
 def _grants(board: Board, placement: Placement) -> tuple[Change, ...]:
     """The units that can start now; a claim starts with its minimum or not at all."""
-    names = board.now.names
-    return tuple(
-        Change(claim, names[node], units)
-        for (claim, node), units in sorted(placement.ready.items())
-        if board.held(claim) or placement.ready_of(claim) >= starting_units(board.demands[claim])
-    )
+    names, grants = board.now.names, []
+    for claim, nodes in sorted(placement.ready.items()):
+        if board.held(claim) or sum(nodes.values()) >= starting_units(board.demands[claim]):
+            grants += [Change(claim, names[node], units) for node, units in sorted(nodes.items())]
+    return tuple(grants)

@@ -40,6 +40,15 @@ def _share(used: Vector, scale: Vector | None) -> float:
     )
 
 
+def dominant_part(unit: Vector, capacity: Resources) -> tuple[int, int]:
+    """How much a unit has of the resource of which it takes the largest part, and how much there is of it."""
+    part, total = 0, 1
+    for amount, whole in zip(unit, capacity.vector, strict=True):
+        if whole and amount * total > part * whole:
+            part, total = amount, whole
+    return part, total
+
+
 class Tree:
     """What every principal uses, on the way from the root to the one a claim belongs to.
 
@@ -184,7 +193,8 @@ class FairQueue:
     def __init__(self, tree: Tree, claimants: Iterable[Claimant]) -> None:
         self._tree = tree
         self._claimants = {c.demand.claim: c for c in claimants}
-        self._dominant: dict[Vector, tuple[int, int]] = {}
+        units = {claimant.unit for claimant in self._claimants.values()}
+        self._parts = {unit: dominant_part(unit, tree.capacity) for unit in units}
         self._levels: dict[str, Level] = {}
         for claimant in self._claimants.values():
             self._level(claimant.demand.principal).heap.append(self._entry(claimant))
@@ -243,19 +253,9 @@ class FairQueue:
 
     def _entry(self, claimant: Claimant) -> Entry:
         demand, count = claimant.demand, claimant.count
-        amount, whole = self._dominant_of(claimant.unit)
+        amount, whole = self._parts[claimant.unit]
         holds = 0 if claimant.held > count else 1
         return -demand.priority, amount * count / whole, holds, demand.submitted, demand.claim
-
-    def _dominant_of(self, unit: Vector) -> tuple[int, int]:
-        """How much a unit has of the resource that is its dominant one, and how much of that there is."""
-        if (known := self._dominant.get(unit)) is None:
-            known = 0, 1
-            for amount, whole in zip(unit, self._tree.capacity.vector, strict=True):
-                if whole and amount * known[1] > known[0] * whole:
-                    known = amount, whole
-            self._dominant[unit] = known
-        return known
 
 
 # Units by claim and node, both sorted by name.
