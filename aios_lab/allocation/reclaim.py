@@ -45,7 +45,8 @@ class Reclaim:
         self._least: dict[str, int] = {}
         self._parts: dict[str, tuple[int, int]] = {}
         for claim in board.over:
-            for place in (*board.units[claim], *board.limited[claim]):
+            places: list[Place] = [*board.units[claim], *board.limited[claim]]
+            for place in places:
                 self._over.setdefault(place, []).append(claim)
             self._least[claim] = max(board.targets[claim], starting_units(board.demands[claim]))
             self._parts[claim] = dominant_part(board.vectors[claim], board.capacity)
