@@ -66,7 +66,7 @@ class _Decided:
         # Who holds nothing, should have nothing and gets nothing, though he would start with something.
         self.waiting: dict[tuple[str, Vector], list[Demand]] = {}
         for claim, demand in self.demands.items():
-            idle = not (self.book.leased.get(claim) or self.book.held[claim] or targets.units[claim])
+            idle = not (self.book.leased.get(claim) or self.book.held[claim] or self.book.targets[claim])
             if idle and starting_units(demand):
                 self.waiting.setdefault(_kind(demand), []).append(demand)
 
