@@ -30,8 +30,8 @@ class Use:
         return time.monotonic() - self._measured
 
     async def measure(self) -> None:
-        """Measure now. Reading /proc and NVML blocks, so a thread does it; it keeps its turn until it has ended,
-        also when nobody waits for it any more.
+        """Measure now. Reading /proc and NVML blocks, so a thread does it; it keeps its turn until it has
+        ended, also when nobody waits for it any more.
         """
         await asyncio.shield(self._measure())
 
