@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from aios_lab import wire
-from aios_lab.allocation import Plan, decide, validate
+from aios_lab.allocation import Decider, Plan, validate
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
@@ -47,6 +47,7 @@ class Broker:
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._trouble: dict[str, Refused] = {}
+        self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._slice_changed)
 
     async def start(self) -> None:
@@ -309,7 +310,9 @@ class Broker:
         slices = self._life.slices
         policy = self._quotas.policy
         snapshot = take_snapshot(self._engine.inventory(), self._quotas, slices.values(), time.time())
-        plan = decide(snapshot, policy)
+        if self._decider.policy != policy:
+            self._decider = Decider(policy)
+        plan = self._decider.decide(snapshot)
         validate(snapshot, plan)
         acting = self._life.acting(plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))

@@ -14,11 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
-from aios_lab.allocation.fair_share import fair_share, towards
+from aios_lab.allocation.fair_share import carried_out, fair_share
 from aios_lab.allocation.room import NOTHING, Rooms, how_many, plus
-from aios_lab.allocation.shares import Claimant, Held
+from aios_lab.allocation.shares import Claimant, Held, held_units
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Plan, Snapshot, Vector
 from aios_lab.allocation.utility.growth import UTILITIES, Utility, Wish, more_units
@@ -54,8 +53,12 @@ def utility_policy(program: Program) -> Policy:
     fairness; Hamilton's method of largest remainders for the rounding (Balinski, Young, "Fair Representation"
     (1982), chapter 3).
     """
-    goals = partial(_Targets, program)
-    return lambda snapshot: guarded(snapshot, lambda: towards(snapshot, goals))
+    return lambda snapshot: guarded(snapshot, lambda: _proposed(snapshot, program))
+
+
+def _proposed(snapshot: Snapshot, program: Program) -> tuple[Plan, Mapping[str, int]]:
+    targets = _Targets(program, snapshot, held_units(snapshot), Rooms(snapshot.nodes))
+    return carried_out(snapshot, targets), targets.units
 
 
 def guarded(
