@@ -130,7 +130,8 @@ def simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-Result = tuple[Comparison | SlowdownTable | Filling, tuple[str, ...]]
+Table = Comparison | SlowdownTable | Filling
+Result = tuple[Table, tuple[str, ...]]
 
 
 def _span(text: str) -> float:
@@ -168,7 +169,7 @@ def _trace(options: argparse.Namespace) -> Result:
     return _table(trace, options), trace.notes
 
 
-def _table(trace: Trace, options: argparse.Namespace) -> SlowdownTable | Comparison | Filling:
+def _table(trace: Trace, options: argparse.Namespace) -> Table:
     if options.protocol == "fgd":
         return _filling(trace, options)
     return _protocol(trace, options) if options.protocol else _policies(trace, options)
