@@ -17,7 +17,11 @@ from aios_lab.allocation.types import Change, Demand, Lease, Node, Plan, Princip
 
 class Decider(Protocol):
     """One policy before one cluster. Every plan counts as carried out at the time of its making, and a claim
-    that gets its first units has started then; times in seconds."""
+    that gets its first units has started then; times in seconds. Where it ``settles``, a plan for claims that
+    are all or nothing leaves nothing to do at the same moment."""
+
+    @property
+    def settles(self) -> bool: ...
 
     def arrive(self, demand: Demand) -> None:
         """A claim that holds nothing asks from now on."""
@@ -31,6 +35,8 @@ class Decider(Protocol):
 
 class Books:
     """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot."""
+
+    settles = False
 
     def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
         self._policy = policy
@@ -73,6 +79,8 @@ class RigidBooks(Books):
     where nobody has room there is nothing to decide. With claims that may be shrunk, that grow, or that are
     of different priority (one without room lends its user's others its place among equals) all are shown.
     """
+
+    settles = True
 
     def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
         super().__init__(policy, nodes, principals)
