@@ -130,8 +130,7 @@ def simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-Table = Comparison | SlowdownTable | Filling
-Result = tuple[Table, tuple[str, ...]]
+Result = tuple[Comparison | SlowdownTable | Filling, tuple[str, ...]]
 
 
 def _span(text: str) -> float:
@@ -155,9 +154,9 @@ def _ledger(options: argparse.Namespace) -> Result:
         options.policy,
         _teller(len(history.jobs)),
         principals=history.principals,
+        placements=_placements(options),
         elastic=True,
         past=history.past,
-        placements=options.placement or [DEFAULT_PLACEMENT],
     )
     return compared, history.notes
 
@@ -169,7 +168,7 @@ def _trace(options: argparse.Namespace) -> Result:
     return _table(trace, options), trace.notes
 
 
-def _table(trace: Trace, options: argparse.Namespace) -> Table:
+def _table(trace: Trace, options: argparse.Namespace) -> SlowdownTable | Comparison | Filling:
     if options.protocol == "fgd":
         return _filling(trace, options)
     return _protocol(trace, options) if options.protocol else _policies(trace, options)
@@ -201,8 +200,9 @@ def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
 
 def _policies(trace: Trace, options: argparse.Namespace) -> Comparison:
     jobs = [*itertools.islice(trace, options.jobs)]
-    placements = options.placement or [DEFAULT_PLACEMENT]
-    return compare(jobs, _nodes(trace, options), options.policy, _teller(len(jobs)), placements=placements)
+    return compare(
+        jobs, _nodes(trace, options), options.policy, _teller(len(jobs)), placements=_placements(options)
+    )
 
 
 def _teller(jobs: int) -> Callable[[str, int], None] | None:
@@ -215,6 +215,10 @@ def _teller(jobs: int) -> Callable[[str, int], None] | None:
             print(f"\r{policy}: {finished / jobs:.0%} ", end="\r", file=sys.stderr)
 
     return tell
+
+
+def _placements(options: argparse.Namespace) -> list[str]:
+    return options.placement or [DEFAULT_PLACEMENT]
 
 
 def _nodes(trace: Trace, options: argparse.Namespace) -> tuple[Node, ...]:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
-from aios_lab.allocation.fair_share import carried_out, fair_share
+from aios_lab.allocation.fair_share import carried_out, fair_share, fair_targets
 from aios_lab.allocation.room import NOTHING, Rooms, how_many, plus
-from aios_lab.allocation.shares import Claimant, Held, held_units
+from aios_lab.allocation.shares import Claimant, Held
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Plan, Snapshot, Vector
 from aios_lab.allocation.utility.growth import UTILITIES, Utility, Wish, more_units
@@ -53,12 +54,13 @@ def utility_policy(program: Program) -> Policy:
     fairness; Hamilton's method of largest remainders for the rounding (Balinski, Young, "Fair Representation"
     (1982), chapter 3).
     """
-    return lambda snapshot: guarded(snapshot, lambda: _proposed(snapshot, program))
+    goals = partial(_Targets, program)
 
+    def propose(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
+        targets = fair_targets(snapshot, goals)
+        return carried_out(snapshot, targets), targets.units
 
-def _proposed(snapshot: Snapshot, program: Program) -> tuple[Plan, Mapping[str, int]]:
-    targets = _Targets(program, snapshot, held_units(snapshot), Rooms(snapshot.nodes))
-    return carried_out(snapshot, targets), targets.units
+    return lambda snapshot: guarded(snapshot, lambda: propose(snapshot))
 
 
 def guarded(
