@@ -36,23 +36,6 @@ def gpus() -> list[Gpu]:
     return [gpu for gpu in found if gpu is not None]
 
 
-def processes() -> dict[int, int]:
-    """Device memory by process over all devices: pid to bytes."""
-    nvml = _load()
-    if nvml is None:
-        return {}
-    used: dict[int, int] = {}
-    for index in range(nvml.nvmlDeviceGetCount()):
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        except nvml.NVMLError:
-            continue
-        for process in running:
-            used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
-    return used
-
-
 def _load() -> ModuleType | None:
     """NVML, initialised; tried once, since a driver does not appear while a server runs."""
     global _nvml, _absent

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from aios_lab.telemetry.gpu import gpus, processes
+from aios_lab.telemetry.gpu import gpus
 from aios_lab.telemetry.sampler import Sampler
 from live import until
 
@@ -50,14 +50,7 @@ def test_a_tree_is_charged_with_its_children():
     assert (ended["busy"].cpus, ended["busy"].memory) == (0, 0)
 
 
-def test_the_machine_is_used():
-    usage = Sampler().machine()
-    assert 0 < usage.memory < psutil.virtual_memory().total
-    assert 0 <= usage.cpus <= (psutil.cpu_count() or 1)
-
-
 def test_accelerators_are_listed_in_order_and_absent_ones_are_no_error():
     found = gpus()
     assert [gpu.index for gpu in found] == list(range(len(found)))
     assert all(gpu.memory > 0 for gpu in found)
-    assert found or processes() == {}
