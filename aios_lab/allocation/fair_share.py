@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
 from aios_lab.allocation.reclaim import Reclaim
-from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
+from aios_lab.allocation.shares import Claimant, FairQueue, Tree
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
@@ -39,17 +38,13 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    targets = fair_targets(snapshot)
+    targets = Targets(snapshot)
     return carried_out(snapshot, targets), targets.units
-
-
-def fair_targets(snapshot: Snapshot) -> Targets:
-    return Targets(snapshot, held_units(snapshot), Rooms(snapshot.nodes))
 
 
 def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
     """The grants and shrinks that bring everybody nearer to the targets now."""
-    board = Board(snapshot, held_units(snapshot), Rooms(snapshot.nodes), targets.units)
+    board = Board(snapshot, targets.held, targets.empty.copy(), targets.units)
     give_back(board)
     reclaim = Reclaim(board)
     placement = Placement()
@@ -59,6 +54,7 @@ def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
     _use_what_is_left(snapshot, board, placement)
+    board.settle()
     return Plan(grants=_grants(board, placement), shrinks=board.changes())
 
 
