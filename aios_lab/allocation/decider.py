@@ -13,8 +13,10 @@ from dataclasses import fields, replace
 
 from aios_lab.allocation.decide import DEFAULT_POLICY, check, decide, policy_of, without_collections
 from aios_lab.allocation.fair_share import carried_out
+from aios_lab.allocation.placement.rooms import rooms_for
 from aios_lab.allocation.reasons import Book
 from aios_lab.allocation.room import plus
+from aios_lab.allocation.shares import held_units
 from aios_lab.allocation.targets import Targets, starting_units
 from aios_lab.allocation.types import Demand, Plan, Snapshot, Vector
 
@@ -57,8 +59,9 @@ class _Decided:
 
     def __init__(self, snapshot: Snapshot) -> None:
         check(snapshot)
-        targets = Targets(snapshot)
-        plan = carried_out(snapshot, targets)
+        held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
+        targets = Targets(snapshot, held, rooms.copy())
+        plan = carried_out(snapshot, targets, held, rooms)
         self.snapshot = snapshot
         self.demands = {demand.claim: demand for demand in snapshot.demands}
         self.book = Book(snapshot, plan, targets.units)

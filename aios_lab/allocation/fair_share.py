@@ -6,11 +6,13 @@ units where they are, and those above target go only when somebody below target 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
+from aios_lab.allocation.placement.rooms import rooms_for
 from aios_lab.allocation.reclaim import Reclaim
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree
+from aios_lab.allocation.room import Rooms
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
@@ -38,13 +40,21 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    targets = Targets(snapshot)
-    return carried_out(snapshot, targets), targets.units
+    return towards(snapshot, Targets)
 
 
-def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
-    """The grants and shrinks that bring everybody nearer to the targets now."""
-    board = Board(snapshot, targets.held, targets.empty.copy(), targets.units)
+def towards(
+    snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets]
+) -> tuple[Plan, Mapping[str, int]]:
+    """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
+    held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
+    targets = goals(snapshot, held, rooms.copy())
+    return carried_out(snapshot, targets, held, rooms), targets.units
+
+
+def carried_out(snapshot: Snapshot, targets: Targets, held: Held, rooms: Rooms) -> Plan:
+    """The grants and shrinks that bring everybody nearer to the targets now; ``rooms``: the empty nodes."""
+    board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
     reclaim = Reclaim(board)
     placement = Placement()

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, how_many, larger, plus
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units, total_capacity
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
 from aios_lab.allocation.types import Demand, Snapshot, Vector
 
 
@@ -41,32 +41,35 @@ class Targets:
     ``lacking`` is by how much more is asked for than there is; where it is positive, there is not enough.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.held = held_units(snapshot)
-        self.empty = Rooms(snapshot.nodes)
+    def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
+        """``rooms``: the empty nodes."""
         self.awards: list[Award] = []
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
-        self._rooms = self.empty.copy()
+        self._rooms = rooms
         # By unit, how many had no room together: there will be none while room only gets less.
         self._hopeless: dict[Vector, int] = {}
-        self._claimants = self._keep(snapshot)
+        self._claimants = self._keep(snapshot, held)
         self._contending = self._after_plenty()
         depths = self._tree.quota_depths()
         for depth in depths:
             self._start(depth)
         for depth in depths:
             self._grow(depth)
-        self._start(None)
-        self._grow(None)
+        self._share_out()
 
     @property
     def units(self) -> Mapping[str, int]:
         return {c.demand.claim: c.count for c in self._claimants}
 
-    def _keep(self, snapshot: Snapshot) -> list[Claimant]:
+    def _share_out(self) -> None:
+        """What is neither kept nor guaranteed."""
+        self._start(None)
+        self._grow(None)
+
+    def _keep(self, snapshot: Snapshot, held: Held) -> list[Claimant]:
         claimants = []
         for demand in sorted(snapshot.demands, key=attrgetter("claim")):
-            nodes = self.held.get(demand.claim, {})
+            nodes = held.get(demand.claim, {})
             claimant = Claimant(demand, sum(nodes.values()))
             claimants.append(claimant)
             left = kept_units(demand, claimant.held)

@@ -9,10 +9,21 @@ from itertools import chain
 from typing import Protocol
 
 from aios_lab.allocation.decide import Policy, policy_of
+from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.profile import room_now, units_of
 from aios_lab.allocation.queue import QueuePolicy
 from aios_lab.allocation.room import Rooms, plus
-from aios_lab.allocation.types import Change, Demand, Lease, Node, Plan, Principal, Snapshot, Vector
+from aios_lab.allocation.types import (
+    Change,
+    Demand,
+    Lease,
+    Node,
+    Placement,
+    Plan,
+    Principal,
+    Snapshot,
+    Vector,
+)
 
 
 class Decider(Protocol):
@@ -32,8 +43,15 @@ class Decider(Protocol):
 class Books:
     """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot."""
 
-    def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        nodes: Sequence[Node],
+        principals: Sequence[Principal],
+        placement: Placement = FIRST,
+    ) -> None:
         self._policy = policy
+        self._placement = placement
         self._nodes = tuple(nodes)
         self._principals = tuple(principals)
         self._demands: dict[str, Demand] = {}
@@ -48,7 +66,8 @@ class Books:
 
     def decide(self, now: float) -> Plan:
         leases = tuple(chain.from_iterable(self._leases.values()))
-        plan, _ = self._policy(Snapshot(self._nodes, self._principals, self._seen(), leases, now))
+        seen = Snapshot(self._nodes, self._principals, self._seen(), leases, now, self._placement)
+        plan, _ = self._policy(seen)
         for sign, changes in ((-1, plan.shrinks), (1, plan.grants)):
             for change in changes:
                 self._change(change, sign, now)
@@ -74,8 +93,14 @@ class RigidBooks(Books):
     of different priority (one without room lends its user's others its place among equals) all are shown.
     """
 
-    def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
-        super().__init__(policy, nodes, principals)
+    def __init__(
+        self,
+        policy: Policy,
+        nodes: Sequence[Node],
+        principals: Sequence[Principal],
+        placement: Placement = FIRST,
+    ) -> None:
+        super().__init__(policy, nodes, principals, placement)
         self._rooms = Rooms(self._nodes)
         self._waiting: dict[Vector, list[tuple[int, str]]] = {}  # units and claims, fewest first
         self._rigid = True
@@ -130,14 +155,16 @@ class RigidBooks(Books):
         del waiting[bisect_left(waiting, (demand.min, demand.claim))]
 
 
-def decider(policy: str, nodes: Sequence[Node], principals: Sequence[Principal]) -> Decider:
+def decider(
+    policy: str, nodes: Sequence[Node], principals: Sequence[Principal], placement: Placement = FIRST
+) -> Decider:
     """The policy of this name before an empty cluster.
 
     Raises:
-        ValueError: there is no such policy.
+        ValueError: there is no such policy or placement.
     """
     found = policy_of(policy)
     if isinstance(found, QueuePolicy):
-        return found.open(nodes, principals)
+        return found.open(nodes, principals, placement)
     books = RigidBooks if policy == "fair_share" else Books
-    return books(found, nodes, principals)
+    return books(found, nodes, principals, placement)
