@@ -11,6 +11,7 @@ from aios_lab.allocation.fairness import (
     fair_tree,
 )
 from aios_lab.allocation.types import (
+    DEFAULT_SHARING,
     RESOURCES,
     UNLIMITED,
     Change,
@@ -20,13 +21,16 @@ from aios_lab.allocation.types import (
     Plan,
     Principal,
     Resources,
+    Sharing,
     Snapshot,
+    Usage,
 )
 from aios_lab.allocation.utility import ceei
 from aios_lab.allocation.validate import InvalidPlan, validate
 
 __all__ = [
     "DEFAULT_POLICY",
+    "DEFAULT_SHARING",
     "POLICIES",
     "RESOURCES",
     "UNLIMITED",
@@ -39,7 +43,9 @@ __all__ = [
     "Plan",
     "Principal",
     "Resources",
+    "Sharing",
     "Snapshot",
+    "Usage",
     "asset_fairness",
     "ceei",
     "decide",

@@ -79,6 +79,13 @@ def check(snapshot: Snapshot) -> None:
     for demand in snapshot.demands:
         amounts = (amount for _, amount in demand.unit.items())
         _not_negative(f"demand of claim {demand.claim}", demand.min, demand.max, demand.floor, *amounts)
+    _unique("account of usage", [used.principal for used in snapshot.usage])
+    for used in snapshot.usage:
+        _not_negative(f"usage of {used.principal}", *used.amount.vector)
+    sharing = snapshot.sharing
+    _not_negative("half-life of usage", sharing.half_life)
+    _not_negative("k of fair share", sharing.k)
+    _not_negative("hysteresis, guard or charge", sharing.hysteresis, sharing.guard, sharing.charge)
     for lease in snapshot.leases:
         _not_negative(f"lease of claim {lease.claim}", lease.units)
         if lease.claim not in claims:

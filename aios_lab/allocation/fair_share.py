@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from aios_lab.allocation.board import Board, give_back
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree
+from aios_lab.allocation.standing import Past
 from aios_lab.allocation.targets import Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
@@ -118,7 +119,7 @@ def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) ->
             tree.use_units(demand.principal, board.vectors[claim], held)
         if claim not in losing and held < demand.max:
             claimants.append(Claimant(demand, held, held))
-    queue = FairQueue(tree, claimants)
+    queue = FairQueue(tree, claimants, Past(snapshot, board.capacity.vector).keys(tree))
     while (claimant := queue.best()) is not None:
         demand = claimant.demand
         units = max(1, starting_units(demand) - claimant.count)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from aios_lab.allocation.room import NOTHING, plus
+from aios_lab.allocation.room import NOTHING, larger, plus
 from aios_lab.allocation.types import Demand, Principal, Resources, Snapshot, Vector
 
 ROOT = ""
@@ -51,6 +52,7 @@ class Tree:
         self._used: dict[str, Vector] = {}
         self._paths: dict[str, tuple[str, ...]] = {}
         self._scales: dict[str, Vector | None] = {}
+        self._quotas = {path: p.quota.vector for path, p in self.principals.items() if p.quota != Resources()}
 
     def path(self, principal: str) -> tuple[str, ...]:
         """The principals from the root down to this one."""
@@ -74,8 +76,14 @@ class Tree:
     def usage(self, name: str) -> Resources:
         return Resources(*self._used.get(name, NOTHING))
 
-    def share(self, name: str) -> float:
-        return _share(self._used.get(name, NOTHING), self._scales[name])
+    def share(self, name: str, beyond: bool = False) -> float:
+        """The weighted dominant share, of all that is used or only of what is beyond the quota."""
+        used = self.beyond_quota(name) if beyond else self._used.get(name, NOTHING)
+        return _share(used, self._scales[name])
+
+    def beyond_quota(self, name: str) -> Vector:
+        used, quota = self._used.get(name, NOTHING), self._quotas.get(name)
+        return used if quota is None else larger(NOTHING, plus(used, quota, -1))
 
     def dominant(self, name: str) -> float:
         """The dominant share of the whole, 0 to 1, whatever the weight."""
@@ -112,9 +120,41 @@ class Claimant:
         self.unit = self.demand.unit.vector
 
 
-# Who goes first: priority (negated), share, who holds the unit already, who asked first, and the claim's id.
-# A principal has the last three of the claim that is served first below it, so no two entries are equal.
-Entry = tuple[int, float, int, float, str]
+# Two numbers that a principal competes by with its siblings, smaller first: see ``Keys``.
+Key = tuple[float, float]
+
+# Who goes first: priority (negated), the two numbers of its key, who holds the unit already, who asked first,
+# and the claim's id. A principal has the last three of the claim that is served first below it, so no two
+# entries are equal.
+Entry = tuple[int, float, float, int, float, str]
+
+
+class Keys(Protocol):
+    """By what the principals of a level compete."""
+
+    def weigh(self, siblings: Sequence[str]) -> None:
+        """These compete with each other from now on."""
+
+    def key(self, name: str) -> Key:
+        """The principal's numbers with what it uses now; they never fall while it is given more."""
+
+
+class Shares:
+    """The lowest weighted share is next. Below the ``depth`` of the path whose quota is being served, and
+    everywhere without one, only what is beyond a principal's own quota counts: that is its due."""
+
+    def __init__(self, tree: Tree, depth: int | None = None) -> None:
+        self._tree = tree
+        self._depth = -1 if depth is None else depth
+
+    def weigh(self, siblings: Sequence[str]) -> None:
+        """Weights are what they are, whoever competes."""
+
+    def beyond(self, name: str) -> bool:
+        return len(self._tree.path(name)) - 1 > self._depth
+
+    def key(self, name: str) -> Key:
+        return self._tree.share(name, self.beyond(name)), 0.0
 
 
 @dataclass(slots=True)
@@ -127,32 +167,42 @@ class Level:
     behind: int
     heap: list[Entry] = field(default_factory=list)
 
-    def entry(self, share: float) -> Entry:
+    def entry(self, key: Key) -> Entry:
         """The principal's own entry in the level above."""
-        _, _, holds, submitted, claim = self.heap[0]
-        return self.behind, share, holds, submitted, claim
+        _, _, _, holds, submitted, claim = self.heap[0]
+        return self.behind, *key, holds, submitted, claim
 
 
 class FairQueue:
     """Claims in the order of their next unit: at every level, from the root, the child with the highest
-    priority, then the lowest weighted dominant share; equal ones by who already holds the unit, then by
-    who asked first, then by id.
+    priority, then the smallest key (``Shares``: the lowest weighted dominant share); equal ones by who
+    already holds the unit, then by who asked first, then by id.
 
     Only the shares on the path of the claim that was served change, so each level is a heap whose top is
     replaced: O(depth · log n) a unit.
     """
 
-    def __init__(self, tree: Tree, claimants: Iterable[Claimant]) -> None:
+    def __init__(self, tree: Tree, claimants: Iterable[Claimant], keys: Keys | None = None) -> None:
         self._tree = tree
+        self._keys = keys or Shares(tree)
         self._claimants = {c.demand.claim: c for c in claimants}
         self._scale = tree.capacity.vector
         self._levels: dict[str, Level] = {}
         for claimant in self._claimants.values():
             self._level(claimant.demand.principal).heap.append(self._claim_entry(claimant))
+        self._weigh()
         for level in sorted(self._levels.values(), key=lambda each: -each.depth):
             heapq.heapify(level.heap)
             if level.above is not None:
-                level.above.heap.append(level.entry(tree.share(level.name)))
+                level.above.heap.append(level.entry(self._keys.key(level.name)))
+
+    def _weigh(self) -> None:
+        siblings: dict[str, list[str]] = {}
+        for level in self._levels.values():
+            if level.above is not None:
+                siblings.setdefault(level.above.name, []).append(level.name)
+        for names in siblings.values():
+            self._keys.weigh(names)
 
     def _level(self, name: str) -> Level:
         if name not in self._levels:
@@ -164,14 +214,14 @@ class FairQueue:
     def best(self) -> Claimant | None:
         """The claim to serve next; it stays at the top until ``served`` or ``drop``."""
         top = self._levels[ROOT].heap if self._levels else None
-        return self._claimants[top[0][4]] if top else None
+        return self._claimants[top[0][-1]] if top else None
 
     def served(self, claimant: Claimant) -> None:
         """The best claim got units: its path has new shares."""
         level = self._levels[claimant.demand.principal]
         heapq.heapreplace(level.heap, self._claim_entry(claimant))
         while (above := level.above) is not None:
-            heapq.heapreplace(above.heap, level.entry(self._tree.share(level.name)))
+            heapq.heapreplace(above.heap, level.entry(self._keys.key(level.name)))
             level = above
 
     def drop(self, claimant: Claimant) -> None:
@@ -180,7 +230,7 @@ class FairQueue:
         heapq.heappop(level.heap)
         while (above := level.above) is not None:
             if level.heap:
-                heapq.heapreplace(above.heap, level.entry(above.heap[0][1]))
+                heapq.heapreplace(above.heap, level.entry(above.heap[0][1:3]))
             else:
                 heapq.heappop(above.heap)
             level = above
@@ -189,7 +239,7 @@ class FairQueue:
         demand, count = claimant.demand, claimant.count
         share = _share(plus(NOTHING, claimant.unit, count), self._scale)
         holds = 0 if claimant.held > count else 1
-        return -demand.priority, share, holds, demand.submitted, demand.claim
+        return -demand.priority, share, 0.0, holds, demand.submitted, demand.claim
 
 
 def held_units(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:

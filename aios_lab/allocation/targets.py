@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from aios_lab.allocation.room import Rooms, how_many
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units, total_capacity
+from aios_lab.allocation.shares import Claimant, FairQueue, Keys, Tree, held_units, total_capacity
+from aios_lab.allocation.standing import Past
 from aios_lab.allocation.types import Demand, Snapshot, Vector
 
 # A claim and how many units it was given at once, in the order of giving.
@@ -34,6 +35,7 @@ class Targets:
     def __init__(self, snapshot: Snapshot) -> None:
         self.awards: list[Award] = []
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
+        self._past = Past(snapshot, self._tree.capacity.vector)
         self._rooms = Rooms(snapshot.nodes)
         self._claimants = self._keep(snapshot)
         depths = range(
@@ -73,16 +75,18 @@ class Targets:
     def _start(self, depth: int | None) -> None:
         """Minimums: all units of it at once or none."""
         waiting = [c for c in self._claimants if c.count < starting_units(c.demand)]
-        self._serve(waiting, depth, lambda c: starting_units(c.demand) - c.count)
+        keys = self._past.keys(self._tree, depth, starting=True)
+        self._serve(waiting, depth, lambda c: starting_units(c.demand) - c.count, keys)
 
     def _grow(self, depth: int | None) -> None:
         """Growth beyond the minimum, one unit at a time."""
         started = [c for c in self._claimants if c.count >= starting_units(c.demand) or c.count]
         growing = [c for c in started if c.count < c.demand.max]
-        self._serve(growing, depth, lambda c: min(1, c.demand.max - c.count))
+        keys = self._past.keys(self._tree, depth)
+        self._serve(growing, depth, lambda c: min(1, c.demand.max - c.count), keys)
 
     def _serve(
-        self, claimants: Iterable[Claimant], depth: int | None, step: Callable[[Claimant], int]
+        self, claimants: Iterable[Claimant], depth: int | None, step: Callable[[Claimant], int], keys: Keys
     ) -> None:
         """Serve in fair order; with a depth, only within the quota of the principal there.
 
@@ -90,7 +94,7 @@ class Targets:
         """
         if depth is not None:
             claimants = [c for c in claimants if self._tree.has_quota(c.demand.principal, depth)]
-        queue = FairQueue(self._tree, claimants)
+        queue = FairQueue(self._tree, claimants, keys)
         while (claimant := queue.best()) is not None:
             units = step(claimant)
             if (

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 RETRY = 1.0
 Step = Callable[[Slice], Slice]
+Changed = Callable[[str], None]
 
 
 @dataclass
@@ -33,10 +34,14 @@ class Act:
 
 
 class Life:
-    """The living slices, and the engine's work on them. ``changed`` is called after every step of one."""
+    """The living slices, and the engine's work on them. After every step of one, ``moved`` hears what it was
+    and what it is, and ``changed`` its id."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: Engine, ledger: Ledger, moved: Callable[[Slice | None, Slice], None], changed: Changed
+    ) -> None:
         self.slices: dict[str, Slice] = {}
+        self._moved = moved
         self._engine = engine
         self._ledger = ledger
         self._changed = changed
@@ -64,6 +69,7 @@ class Life:
     def _put_all(self, entries: list[Entry]) -> None:
         self._ledger.write(entries, time.time())
         for one in (entry.slice for entry in entries if entry.slice is not None):
+            self._moved(self.slices.get(one.id), one)
             if one.ended:
                 self.slices.pop(one.id, None)
             else:

@@ -2,6 +2,7 @@
 
 ```yaml
 policy: fair_share                # or an order of a queue, alone or with a backfill: fcfs, sjf+easy, …
+fair_share: {half_life: 7d, k: 1} # how past usage counts, and more: see ``sharing``
 cluster: {limit: {gpus: 4}}
 projects:
   default: {}                     # always there
@@ -28,8 +29,17 @@ from pathlib import Path
 
 import yaml
 
-from aios_lab.allocation import DEFAULT_POLICY, POLICIES, UNLIMITED, Principal, Resources
+from aios_lab.allocation import (
+    DEFAULT_POLICY,
+    DEFAULT_SHARING,
+    POLICIES,
+    UNLIMITED,
+    Principal,
+    Resources,
+    Sharing,
+)
 from aios_lab.broker.errors import Refused
+from aios_lab.broker.sharing import FIELDS, read_sharing
 from aios_lab.broker.sizes import MIB, memory_bytes, thousandths
 
 CLUSTER = "cluster"
@@ -57,6 +67,7 @@ class Tree:
     cluster: Principal = field(default_factory=lambda: Principal(CLUSTER))
     projects: Mapping[str, Project] = field(default_factory=dict)
     policy: str = DEFAULT_POLICY
+    sharing: Sharing = DEFAULT_SHARING
 
 
 class Quotas:
@@ -103,6 +114,11 @@ class Quotas:
     def policy(self) -> str:
         """By which rule claims are served now: one of ``allocation.POLICIES``."""
         return self._tree.policy
+
+    @property
+    def sharing(self) -> Sharing:
+        """The parameters of the policy fair_share."""
+        return self._tree.sharing
 
     @property
     def projects(self) -> tuple[str, ...]:
@@ -183,7 +199,8 @@ class _Reader:
         self.mistakes.append((node.start_mark.line + 1, text))
 
     def tree(self, root: yaml.Node) -> Tree:
-        parts = self.mapping(root, "the file", ("policy", "cluster", "projects"))
+        parts = self.mapping(root, "the file", ("policy", "fair_share", "cluster", "projects"))
+        sharing = read_sharing(self.mapping(parts.get("fair_share"), "fair_share", FIELDS), self.wrong)
         policy = self.policy(parts["policy"]) if "policy" in parts else DEFAULT_POLICY
         cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
         projects = {}
@@ -198,7 +215,7 @@ class _Reader:
             path = f"{CLUSTER}/{name.replace('/', '%2F')}"
             people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
             projects[name] = Project(self.fields(fields, path), people, members)
-        return Tree(cluster, projects, policy)
+        return Tree(cluster, projects, policy, sharing)
 
     def policy(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.value not in POLICIES:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from aios_lab.allocation import Demand, Lease, Node, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation import Demand, Lease, Node, Plan, Principal, Resources, Sharing, Snapshot, Usage
+from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.quotas import Quotas, principal_path
 from aios_lab.broker.slices import Slice
@@ -18,15 +19,24 @@ from aios_lab.engines.base import Inventory
 T = TypeVar("T")
 
 
-def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice], now: float) -> Snapshot:
+def take_snapshot(
+    inventory: Inventory, quotas: Quotas, slices: Iterable[Slice], accounts: Accounts, now: float
+) -> Snapshot:
     """All that a decision may depend on. Claims that sleep and hold nothing are no part of it."""
     living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
     members = {(one.claim.project, one.owner.user) for one in living}
     leases = (
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
+    principals = quotas.principals(sorted(members))
     return Snapshot(
-        inventory.nodes, quotas.principals(sorted(members)), tuple(map(_demand, living)), tuple(leases), now
+        inventory.nodes,
+        principals,
+        tuple(map(_demand, living)),
+        tuple(leases),
+        now,
+        accounts.usage((one.path for one in principals), quotas.sharing, now),
+        quotas.sharing,
     )
 
 
@@ -65,7 +75,8 @@ def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
 
 
 def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
-    """What a recorded decision depended on: ``decide`` makes the same plan of it."""
+    """What a recorded decision depended on: ``decide`` makes the same plan of it. In records of before there
+    was usage, it counts for nothing."""
     seen = record["snapshot"]
     return Snapshot(
         nodes=tuple(Node(one["name"], Resources(**one["capacity"])) for one in seen["nodes"]),
@@ -73,6 +84,8 @@ def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
         demands=tuple(_with_vectors(Demand, one, "unit") for one in seen["demands"]),
         leases=tuple(Lease(**one) for one in seen["leases"]),
         now=seen["now"],
+        usage=tuple(_with_vectors(Usage, one, "amount") for one in seen.get("usage", ())),
+        sharing=Sharing(**seen.get("sharing", {})),
     )
 
 

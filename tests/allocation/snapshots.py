@@ -6,7 +6,18 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from aios_lab.allocation import UNLIMITED, Demand, Lease, Node, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation import (
+    UNLIMITED,
+    Demand,
+    Lease,
+    Node,
+    Plan,
+    Principal,
+    Resources,
+    Sharing,
+    Snapshot,
+    Usage,
+)
 
 THREAD = Resources(cpu=1000, memory=1024)
 
@@ -102,10 +113,42 @@ def snapshots(draw: st.DrawFn, nodes: int = 3, claims: int = 6, holding: bool = 
                 name=f"{i}.ipynb",
                 duration=draw(st.sampled_from([None, 0.5, 2.0, 10.0])),
                 started=draw(st.sampled_from([None, 0.0, 4.0])),
+                idle=draw(st.booleans()),
             )
         )
     leases = draw(_leases(machines, demands)) if holding else []
-    return Snapshot(tuple(machines), tuple(principals), tuple(demands), tuple(leases), now=5.0)
+    sharing = draw(sharings)
+    usage = draw(_usage(machines, sharing)) if sharing.half_life else ()
+    return Snapshot(
+        tuple(machines), tuple(principals), tuple(demands), tuple(leases), 5.0, tuple(usage), sharing
+    )
+
+
+sharings = st.one_of(
+    st.just(Sharing()),
+    st.builds(
+        Sharing,
+        order=st.sampled_from(["share", "fair_tree"]),
+        half_life=st.sampled_from([0, 3600, 2 * 86_400]),
+        k=st.sampled_from([0, 500, 1000, 3000]),
+        hysteresis=st.sampled_from([0, 50, 1000]),
+        guard=st.sampled_from([0, 2]),
+        charge=st.sampled_from([0, 60, 3600]),
+    ),
+)
+
+
+@st.composite
+def _usage(draw: st.DrawFn, machines: list[Node], sharing: Sharing) -> list[Usage]:
+    """Any part of what the machines come to, for users and for projects."""
+    whole = sum((machine.capacity for machine in machines), Resources()) * sharing.window
+    names = draw(
+        st.lists(st.sampled_from([*PATHS, "cluster/vision", "cluster/text"]), unique=True, max_size=5)
+    )
+    parts = st.integers(0, 20)
+    return [
+        Usage(name, Resources(*(amount * draw(parts) // 20 for amount in whole.vector))) for name in names
+    ]
 
 
 @st.composite

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aios_lab.allocation import UNLIMITED, Principal, Resources
+from aios_lab.allocation import DEFAULT_SHARING, UNLIMITED, Principal, Resources, Sharing
 from aios_lab.broker import Quotas, Refused
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.quotas import parse, principal_path
@@ -96,6 +97,23 @@ def test_a_project_with_members_is_theirs(tmp_path: Path) -> None:
         ("projects:\n  a: {}\n  a: {}\n", "line 3: projects has 'a' twice"),
         ("projects: {\n", "line 2: "),
         ("- 1\n", "line 1: the file should be a mapping"),
+        (
+            "fair_share: {half_live: 2d}\n",
+            "line 1: fair_share has no 'half_live'; it may have: order, half_life",
+        ),
+        (
+            "fair_share:\n  half_life: two days\n",
+            "line 2: half_life: 'two days' is no half-life. Write it as '2d'",
+        ),
+        ("fair_share:\n  guard: -1s\n", "line 2: guard: '-1s' is no length of time"),
+        ("fair_share:\n  k: .nan\n", "line 2: k: '.nan' is no k"),
+        ("fair_share: {k: 200}\n", "line 1: k: 200.0 is no k. Write a number from 0 to 100."),
+        (
+            "fair_share: {hysteresis: 2}\n",
+            "hysteresis: 2.0 is no part of the capacity. Write a number from 0 to 1.",
+        ),
+        ("fair_share: {charge: [1]}\n", "charge: 'a list or a mapping' is no length of time"),
+        ("fair_share: {order: lottery}\n", "order: 'lottery' is no order. Write one of: share, fair_tree."),
         ("projects:\n  a: {weight: x}\n  b: {weight: y}\n", "line 3: weight"),
     ],
 )
@@ -125,6 +143,22 @@ def test_a_file_is_read_again_and_a_wrong_one_changes_nothing(tmp_path: Path) ->
     assert quotas.reload()
     assert quotas.problem is None
     assert quotas.projects == ("default",)
+
+
+def test_the_parameters_of_fair_share_change_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.yaml"
+    quotas = Quotas(path)
+    assert quotas.sharing == DEFAULT_SHARING
+    path.write_text(
+        "fair_share: {half_life: 36h, k: 1.25, hysteresis: 0.1, guard: 5m, charge: 90, order: fair_tree}"
+    )
+    assert quotas.reload()
+    assert quotas.sharing == Sharing(
+        "fair_tree", half_life=129_600, k=1250, hysteresis=100, guard=300, charge=90
+    )
+    path.write_text("fair_share: {k: 0}  # usage counts for nothing")
+    assert quotas.reload()
+    assert quotas.sharing == replace(DEFAULT_SHARING, k=0)
 
 
 def test_names_with_slashes_stay_one_step() -> None:

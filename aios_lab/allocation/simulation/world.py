@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, replace
 from aios_lab.allocation.decide import DEFAULT_POLICY, policy_of
 from aios_lab.allocation.room import how_many
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
-from aios_lab.allocation.types import Demand, Lease, Node, Plan, Principal, Snapshot
+from aios_lab.allocation.types import (
+    DEFAULT_SHARING,
+    Demand,
+    Lease,
+    Node,
+    Plan,
+    Principal,
+    Sharing,
+    Snapshot,
+)
+from aios_lab.allocation.usage import Meter
 
 ROUNDS = 50  # decisions at one moment, after which the policy swings
 
@@ -48,6 +58,7 @@ def play(
     *,
     principals: Sequence[Principal] = (),
     elastic: bool = False,
+    sharing: Sharing = DEFAULT_SHARING,
     tell: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Let the jobs, sorted by their submit times, pass through a cluster of these nodes under a policy.
@@ -55,12 +66,13 @@ def play(
     A job asks for its units all at once and keeps them until it ends; with ``elastic`` it begins with one,
     takes up to all of them, gives some back when the policy says so, and proceeds in proportion to what it
     holds. Users are principals below their group, or below "default". What the policy plans with is the job's
-    estimate; how long it takes is its run time. ``tell`` hears how many have finished.
+    estimate; how long it takes is its run time. ``sharing`` has the parameters of fair share; usage counts
+    from the first job on. ``tell`` hears how many have finished.
 
     Raises:
         ValueError: there is no such policy, jobs are not sorted, or two have one id.
     """
-    world = _World(nodes, policy, principals, elastic, tell)
+    world = _World(nodes, policy, principals, elastic, sharing, tell)
     return world.play(iter(jobs))
 
 
@@ -71,12 +83,15 @@ class _World:
         policy: str,
         principals: Sequence[Principal],
         elastic: bool,
+        sharing: Sharing,
         tell: Callable[[int], None] | None,
     ) -> None:
         self._nodes = tuple(nodes)
         self._principals = tuple(principals)
         self._policy = policy_of(policy)
         self._elastic = elastic
+        self._sharing = sharing
+        self._meter = Meter(sharing)
         self._tell = tell
         self._now = 0.0
         self._live: dict[str, _Live] = {}
@@ -140,6 +155,7 @@ class _World:
                 continue
             assert live.start is not None
             del self._live[claim]
+            self._meter.hold(live.demand.principal, live.demand.unit, -live.units, self._now)
             job = live.job
             self._finished.append(FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user))
             if self._tell is not None:
@@ -169,7 +185,18 @@ class _World:
                 for node, units in live.held.items()
             ),
             self._now,
+            self._meter.usage(self._paths(), self._now),
+            self._sharing,
         )
+
+    def _paths(self) -> set[str]:
+        """All principals that somebody who is here belongs to."""
+        paths: set[str] = set()
+        for name in {live.demand.principal for live in self._live.values()}:
+            while name and name not in paths:
+                paths.add(name)
+                name = name.rpartition("/")[0]
+        return paths
 
     def _carry_out(self, plan: Plan) -> None:
         touched = {}
@@ -179,17 +206,32 @@ class _World:
                 if live.since < self._now:
                     live.left -= live.units * (self._now - live.since)
                     live.since = self._now
-                units = live.held.get(change.node, 0) + sign * change.units
-                if units:
-                    live.held[change.node] = units
-                else:
-                    live.held.pop(change.node, None)
+                self._move(live, change.node, sign * change.units)
         for claim, live in touched.items():
             live.since = self._now
             live.version += 1
-            if units := live.units:
-                if live.start is None:
-                    live.start = self._now
-                    live.demand = replace(live.demand, started=self._now)
+            units, began = live.units, live.demand.started
+            if (began is None) == bool(units):
+                self._begin_or_end(live, units)
+            if units:
                 end = self._now + max(0.0, live.left) / units
                 heapq.heappush(self._ends, (end, next(self._ticket), claim, live.version))
+
+    def _move(self, live: _Live, node: str, units: int) -> None:
+        """It holds so many units more on the node from now on, or fewer."""
+        self._meter.hold(live.demand.principal, live.demand.unit, units, self._now)
+        held = live.held.get(node, 0) + units
+        if held:
+            live.held[node] = held
+        else:
+            live.held.pop(node, None)
+
+    def _begin_or_end(self, live: _Live, units: int) -> None:
+        """It has its first units now, for the first time or again, or has lost the last."""
+        if not units:
+            live.demand = replace(live.demand, started=None)
+            return
+        if live.start is None:
+            live.start = self._now
+        self._meter.charge(live.demand.principal, live.demand.unit, units, self._now)
+        live.demand = replace(live.demand, started=self._now)
