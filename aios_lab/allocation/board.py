@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from aios_lab.allocation.preemption import Cost, cost, victim_order
 from aios_lab.allocation.room import Rooms, fits, plus, smaller
 from aios_lab.allocation.shares import Tree, held_units, total_capacity, weighted_share
 from aios_lab.allocation.targets import kept_units, starting_units
@@ -27,6 +29,13 @@ def short_of(need: Resources, have: Resources) -> tuple[str, ...]:
 
 def _missing(need: Vector, have: Vector) -> tuple[int, ...]:
     return tuple(which for which in range(4) if need[which] > max(0, have[which]))
+
+
+class Step(NamedTuple):
+    """What one victim gave: a unit of what it can spare, or its whole lease; by claim, node and units."""
+
+    whole: bool
+    taken: list[tuple[str, int, int]]
 
 
 @dataclass
@@ -60,7 +69,14 @@ class Board:
                 self._over_on.setdefault(node, []).append(claim)
                 gives = min(units, self._held[claim] - targets[claim])
                 self.most.put(node, plus(self.most.free[node], self.vectors[claim], gives))
+        self._cheapest = self._least_cost()
         self._journal: list[Callable[[], None]] = []
+
+    def _least_cost(self) -> Cost:
+        """No unit can be had for less: there is no need to look further."""
+        partly = any(self._elastic(claim) for claim in self._over)
+        idle = any(self.demands[claim].idle for claim in self._over)
+        return Cost(0 if partly else 1, 0 if idle else 1, 1)
 
     def _limited(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
         """The limited principals above each claim."""
@@ -188,18 +204,18 @@ class Board:
     # --- whom to shrink ------------------------------------------------------------------------------------
 
     def room_by_shrinking(self, claim: str) -> int | None:
-        """Shrink others until a unit fits, on the node where the fewest units have to go; that node, or none.
+        """Shrink others until a unit fits, on the node where that costs least; that node, or none.
 
         Of the first few by name that can do it; at least one unit goes: the caller found no room without.
         """
-        best: tuple[int, int] | None = None
+        best: tuple[Cost, int] | None = None
         for node in self._candidates(claim):
             mark = self.mark()
-            gone = self._make_room(claim, node)
+            price = self._make_room(claim, node)
             self.back(mark)
-            if gone is not None and (best is None or gone < best[0]):
-                best = gone, node
-                if gone <= 1:
+            if price is not None and (best is None or price < best[0]):
+                best = price, node
+                if price <= self._cheapest:
                     break
         if best is None:
             return None
@@ -215,45 +231,48 @@ class Board:
             yield node
             node = self.most.first(self.vectors[claim], node + 1)
 
-    def _make_room(self, claim: str, node: int) -> int | None:
-        """Shrink others until a unit fits on the node; how many units went, or none if it cannot be."""
+    def _make_room(self, claim: str, node: int) -> Cost | None:
+        """Shrink others until a unit fits on the node; what that costs, or none if it cannot be."""
         unit = self.vectors[claim]
-        gone: list[tuple[str, int, int]] = []
+        steps: list[Step] = []
         while (place := self._short(claim, node)) is not None:
-            taken = self.shrink_for(place, _missing(unit, self._room(place)), node, spare=claim)
-            if not taken:
+            step = self.shrink_for(place, _missing(unit, self._room(place)), node, spare=claim)
+            if step is None:
                 return None
-            gone += taken
-        return sum(units for _, _, units in gone) - self._put_back(claim, node, gone)
+            steps.append(step)
+        # Those that later ones made needless are undone, whole leases before single units.
+        steps.sort(key=lambda step: not step.whole)
+        needed = [step for step in steps if not self._put_back(claim, node, step)]
+        return cost(self.demands, self._held, [(victim, n) for step in needed for victim, _, n in step.taken])
 
-    def _put_back(self, claim: str, node: int, gone: list[tuple[str, int, int]]) -> int:
-        """Undo the single shrinks that later ones made needless."""
-        undone = 0
-        for victim, place, units in gone:
-            if units == 1 and self.units[victim][place]:
-                self.take_away(victim, place, -1)
-                if self._short(claim, node) is not None:
-                    self.take_away(victim, place, 1)
-                else:
-                    undone += 1
-        return undone
+    def _put_back(self, claim: str, node: int, step: Step) -> bool:
+        """Undo a step, unless it is needed or its victim would be left with less than a minimum."""
+        if not step.whole and not self._held[step.taken[0][0]]:
+            return False
+        mark = self.mark()
+        for victim, place, units in step.taken:
+            self.take_away(victim, place, -units)
+        needless = self._short(claim, node) is None
+        if not needless:
+            self.back(mark)
+        return needless
 
     def shrink_for(
         self, place: Place, missing: tuple[int, ...], node: int | None = None, spare: str = ""
-    ) -> list[tuple[str, int, int]]:
-        """Take one unit, or a whole claim where none can go alone, from whoever is furthest over target; what
-        went, as claim, node and units."""
+    ) -> Step | None:
+        """Take one unit, or a whole claim where none can go alone, from the first in ``victim_order``."""
         near = self._over_on.get(place, []) if isinstance(place, int) else self._over
         helpful = [c for c in near if c != spare and self._gives(c, place, missing)]
         for pick in (self._elastic, self._releasable):
             victims = [claim for claim in helpful if pick(claim)]
             if victims:
-                victim = min(victims, key=self._victim_order)
-                gone = self._going(victim, place, node, whole=pick == self._releasable)
-                for claim, from_node, units in gone:
+                step = self._going(
+                    min(victims, key=self._victim_order), place, node, pick == self._releasable
+                )
+                for claim, from_node, units in step.taken:
                     self.take_away(claim, from_node, units)
-                return gone
-        return []
+                return step
+        return None
 
     def _elastic(self, claim: str) -> int:
         """Units above target that may go one by one: the minimum stays."""
@@ -273,18 +292,18 @@ class Board:
             return bool(self.units[claim].get(place))
         return place in self.limited[claim] and self._held[claim] > 0
 
-    def _going(self, victim: str, place: Place, node: int | None, whole: bool) -> list[tuple[str, int, int]]:
+    def _going(self, victim: str, place: Place, node: int | None, whole: bool) -> Step:
         held = {at: units for at, units in self.units[victim].items() if units}
         if whole:
-            return [(victim, at, units) for at, units in held.items()]
+            return Step(True, [(victim, at, units) for at, units in held.items()])
         if isinstance(place, int):
-            return [(victim, place, 1)]
-        return [(victim, node if node is not None and node in held else [*held][-1], 1)]
+            return Step(False, [(victim, place, 1)])
+        return Step(False, [(victim, node if node is not None and node in held else [*held][-1], 1)])
 
-    def _victim_order(self, claim: str) -> tuple[float, float, str]:
+    def _victim_order(self, claim: str) -> tuple[bool, float, float, str]:
         demand = self.demands[claim]
         over = demand.unit * (self._held[claim] - self.targets[claim])
-        return (-weighted_share(over, self.capacity, 1), -demand.submitted, claim)
+        return victim_order(demand, weighted_share(over, self.capacity, 1))
 
 
 def surplus(demand: Demand, nodes: Mapping[str, int]) -> Iterator[tuple[str, int]]:

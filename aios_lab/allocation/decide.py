@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from aios_lab.allocation.fair_share import fair_share
+from aios_lab.allocation.preemption import preemptions
 from aios_lab.allocation.queue import BACKFILLS, ORDERS, queue_policy
 from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
@@ -42,6 +43,7 @@ def decide(snapshot: Snapshot, policy: str = DEFAULT_POLICY) -> Plan:
     decided = policy_of(policy)
     check(snapshot)
     plan, targets = decided(snapshot)
+    plan = replace(plan, preemptions=preemptions(snapshot, plan, targets))
     return replace(plan, reasons=reasons(snapshot, plan, targets))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aios_lab.allocation.board import Board, give_back
+from aios_lab.allocation.preemption import with_guard
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.targets import Targets, starting_units
@@ -41,6 +42,7 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
+    snapshot = with_guard(snapshot)
     targets = Targets(snapshot)
     board = Board(snapshot, targets.units)
     give_back(board)

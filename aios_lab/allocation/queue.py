@@ -43,8 +43,8 @@ def _duration(demand: Demand, _: Snapshot) -> float:
 
 
 def _area(demand: Demand, snapshot: Snapshot) -> float:
-    need = demand.unit * _needed(demand, 0)
-    return _duration(demand, snapshot) * weighted_share(need, total_capacity(snapshot), 1)
+    part = weighted_share(demand.unit * _needed(demand, 0), total_capacity(snapshot), 1)
+    return _duration(demand, snapshot) * part if part else 0.0  # for ever times nothing is no number
 
 
 def _aged(demand: Demand, snapshot: Snapshot) -> float:
@@ -105,7 +105,7 @@ class _Queue:
         if not waiting:
             self._grow()
         grants = tuple(sorted(self._grants, key=lambda change: (change.claim, change.node)))
-        plan = Plan(_merged(grants), shrinks, self._reasons(waiting))
+        plan = Plan(_merged(grants), shrinks, reasons=self._reasons(waiting))
         return plan, {demand.claim: self._has(demand) for demand in self._demands}
 
     def _start(self) -> list[Demand]:

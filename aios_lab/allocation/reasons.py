@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aios_lab.allocation.board import short_of
+from aios_lab.allocation.preemption import guarded
 from aios_lab.allocation.room import how_many, plus
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
 from aios_lab.allocation.targets import starting_units
@@ -160,8 +161,12 @@ class _Book:
 
     def _holds(self, claim: str, what: str) -> str:
         demand = self.demands[claim]
-        trains = " and keeps it while it trains" if demand.floor and self.leased.get(claim) else ""
-        return f"{who(demand)} holds {what}{trains}"
+        keeps = ""
+        if demand.floor and self.leased.get(claim):
+            keeps = " and keeps it while it trains"
+        elif guarded(demand, self.snapshot):
+            keeps = f" and keeps its minimum for the first {self.snapshot.sharing.guard} s"
+        return f"{who(demand)} holds {what}{keeps}"
 
     def _holding(self, resource: str) -> list[tuple[int, str]]:
         """What claims hold of a resource, largest first."""

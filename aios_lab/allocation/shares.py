@@ -123,9 +123,9 @@ class Claimant:
 # Two numbers that a principal competes by with its siblings, smaller first: see ``Keys``.
 Key = tuple[float, float]
 
-# Who goes first: priority (negated), the two numbers of its key, who holds the unit already, who asked first,
-# and the claim's id. A principal has the last three of the claim that is served first below it, so no two
-# entries are equal.
+# Who goes first: priority (negated), the two numbers of its key (of a claim: its share, and whether it lies
+# idle), who holds the unit already, who asked first, and the claim's id. A principal has the last three of
+# the claim that is served first below it, so no two entries are equal.
 Entry = tuple[int, float, float, int, float, str]
 
 
@@ -239,7 +239,7 @@ class FairQueue:
         demand, count = claimant.demand, claimant.count
         share = _share(plus(NOTHING, claimant.unit, count), self._scale)
         holds = 0 if claimant.held > count else 1
-        return -demand.priority, share, 0.0, holds, demand.submitted, demand.claim
+        return -demand.priority, share, float(demand.idle), holds, demand.submitted, demand.claim
 
 
 def held_units(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:

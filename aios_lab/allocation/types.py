@@ -197,9 +197,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Preemption:
+    """A claim whose whole lease is taken, though it wants to keep it; ``by`` are the claims that need the
+    room, in the order in which they asked (none where a limit was lowered)."""
+
+    claim: str
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now. ``reasons`` has one sentence for every claim that holds less than it asked for."""
+    """What to do now. ``shrinks`` has all units that go, also those of claims that ``preemptions`` names;
+    ``reasons`` has one sentence for every claim that holds less than it asked for."""
 
     grants: tuple[Change, ...] = ()
     shrinks: tuple[Change, ...] = ()
+    preemptions: tuple[Preemption, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)

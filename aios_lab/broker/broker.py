@@ -36,8 +36,15 @@ class Broker:
     """
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, quotas: Quotas, default_claim: ClaimRequest | None = None
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        quotas: Quotas,
+        default_claim: ClaimRequest | None = None,
+        idle: Callable[[Owner], bool] = lambda _: False,
     ) -> None:
+        """``idle`` says whether an owner does nothing now: of two claims, its own is the first to shrink."""
+        self._idle = idle
         self._engine = engine
         self._ledger = ledger
         self._quotas = quotas
@@ -306,11 +313,16 @@ class Broker:
         slices = self._life.slices
         policy = self._quotas.policy
         snapshot = take_snapshot(
-            self._engine.inventory(), self._quotas, slices.values(), self._accounts, time.time()
+            self._engine.inventory(),
+            self._quotas,
+            slices.values(),
+            self._accounts,
+            self._idle,
+            time.time(),
         )
         plan = decide(snapshot, policy)
         validate(snapshot, plan)
-        acting = self._life.acting(plan)
+        acting = self._life.acting(snapshot, plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
 

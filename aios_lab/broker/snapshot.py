@@ -12,7 +12,7 @@ from aios_lab.allocation import Demand, Lease, Node, Plan, Principal, Resources,
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.quotas import Quotas, principal_path
-from aios_lab.broker.slices import Slice
+from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.views import short_name
 from aios_lab.engines.base import Inventory
 
@@ -20,9 +20,15 @@ T = TypeVar("T")
 
 
 def take_snapshot(
-    inventory: Inventory, quotas: Quotas, slices: Iterable[Slice], accounts: Accounts, now: float
+    inventory: Inventory,
+    quotas: Quotas,
+    slices: Iterable[Slice],
+    accounts: Accounts,
+    idle: Callable[[Owner], bool],
+    now: float,
 ) -> Snapshot:
-    """All that a decision may depend on. Claims that sleep and hold nothing are no part of it."""
+    """All that a decision may depend on. Claims that sleep and hold nothing are no part of it. One that holds
+    something is idle when no run is on it and ``idle`` says that its owner does nothing."""
     living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
     members = {(one.claim.project, one.owner.user) for one in living}
     leases = (
@@ -32,7 +38,7 @@ def take_snapshot(
     return Snapshot(
         inventory.nodes,
         principals,
-        tuple(map(_demand, living)),
+        tuple(_demand(one, one.held > 0 and not one.pins and idle(one.owner)) for one in living),
         tuple(leases),
         now,
         accounts.usage((one.path for one in principals), quotas.sharing, now),
@@ -40,7 +46,7 @@ def take_snapshot(
     )
 
 
-def _demand(one: Slice) -> Demand:
+def _demand(one: Slice, idle: bool) -> Demand:
     """What a slice wants. One that gives back, or changes the size of its units, wants none of its present
     shape; a run that is on it keeps its units until it ends."""
     claim = one.claim
@@ -59,6 +65,7 @@ def _demand(one: Slice) -> Demand:
         floor=min(one.floor, one.held),
         name=short_name(one),
         started=one.began,
+        idle=idle,
     )
 
 
@@ -71,6 +78,7 @@ def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
         "snapshot": json.loads(seen),
         "grants": [asdict(change) for change in plan.grants],
         "shrinks": [asdict(change) for change in plan.shrinks],
+        "preemptions": [{"claim": one.claim, "by": [*one.by]} for one in plan.preemptions],
     }
 
 
