@@ -35,8 +35,8 @@ class Past:
         self.capacity = capacity
         self.usage: Mapping[str, Vector] = {one.principal: one.amount.vector for one in snapshot.usage}
         self.window = self.sharing.window
-        cpu, memory, gpu, gpu_memory = plus(NOTHING, capacity, self.sharing.hysteresis * self.window)
-        self.slack = cpu // 1000, memory // 1000, gpu // 1000, gpu_memory // 1000
+        # What the hysteresis comes to, in thousandths of amounts times seconds.
+        self.slack = plus(NOTHING, capacity, self.sharing.hysteresis * self.window)
         self.counts = bool(self.window and self.usage and (self.sharing.k or self._by_usage))
         self.held: dict[str, Vector] = {}
         self.wanted: dict[str, Vector] = {}
@@ -46,6 +46,10 @@ class Past:
     @property
     def _by_usage(self) -> bool:
         return self.sharing.order == "fair_tree"
+
+    def thousandths(self, name: str) -> Vector:
+        """The principal's usage, in thousandths of amounts times seconds."""
+        return plus(NOTHING, self.usage.get(name, NOTHING), 1000)
 
     def keys(self, tree: Tree, depth: int | None = None, starting: bool = False) -> Keys:
         """By what principals compete for units of this tree, within the quotas at a depth or beyond all of
@@ -78,8 +82,8 @@ class _Standings(Shares):
         principals = self._tree.principals
         weights = sum(max(0, principals[name].weight) for name in siblings)
         for name in siblings:
-            usage = past.usage.get(name, NOTHING)
-            due = (1000 + k) * max(0, principals[name].weight) * past.window
+            usage = past.thousandths(name)
+            due = 1000 * (1000 + k) * max(0, principals[name].weight) * past.window
             held = larger(NOTHING, plus(usage, past.slack, -1))
             self._parts[name] = (
                 _part(past.capacity, due, held, k * weights),
@@ -102,13 +106,13 @@ class _Standings(Shares):
     def _lately(self, name: str, used: Vector, held: Vector, holds: bool) -> float:
         """The usage, 0 to 1 for who always held everything; what is given now is charged at once."""
         past = self._past
-        usage = past.usage.get(name, NOTHING)
+        usage = past.thousandths(name)
         if holds:
             usage = larger(NOTHING, plus(usage, past.slack, -1))
         else:
-            usage = plus(usage, larger(NOTHING, plus(used, held, -1)), past.sharing.charge)
+            usage = plus(usage, larger(NOTHING, plus(used, held, -1)), 1000 * past.sharing.charge)
         return max(
-            amount / (whole * past.window) if whole else 0.0
+            amount / (1000 * whole * past.window) if whole else 0.0
             for amount, whole in zip(usage, past.capacity, strict=True)
         )
 

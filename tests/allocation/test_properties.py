@@ -57,6 +57,41 @@ def test_it_comes_to_rest(snapshot: Snapshot, policy: str) -> None:
 
 
 @given(snapshots())
+def test_nobody_is_preempted_twice_on_the_way_to_rest(snapshot: Snapshot) -> None:
+    """No cycle of preempting and granting again."""
+    preempted: list[str] = []
+    for _ in range(30):
+        plan = decide(snapshot)
+        if not plan.grants and not plan.shrinks:
+            break
+        preempted += [one.claim for one in plan.preemptions]
+        snapshot = carry_out(snapshot, plan)
+    assert len(preempted) == len(set(preempted))
+    event(f"preempted: {len(preempted)}")
+
+
+@given(snapshots(), st.sampled_from([1, 3, 10**6]))
+def test_usage_counts_by_its_proportions_alone(snapshot: Snapshot, times: int) -> None:
+    """A cluster, quotas and units so many times as large, used alike, are shared alike."""
+
+    def scaled(amount: Resources) -> Resources:
+        return amount * times
+
+    larger = replace(
+        snapshot,
+        nodes=tuple(replace(n, capacity=scaled(n.capacity)) for n in snapshot.nodes),
+        principals=tuple(
+            replace(p, quota=scaled(p.quota), limit=None if p.limit is None else scaled(p.limit))
+            for p in snapshot.principals
+        ),
+        demands=tuple(replace(d, unit=scaled(d.unit)) for d in snapshot.demands),
+        usage=tuple(replace(u, amount=scaled(u.amount)) for u in snapshot.usage),
+    )
+    plan, other = decide(snapshot), decide(larger)
+    assert (plan.grants, plan.shrinks, plan.preemptions) == (other.grants, other.shrinks, other.preemptions)
+
+
+@given(snapshots())
 def test_nobody_waits_while_room_is_free(snapshot: Snapshot) -> None:
     """At rest, no claim could have one more unit, or its minimum, in the room that is free."""
     rest, _ = settle(snapshot)
