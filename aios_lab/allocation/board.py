@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from operator import attrgetter
 
-from aios_lab.allocation.preemption import Cost, cost, victim_order
-from aios_lab.allocation.room import Rooms, fits, plus, smaller
-from aios_lab.allocation.shares import Tree, held_units, total_capacity, weighted_share
+from aios_lab.allocation.room import Rooms, fits, how_many, plus, smaller
+from aios_lab.allocation.shares import Held, Tree, total_capacity, weighted_share
 from aios_lab.allocation.targets import kept_units, starting_units
 from aios_lab.allocation.types import RESOURCES, Change, Demand, Resources, Snapshot, Vector
 
@@ -31,13 +30,6 @@ def _missing(need: Vector, have: Vector) -> tuple[int, ...]:
     return tuple(which for which in range(4) if need[which] > max(0, have[which]))
 
 
-class Step(NamedTuple):
-    """What one victim gave: a unit of what it can spare, or its whole lease; by claim, node and units."""
-
-    whole: bool
-    taken: list[tuple[str, int, int]]
-
-
 @dataclass
 class Limit:
     """What a limit leaves now, and once all shrinks are done."""
@@ -49,59 +41,51 @@ class Limit:
 class Board:
     """Mutable state of one decision: ``mark`` it, try something, and go ``back`` to the mark if it fails."""
 
-    def __init__(self, snapshot: Snapshot, targets: Mapping[str, int]) -> None:
+    def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms, targets: Mapping[str, int]) -> None:
+        """``rooms``: the empty nodes."""
         self.targets = targets
         self.capacity = total_capacity(snapshot)
-        self.demands = {demand.claim: demand for demand in sorted(snapshot.demands, key=lambda d: d.claim)}
+        self.demands = {demand.claim: demand for demand in sorted(snapshot.demands, key=attrgetter("claim"))}
         self.vectors = {claim: demand.unit.vector for claim, demand in self.demands.items()}
-        self.now, self.room, self.most = (Rooms(snapshot.nodes) for _ in range(3))
+        self.now = rooms
         self.limits: dict[str, Limit] = {}
         self.limited = self._limited(snapshot)
         self.units: dict[str, dict[int, int]] = {}
         self.lost: dict[tuple[str, int], int] = {}
         self._held: dict[str, int] = {}
-        self._hold(snapshot)
+        self._hold(held)
+        self.room, self.most = self.now.copy(), self.now.copy()
         # Only these can ever be shrunk for others: nobody's units grow while a plan is made.
         self._over = sorted(claim for claim, held in self._held.items() if held > targets[claim])
         self._over_on: dict[int, list[str]] = {}
         for claim in self._over:
+            spare = self._held[claim] - targets[claim]
             for node, units in self.units[claim].items():
                 self._over_on.setdefault(node, []).append(claim)
-                gives = min(units, self._held[claim] - targets[claim])
-                self.most.put(node, plus(self.most.free[node], self.vectors[claim], gives))
-        self._cheapest = self._least_cost()
+                self.most.put(node, plus(self.most.free[node], self.vectors[claim], min(units, spare)))
         self._journal: list[Callable[[], None]] = []
-
-    def _least_cost(self) -> Cost:
-        """No unit can be had for less: there is no need to look further."""
-        partly = any(self._elastic(claim) for claim in self._over)
-        idle = any(self.demands[claim].idle for claim in self._over)
-        return Cost(0 if partly else 1, 0 if idle else 1, 1)
 
     def _limited(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
         """The limited principals above each claim."""
         tree = Tree(snapshot.principals, self.capacity)
         found: dict[str, tuple[str, ...]] = {}
         for principal in {demand.principal for demand in self.demands.values()}:
-            names = [name for name in tree.path(principal) if tree.principals[name].limit is not None]
-            for name in names:
-                limit = tree.principals[name].limit or Resources()
-                self.limits.setdefault(name, Limit(limit.vector, limit.vector))
-            found[principal] = tuple(names)
+            for name, limit in tree.limits(principal):
+                self.limits.setdefault(name, Limit(limit, limit))
+            found[principal] = tuple(name for name, _ in tree.limits(principal))
         return {claim: found[demand.principal] for claim, demand in self.demands.items()}
 
-    def _hold(self, snapshot: Snapshot) -> None:
-        for claim, nodes in held_units(snapshot).items():
-            self.units[claim] = {self.now.index[name]: units for name, units in nodes.items()}
-            self._held[claim] = held = sum(nodes.values())
+    def _hold(self, held: Held) -> None:
+        index = self.now.index
+        for claim, nodes in held.items():
             unit = self.vectors[claim]
+            self.units[claim] = {index[name]: units for name, units in nodes.items()}
             for node, units in self.units[claim].items():
                 self.now.take(node, unit, units)
-                self.room.take(node, unit, units)
-                self.most.take(node, unit, units)
+            self._held[claim] = total = sum(nodes.values())
             for name in self.limited[claim]:
                 limit = self.limits[name]
-                limit.now = limit.room = plus(limit.now, unit, -held)
+                limit.now = limit.room = plus(limit.now, unit, -total)
 
     # --- trying and taking back ----------------------------------------------------------------------------
 
@@ -158,6 +142,8 @@ class Board:
     def overdrawn(self, place: Place) -> tuple[int, ...]:
         """The resources of which more is taken than there is, once all shrinks so far are done."""
         room = self._room(place)
+        if min(room) >= 0:
+            return ()
         return tuple(which for which in range(4) if room[which] < 0)
 
     def _room(self, place: Place) -> Vector:
@@ -165,20 +151,27 @@ class Board:
 
     # --- taking and giving ---------------------------------------------------------------------------------
 
-    def reserve(self, claim: str, node: int, ready: bool) -> None:
-        """Take room for a unit: what is free when it can start now, else first what shrinking frees."""
+    def fitting(self, claim: str, node: int, later: bool = False) -> int:
+        """How many units have room on the node and within the limits, now or after all shrinks."""
+        unit, limits = self.vectors[claim], self.limits
+        rooms = [limits[name].room if later else limits[name].now for name in self.limited[claim]]
+        rooms.append((self.room if later else self.now).free[node])
+        return min(how_many(unit, room) for room in rooms)
+
+    def reserve(self, claim: str, node: int, units: int, ready: bool) -> None:
+        """Take room for units: what is free when they can start now, else first what shrinking frees."""
         unit = self.vectors[claim]
         self._remember(node)
-        self.room.take(node, unit)
-        self.most.take(node, unit)
+        self.room.take(node, unit, units)
+        self.most.take(node, unit, units)
         if ready:
-            self.now.take(node, unit)
+            self.now.take(node, unit, units)
         else:
             self.now.cut(node, self.room.free[node])
         for name in self.limited[claim]:
             limit = self.limits[name]
-            room = plus(limit.room, unit, -1)
-            self._set_limit(limit, plus(limit.now, unit, -1) if ready else smaller(limit.now, room), room)
+            room = plus(limit.room, unit, -units)
+            self._set_limit(limit, plus(limit.now, unit, -units) if ready else smaller(limit.now, room), room)
 
     def take_away(self, claim: str, node: int, units: int) -> None:
         unit = self.vectors[claim]
@@ -204,18 +197,18 @@ class Board:
     # --- whom to shrink ------------------------------------------------------------------------------------
 
     def room_by_shrinking(self, claim: str) -> int | None:
-        """Shrink others until a unit fits, on the node where that costs least; that node, or none.
+        """Shrink others until a unit fits, on the node where the fewest units have to go; that node, or none.
 
         Of the first few by name that can do it; at least one unit goes: the caller found no room without.
         """
-        best: tuple[Cost, int] | None = None
+        best: tuple[int, int] | None = None
         for node in self._candidates(claim):
             mark = self.mark()
-            price = self._make_room(claim, node)
+            gone = self._make_room(claim, node)
             self.back(mark)
-            if price is not None and (best is None or price < best[0]):
-                best = price, node
-                if price <= self._cheapest:
+            if gone is not None and (best is None or gone < best[0]):
+                best = gone, node
+                if gone <= 1:
                     break
         if best is None:
             return None
@@ -231,48 +224,45 @@ class Board:
             yield node
             node = self.most.first(self.vectors[claim], node + 1)
 
-    def _make_room(self, claim: str, node: int) -> Cost | None:
-        """Shrink others until a unit fits on the node; what that costs, or none if it cannot be."""
+    def _make_room(self, claim: str, node: int) -> int | None:
+        """Shrink others until a unit fits on the node; how many units went, or none if it cannot be."""
         unit = self.vectors[claim]
-        steps: list[Step] = []
+        gone: list[tuple[str, int, int]] = []
         while (place := self._short(claim, node)) is not None:
-            step = self.shrink_for(place, _missing(unit, self._room(place)), node, spare=claim)
-            if step is None:
+            taken = self.shrink_for(place, _missing(unit, self._room(place)), node, spare=claim)
+            if not taken:
                 return None
-            steps.append(step)
-        # Those that later ones made needless are undone, whole leases before single units.
-        steps.sort(key=lambda step: not step.whole)
-        needed = [step for step in steps if not self._put_back(claim, node, step)]
-        return cost(self.demands, self._held, [(victim, n) for step in needed for victim, _, n in step.taken])
+            gone += taken
+        return sum(units for _, _, units in gone) - self._put_back(claim, node, gone)
 
-    def _put_back(self, claim: str, node: int, step: Step) -> bool:
-        """Undo a step, unless it is needed or its victim would be left with less than a minimum."""
-        if not step.whole and not self._held[step.taken[0][0]]:
-            return False
-        mark = self.mark()
-        for victim, place, units in step.taken:
-            self.take_away(victim, place, -units)
-        needless = self._short(claim, node) is None
-        if not needless:
-            self.back(mark)
-        return needless
+    def _put_back(self, claim: str, node: int, gone: list[tuple[str, int, int]]) -> int:
+        """Undo the single shrinks that later ones made needless."""
+        undone = 0
+        for victim, place, units in gone:
+            if units == 1 and self.units[victim][place]:
+                self.take_away(victim, place, -1)
+                if self._short(claim, node) is not None:
+                    self.take_away(victim, place, 1)
+                else:
+                    undone += 1
+        return undone
 
     def shrink_for(
         self, place: Place, missing: tuple[int, ...], node: int | None = None, spare: str = ""
-    ) -> Step | None:
-        """Take one unit, or a whole claim where none can go alone, from the first in ``victim_order``."""
+    ) -> list[tuple[str, int, int]]:
+        """Take one unit, or a whole claim where none can go alone, from whoever is furthest over target; what
+        went, as claim, node and units."""
         near = self._over_on.get(place, []) if isinstance(place, int) else self._over
         helpful = [c for c in near if c != spare and self._gives(c, place, missing)]
         for pick in (self._elastic, self._releasable):
             victims = [claim for claim in helpful if pick(claim)]
             if victims:
-                step = self._going(
-                    min(victims, key=self._victim_order), place, node, pick == self._releasable
-                )
-                for claim, from_node, units in step.taken:
+                victim = min(victims, key=self._victim_order)
+                gone = self._going(victim, place, node, whole=pick == self._releasable)
+                for claim, from_node, units in gone:
                     self.take_away(claim, from_node, units)
-                return step
-        return None
+                return gone
+        return []
 
     def _elastic(self, claim: str) -> int:
         """Units above target that may go one by one: the minimum stays."""
@@ -292,18 +282,18 @@ class Board:
             return bool(self.units[claim].get(place))
         return place in self.limited[claim] and self._held[claim] > 0
 
-    def _going(self, victim: str, place: Place, node: int | None, whole: bool) -> Step:
+    def _going(self, victim: str, place: Place, node: int | None, whole: bool) -> list[tuple[str, int, int]]:
         held = {at: units for at, units in self.units[victim].items() if units}
         if whole:
-            return Step(True, [(victim, at, units) for at, units in held.items()])
+            return [(victim, at, units) for at, units in held.items()]
         if isinstance(place, int):
-            return Step(False, [(victim, place, 1)])
-        return Step(False, [(victim, node if node is not None and node in held else [*held][-1], 1)])
+            return [(victim, place, 1)]
+        return [(victim, node if node is not None and node in held else [*held][-1], 1)]
 
-    def _victim_order(self, claim: str) -> tuple[bool, float, float, str]:
+    def _victim_order(self, claim: str) -> tuple[float, float, str]:
         demand = self.demands[claim]
         over = demand.unit * (self._held[claim] - self.targets[claim])
-        return victim_order(demand, weighted_share(over, self.capacity, 1))
+        return (-weighted_share(over, self.capacity, 1), -demand.submitted, claim)
 
 
 def surplus(demand: Demand, nodes: Mapping[str, int]) -> Iterator[tuple[str, int]]:

@@ -4,10 +4,11 @@ Siblings share what is beyond their quotas in the proportion of
 
     P = max(0, W' + k (W' − U')),
 
-W' the part of their weights that is one's own, U' its usage over what the capacity would have come to in the
-same time, as KAI Scheduler divides a resource (see ``fairness.division``). Here the next unit goes to the
-lowest share over P, resource by resource, so that the dominant share decides when there are several. Of equal
-shares the lower usage over weight goes first: that is what decides about a single unit that two want.
+W' the part that is one's own of the weights of siblings who ask for more than their quotas, U' its usage
+over what the capacity would have come to in the same time, as KAI Scheduler divides a resource (see
+``fairness.division``). Here the next unit goes to the lowest share over P, resource by resource, so that the
+dominant share decides when there are several. Of equal shares the lower usage over weight goes first: that is
+what decides about a single unit that two want.
 
 With the order of Slurm's Fair Tree, claims start by usage over weight first, from the root down: all of the
 sibling with the lowest before any of the next (see ``fairness.slurm``; accounts that tie take turns here).
@@ -20,17 +21,18 @@ by twice as much.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from aios_lab.allocation.room import NOTHING, larger, plus
-from aios_lab.allocation.shares import Key, Keys, Shares, Tree, held_units
-from aios_lab.allocation.types import Snapshot, Vector
+from aios_lab.allocation.shares import Held, Key, Keys, Shares, Tree
+from aios_lab.allocation.types import Demand, Principal, Snapshot, Vector
 
 
 class Past:
     """What the principals of a snapshot used lately, and which of it they hold now."""
 
-    def __init__(self, snapshot: Snapshot, capacity: Vector) -> None:
+    def __init__(self, snapshot: Snapshot, capacity: Vector, leases: Held) -> None:
+        """``leases``: units by claim and node."""
         self.sharing = snapshot.sharing
         self.capacity = capacity
         self.usage: Mapping[str, Vector] = {one.principal: one.amount.vector for one in snapshot.usage}
@@ -39,9 +41,11 @@ class Past:
         self.slack = plus(NOTHING, capacity, self.sharing.hysteresis * self.window)
         self.counts = bool(self.window and self.usage and (self.sharing.k or self._by_usage))
         self.held: dict[str, Vector] = {}
-        self.wanted: dict[str, Vector] = {}
+        self.wanted: dict[str, Vector] = {}  # the largest unit that anybody below it asks for
+        self.weights: dict[str, int] = {}  # by parent, of those below who ask for more than their quota
         if self.counts:
-            self._look_at(snapshot)
+            self._look_at(snapshot.demands, leases)
+            self._weigh(snapshot)
 
     @property
     def _by_usage(self) -> bool:
@@ -58,15 +62,24 @@ class Past:
             return Shares(tree, depth)
         return _Standings(self, tree, depth, usage_first=starting and self._by_usage)
 
-    def _look_at(self, snapshot: Snapshot) -> None:
-        held_by = {claim: sum(nodes.values()) for claim, nodes in held_units(snapshot).items()}
-        for demand in snapshot.demands:
-            unit, units = demand.unit.vector, held_by.get(demand.claim, 0)
-            parts = demand.principal.split("/")
-            for depth in range(len(parts) + 1):
-                name = "/".join(parts[:depth])
+    def _look_at(self, demands: Iterable[Demand], leases: Held) -> None:
+        for demand in demands:
+            unit, units = demand.unit.vector, sum(leases.get(demand.claim, {}).values())
+            for name in path_of(demand.principal):
                 self.held[name] = plus(self.held.get(name, NOTHING), unit, units)
                 self.wanted[name] = larger(self.wanted.get(name, NOTHING), unit)
+
+    def _weigh(self, snapshot: Snapshot) -> None:
+        asked: dict[str, Vector] = {}
+        for demand in snapshot.demands:
+            for name in path_of(demand.principal):
+                asked[name] = plus(asked.get(name, NOTHING), demand.unit.vector, demand.max)
+        known = {principal.path: principal for principal in snapshot.principals}
+        for name, amount in asked.items():
+            principal = known.get(name) or Principal(name)
+            if name and any(a > q for a, q in zip(amount, principal.quota.vector, strict=True)):
+                parent = principal.parent or ""
+                self.weights[parent] = self.weights.get(parent, 0) + max(0, principal.weight)
 
 
 class _Standings(Shares):
@@ -77,18 +90,16 @@ class _Standings(Shares):
         # By principal: P times the capacity and a common factor, first for units that it holds already.
         self._parts: dict[str, tuple[Vector, Vector]] = {}
 
-    def weigh(self, siblings: Sequence[str]) -> None:
-        past, k = self._past, self._past.sharing.k
-        principals = self._tree.principals
-        weights = sum(max(0, principals[name].weight) for name in siblings)
-        for name in siblings:
+    def _part(self, name: str) -> tuple[Vector, Vector]:
+        if name not in self._parts:
+            past, k = self._past, self._past.sharing.k
+            principal = self._tree.principals[name]
+            against = k * past.weights.get(principal.parent or "", 0)
+            due = plus(NOTHING, past.capacity, 1000 * (1000 + k) * max(0, principal.weight) * past.window)
             usage = past.thousandths(name)
-            due = 1000 * (1000 + k) * max(0, principals[name].weight) * past.window
             held = larger(NOTHING, plus(usage, past.slack, -1))
-            self._parts[name] = (
-                _part(past.capacity, due, held, k * weights),
-                _part(past.capacity, due, usage, k * weights),
-            )
+            self._parts[name] = plus(due, held, -against), plus(due, usage, -against)
+        return self._parts[name]
 
     def key(self, name: str) -> Key:
         past, used = self._past, self._tree.usage(name).vector
@@ -99,7 +110,7 @@ class _Standings(Shares):
             share = lately = math.inf
         else:
             beyond = self._tree.beyond_quota(name) if self.beyond(name) else used
-            share = _dominant(beyond, self._parts[name][0 if holds else 1], past.wanted.get(name, NOTHING))
+            share = _dominant(beyond, self._part(name)[0 if holds else 1], past.wanted.get(name, NOTHING))
             lately = self._lately(name, used, held, holds) / weight
         return (lately, share) if self._usage_first else (share, lately)
 
@@ -117,13 +128,15 @@ class _Standings(Shares):
         )
 
 
-def _part(capacity: Vector, due: int, usage: Vector, against: int) -> Vector:
-    return plus(plus(NOTHING, capacity, due), usage, -against)
-
-
 def _dominant(used: Vector, part: Vector, wanted: Vector) -> float:
     """The largest of usage over its part; whose part of something that is wanted is nothing comes last."""
     return max(
         amount / one if one > 0 else math.inf if amount or need else 0.0
         for amount, one, need in zip(used, part, wanted, strict=True)
     )
+
+
+def path_of(principal: str) -> list[str]:
+    """The nameless root, and the principals from there down to this one."""
+    parts = principal.split("/") if principal else []
+    return ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]

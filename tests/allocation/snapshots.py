@@ -18,6 +18,9 @@ from aios_lab.allocation import (
     Snapshot,
     Usage,
 )
+from aios_lab.allocation.room import Rooms
+from aios_lab.allocation.shares import held_units
+from aios_lab.allocation.targets import Targets
 
 THREAD = Resources(cpu=1000, memory=1024)
 
@@ -49,6 +52,10 @@ def holdings(snapshot: Snapshot) -> dict[str, int]:
     for lease in snapshot.leases:
         held[lease.claim] += lease.units
     return held
+
+
+def targets_of(snapshot: Snapshot) -> Targets:
+    return Targets(snapshot, held_units(snapshot), Rooms(snapshot.nodes))
 
 
 PATHS = [f"cluster/{project}/{user}" for project in ("vision", "text") for user in ("ada", "bob", "cy")]

@@ -10,8 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from aios_lab.allocation import Lease, Node, Principal, Resources, Sharing, Snapshot, Usage, divide
-from aios_lab.allocation.targets import Targets
-from allocation.snapshots import demand
+from allocation.snapshots import demand, targets_of
 
 UNIT = Resources(cpu=1000)
 DAY = 86_400
@@ -117,7 +116,7 @@ TABLE = {
 @pytest.mark.parametrize("case", TABLE)
 def test_targets_are_those_of_kais_division(case: str) -> None:
     threads, k, rows = TABLE[case]
-    assert Targets(queues(threads, rows, k_of(k))).units == by_kai(threads, rows, k)
+    assert targets_of(queues(threads, rows, k_of(k))).units == by_kai(threads, rows, k)
 
 
 @given(
@@ -142,14 +141,14 @@ def test_what_divides_without_rest_is_divided_as_kai_does(
         f"q{i}": quota + times * part for i, ((_, _, quota), part) in enumerate(zip(rows, parts, strict=True))
     }
     assert by_kai(threads, given_rows, k) == pytest.approx(expected)
-    assert Targets(queues(threads, given_rows, k_of(k))).units == expected
+    assert targets_of(queues(threads, given_rows, k_of(k))).units == expected
 
 
 def one_thread(used: Mapping[str, float], hysteresis: int = 50, **held: int) -> dict[str, int]:
     """Who is to have a single thread that ada and bob both want; ``used`` as parts of the capacity."""
     rows = {name: {"request": 1, "usage": used.get(name, 0)} for name in ("ada", "bob")}
     sharing = Sharing(half_life=DAY, k=500, hysteresis=hysteresis)
-    return dict(Targets(queues(1, rows, sharing, held)).units)
+    return dict(targets_of(queues(1, rows, sharing, held)).units)
 
 
 def test_of_a_single_thread_the_lower_usage_decides() -> None:
@@ -165,7 +164,7 @@ def test_who_holds_it_keeps_it_until_usage_differs_by_more_than_the_hysteresis()
 
 def test_a_weight_is_a_right_to_use_more() -> None:
     rows = {"ada": {"request": 1, "usage": 0.5, "weight": 300}, "bob": {"request": 1, "usage": 0.2}}
-    assert Targets(queues(1, rows, k_of(0.5))).units == {"ada": 1, "bob": 0}
+    assert targets_of(queues(1, rows, k_of(0.5))).units == {"ada": 1, "bob": 0}
 
 
 def test_usage_of_gpus_takes_nothing_from_who_wants_threads() -> None:
@@ -174,11 +173,14 @@ def test_usage_of_gpus_takes_nothing_from_who_wants_threads() -> None:
     sharing = k_of(1)
     demands = tuple(demand(name, name, 8, principal=name, unit=UNIT) for name in ("ada", "bob"))
     usage = (Usage("ada", Resources(gpu=4000 * sharing.window)),)
-    assert Targets(Snapshot((node,), (), demands, usage=usage, sharing=sharing)).units == {"ada": 4, "bob": 4}
+    assert targets_of(Snapshot((node,), (), demands, usage=usage, sharing=sharing)).units == {
+        "ada": 4,
+        "bob": 4,
+    }
 
 
 @pytest.mark.parametrize("sharing", [Sharing(half_life=DAY), Sharing(k=1000)])
 def test_without_k_or_a_half_life_usage_counts_for_nothing(sharing: Sharing) -> None:
     snapshot = queues(4, {"ada": {"request": 4}, "bob": {"request": 4}}, sharing, {"ada": 4})
     usage = (Usage("ada", Resources(cpu=10**12)),)
-    assert Targets(replace(snapshot, usage=usage)).units == {"ada": 2, "bob": 2}
+    assert targets_of(replace(snapshot, usage=usage)).units == {"ada": 2, "bob": 2}

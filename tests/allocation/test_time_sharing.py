@@ -25,9 +25,8 @@ from aios_lab.allocation import (
     validate,
 )
 from aios_lab.allocation.simulation import Job, play
-from aios_lab.allocation.targets import Targets
 from aios_lab.allocation.usage import Meter
-from allocation.snapshots import carry_out, demand, holdings
+from allocation.snapshots import carry_out, demand, holdings, targets_of
 
 HOUR, DAY = 3600.0, 86_400.0
 THREAD = Resources(cpu=1000)
@@ -135,7 +134,9 @@ def crowd(sharing: Sharing, honest_used: int) -> dict[str, int]:
         for n in range(8)
     ]
     usage = (Usage("cluster/default/honest", THREAD * honest_used),)
-    units = Targets(Snapshot((Node("n", THREAD * 8),), (), tuple(claims), usage=usage, sharing=sharing)).units
+    units = targets_of(
+        Snapshot((Node("n", THREAD * 8),), (), tuple(claims), usage=usage, sharing=sharing)
+    ).units
     return {who: sum(n for claim, n in units.items() if claim.startswith(who)) for who in ("gamer", "honest")}
 
 
@@ -200,5 +201,5 @@ def test_claims_start_in_the_order_of_slurms_fair_tree(
         usage=tuple(usage),
         sharing=sharing,
     )
-    served = [factors[claim] for claim, _ in Targets(snapshot).awards]
+    served = [factors[claim] for claim, _, _ in targets_of(snapshot).awards]
     assert served == sorted(served, reverse=True)

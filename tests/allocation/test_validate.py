@@ -81,7 +81,7 @@ def test_limits_hold_for_grants() -> None:
             Snapshot((), (), (), usage=(Usage("x", Resources()),) * 2),
             "more than one account of usage called x",
         ),
-        (Snapshot((), (), (), sharing=Sharing(half_life=-1)), "half-life of usage has a negative amount"),
+        (Snapshot((), (), (), sharing=Sharing(half_life=-1)), "half_life of fair share is negative"),
         (Snapshot((node(1),), (), (), (Lease("a", "local", 1),)), "claim a, which demands nothing"),
         (
             Snapshot((), (), (demand("a", "ada", 1),), (Lease("a", "moon", 1),)),
