@@ -64,6 +64,15 @@ def with_end(snapshot: Snapshot) -> Snapshot:
     )
 
 
+def before_a_crowd(claims: int) -> Snapshot:
+    """Every second project alone has the cluster, at rest."""
+    cold = waiting(claims)
+    early = {f"cluster/project-{number:02}" for number in range(0, PROJECTS, 2)}
+    return at_rest(
+        replace(cold, demands=tuple(d for d in cold.demands if d.principal.rpartition("/")[0] in early))
+    )
+
+
 def _nodes() -> tuple[Node, ...]:
     kinds = [capacity for count, capacity in MACHINES for _ in range(count)]
     return tuple(Node(f"node-{number:04}", capacity) for number, capacity in enumerate(kinds))

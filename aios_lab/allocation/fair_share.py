@@ -10,35 +10,33 @@ from collections.abc import Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
 from aios_lab.allocation.preemption import with_guard
+from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
-Spot = tuple[str, int]  # a claim and a node
+Spots = list[tuple[int, int]]  # nodes, and how many units on each
 
 
 class Placement:
     """Units of claims on nodes: those that start now, and those that wait for others to leave."""
 
     def __init__(self) -> None:
-        self.ready: dict[Spot, int] = {}
+        self.ready: dict[str, dict[int, int]] = {}
         self.hopeless: set[tuple[Vector, tuple[str, ...], int, bool]] = set()
         self._units: dict[str, int] = {}
-        self._ready: dict[str, int] = {}
 
-    def add(self, claim: str, node: int, units: int, ready: bool) -> None:
-        self._units[claim] = self.of(claim) + units
+    def add(self, claim: str, ready: Spots, later: Spots) -> None:
         if ready:
-            self.ready[claim, node] = self.ready.get((claim, node), 0) + units
-            self._ready[claim] = self.ready_of(claim) + units
+            nodes = self.ready.setdefault(claim, {})
+            for node, units in ready:
+                nodes[node] = nodes.get(node, 0) + units
+        self._units[claim] = self.of(claim) + sum(units for _, units in ready + later)
 
     def of(self, claim: str) -> int:
         return self._units.get(claim, 0)
-
-    def ready_of(self, claim: str) -> int:
-        return self._ready.get(claim, 0)
 
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
@@ -48,11 +46,12 @@ def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     targets = Targets(snapshot, held, rooms.copy())
     board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
+    reclaim = Reclaim(board)
     placement = Placement()
     for award in _deficits(targets, board):
-        _place(board, placement, award)
+        _place(board, placement, award, reclaim)
     for place in board.places():
-        while (missing := board.overdrawn(place)) and board.shrink_for(place, missing):
+        while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
     _use_what_is_left(snapshot, held, board, placement)
     return Plan(grants=_grants(board, placement), shrinks=board.changes()), board.targets
@@ -70,47 +69,34 @@ def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
             yield Award(claim, given[claim] - before, together)
 
 
-def _place(board: Board, placement: Placement, award: Award, only_now: bool = False) -> bool:
-    """Find room for the units, from others where needed; together they have room all of them or none.
+def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | None = None) -> bool:
+    """Find room for the units: what is free now, and with ``reclaim`` what is being freed, or what others
+    have to give back. Together they have room all of them or none.
 
     What one claim did not get, no later one of the same shape and under the same limits does.
     """
     claim, units, together = award
-    case = board.vectors[claim], board.limited[claim], units if together else 1, only_now
+    case = board.vectors[claim], board.limited[claim], units if together else 1, reclaim is None
     if case in placement.hopeless:
         return False
-    mark = board.mark()
-    found: list[tuple[int, int, bool]] = []
-    while units and (spot := _find(board, claim, units, only_now)) is not None:
-        found.append(spot)
-        units -= spot[1]
-    if units:
+    mark, left = board.mark(), units
+    ready = board.take(claim, left)
+    later: Spots = []
+    left -= sum(count for _, count in ready)
+    while left and reclaim is not None:
+        spots = board.take(claim, left, later=True)
+        if not spots and not reclaim.make_room(claim):
+            break
+        left -= sum(count for _, count in spots)
+        later += spots
+    if left:
         placement.hopeless.add(case)
         if together:
             board.back(mark)
             return False
-    for node, count, ready in found:
-        placement.add(claim, node, count, ready)
-    return not units
-
-
-def _find(board: Board, claim: str, units: int, only_now: bool) -> tuple[int, int, bool] | None:
-    """Room on one node for some of the units: what is free now, else what is being freed, else where the
-    fewest units have to go. Where, how many, and whether they can start now; the room is taken."""
-    unit = board.vectors[claim]
-    if board.limits_leave(claim) and (node := board.now.first(unit)) is not None:
-        ready, count = True, board.fitting(claim, node)
-    elif only_now:
-        return None
-    elif board.limits_leave(claim, later=True) and (node := board.room.first(unit)) is not None:
-        ready, count = False, board.fitting(claim, node, later=True)
-    elif (node := board.room_by_shrinking(claim)) is not None:
-        ready, count = False, 1
-    else:
-        return None
-    count = min(count, units)
-    board.reserve(claim, node, count, ready)
-    return node, count, ready
+    board.settle()
+    placement.add(claim, ready, later)
+    return not left
 
 
 def _use_what_is_left(snapshot: Snapshot, held: Held, board: Board, placement: Placement) -> None:
@@ -125,7 +111,7 @@ def _use_what_is_left(snapshot: Snapshot, held: Held, board: Board, placement: P
     queue = FairQueue(tree, claimants, Past(snapshot, board.capacity.vector, held).keys(tree))
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
-        if _place(board, placement, Award(demand.claim, units, together=True), only_now=True):
+        if _place(board, placement, Award(demand.claim, units, together=True)):
             claimant.count += units
             tree.use_units(demand.principal, claimant.unit, units)
             claimant.step = 1
@@ -142,7 +128,7 @@ def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
     losing = {claim for (claim, _), units in board.lost.items() if units}
     found = []
     for claim, demand in board.demands.items():
-        if board.now.first(board.vectors[claim]) is None or not board.limits_leave(claim):
+        if not board.fits_now(claim):
             continue
         held = board.held(claim) + placement.of(claim)
         if held < demand.max and claim not in losing:
@@ -152,9 +138,8 @@ def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
 
 def _grants(board: Board, placement: Placement) -> tuple[Change, ...]:
     """The units that can start now; a claim starts with its minimum or not at all."""
-    names = board.now.names
-    return tuple(
-        Change(claim, names[node], units)
-        for (claim, node), units in sorted(placement.ready.items())
-        if board.held(claim) or placement.ready_of(claim) >= starting_units(board.demands[claim])
-    )
+    names, grants = board.now.names, []
+    for claim, nodes in sorted(placement.ready.items()):
+        if board.held(claim) or sum(nodes.values()) >= starting_units(board.demands[claim]):
+            grants += [Change(claim, names[node], units) for node, units in sorted(nodes.items())]
+    return tuple(grants)

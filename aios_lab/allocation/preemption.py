@@ -1,38 +1,15 @@
-"""Claims that lose everything: which they are, for whom, and how dear it is to take units from whom."""
+"""Claims that lose everything: which they are, for whom, and which of them may not yet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 from aios_lab.allocation.shares import held_units
 from aios_lab.allocation.types import Change, Demand, Plan, Preemption, Resources, Snapshot
 from aios_lab.allocation.words import count, listed, who
 
 NAMED = 3  # claims that a sentence names before it only counts them
-
-
-class Cost(NamedTuple):
-    """What taking units costs, dearest first: whole leases, units of claims that are in use, all units."""
-
-    leases: int
-    busy: int
-    units: int
-
-
-def cost(demands: Mapping[str, Demand], left: Mapping[str, int], taken: Iterable[tuple[str, int]]) -> Cost:
-    """The cost of what was ``taken`` of claims, of which so many units are ``left``."""
-    steps = list(taken)
-    leases = len({claim for claim, _ in steps if not left[claim]})
-    busy = sum(units for claim, units in steps if not demands[claim].idle)
-    return Cost(leases, busy, sum(units for _, units in steps))
-
-
-def victim_order(demand: Demand, over: float) -> tuple[bool, float, float, str]:
-    """From whom a unit is taken first: from claims that lie idle, then from who is furthest over target, from
-    who asked last, and by id."""
-    return not demand.idle, -over, -demand.submitted, demand.claim
 
 
 def preemptions(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> tuple[Preemption, ...]:

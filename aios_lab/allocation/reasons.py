@@ -9,7 +9,7 @@ from heapq import nsmallest
 
 from aios_lab.allocation.board import short_of
 from aios_lab.allocation.preemption import guarded
-from aios_lab.allocation.room import how_many, plus
+from aios_lab.allocation.room import fits, how_many, plus
 from aios_lab.allocation.shares import Tree, total_capacity
 from aios_lab.allocation.targets import starting_units
 from aios_lab.allocation.types import Change, Demand, Lease, Plan, Principal, Resources, Snapshot, Vector
@@ -56,22 +56,24 @@ class _Book:
         self._possible_of: dict[Vector, int] = {}
         self._missing_of: dict[Vector, str] = {}
         self._said: dict[tuple[object, ...], str] = {}
+        self._named: set[str] = set()
         self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
         self._kinds = Counter(node.capacity.vector for node in snapshot.nodes)
 
     def reason(self, demand: Demand) -> str:
         """Claims in the same case hear the same, but for who is named himself and who is told his place."""
         claim, held = demand.claim, self.held[demand.claim]
-        named = self._largest_holders(self._missing(demand))
-        if claim in self.queue or any(claim == holder for holder, _ in named):
+        if claim in self.queue or claim in self._named:
             return self._reason(demand, held)
         case = (
             demand.unit.vector, starting_units(demand), demand.max, held, self.targets[claim],
             self.shrinking.get(claim), demand.principal if self.tree.limits(demand.principal) else None,
         )  # fmt: skip
-        if case not in self._said:
-            self._said[case] = self._reason(demand, held)
-        return self._said[case]
+        if (said := self._said.get(case)) is None:
+            said = self._reason(demand, held)
+            if claim not in self._named:
+                self._said[case] = said
+        return said
 
     def _reason(self, demand: Demand, held: int) -> str:
         return self._never(demand) or self._limited(demand, held) or self._waiting(demand, held)
@@ -172,6 +174,7 @@ class _Book:
             largest = nsmallest(NAMED + 1, rows)
             said = [(claim, self._holds(claim, amount_of(resource, -part, whole))) for part, claim in largest]
             self._by_resource[resource] = len(rows), said
+            self._named.update(claim for _, claim in largest)
         return self._by_resource[resource][1]
 
     def _holds(self, claim: str, what: str) -> str:
@@ -193,20 +196,22 @@ class _Book:
     def _lacks_first(self, demand: Demand) -> str:
         fewest: tuple[str, ...] = ()
         for room in self._free:
-            lack = short_of(demand.unit, room)
-            if lack and (not fewest or len(lack) < len(fewest)):
+            if fits(demand.unit.vector, room):
+                continue
+            lack = short_of(demand.unit, Resources(*room))
+            if not fewest or len(lack) < len(fewest):
                 fewest = lack
             if len(fewest) == 1:
                 break
         return fewest[0] if fewest else scarcest(demand.unit, self.capacity)
 
     @cached_property
-    def _free(self) -> list[Resources]:
+    def _free(self) -> list[Vector]:
         """What is free on every node, by name."""
         free = {node.name: node.capacity.vector for node in self.snapshot.nodes}
         for lease in self.snapshot.leases:
             free[lease.node] = plus(free[lease.node], self.demands[lease.claim].unit.vector, -lease.units)
-        return [Resources(*room) for _, room in sorted(free.items())]
+        return [room for _, room in sorted(free.items())]
 
     def _step(self, demand: Demand, held: int) -> int:
         return max(1, starting_units(demand) - held)

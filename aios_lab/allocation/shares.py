@@ -41,6 +41,15 @@ def _share(used: Vector, scale: Vector | None) -> float:
     )
 
 
+def dominant_part(unit: Vector, capacity: Resources) -> tuple[int, int]:
+    """How much a unit has of the resource of which it takes the largest part, and how much there is of it."""
+    part, total = 0, 1
+    for amount, whole in zip(unit, capacity.vector, strict=True):
+        if whole and amount * total > part * whole:
+            part, total = amount, whole
+    return part, total
+
+
 class Tree:
     """What every principal uses, on the way from the root to the one a claim belongs to.
 
@@ -63,8 +72,9 @@ class Tree:
         parts = principal.split("/") if principal else []
         names = tuple("/".join(parts[:depth]) for depth in range(len(parts) + 1))
         for name in names:
-            weight = self.principals.setdefault(name, Principal(name)).weight
-            self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
+            if name not in self._scales:
+                weight = self.principals.setdefault(name, Principal(name)).weight
+                self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
         self._paths[principal] = names
         return names
 
@@ -74,7 +84,7 @@ class Tree:
     def use_units(self, principal: str, unit: Vector, units: int) -> None:
         used = self._used
         cpu, memory, gpu, gpu_memory = unit if units == 1 else plus(NOTHING, unit, units)
-        for name in self.path(principal):
+        for name in self._paths.get(principal) or self.path(principal):
             now = used.get(name, NOTHING)
             used[name] = now[0] + cpu, now[1] + memory, now[2] + gpu, now[3] + gpu_memory
 
@@ -103,7 +113,8 @@ class Tree:
 
     def within_limits(self, principal: str, unit: Vector, units: int) -> bool:
         """Whether all limits on the path leave room for so many units more."""
-        return all(self._leaves(name, limit, unit, units) for name, limit in self.limits(principal))
+        limits = self.limits(principal)
+        return not limits or all(self._leaves(name, limit, unit, units) for name, limit in limits)
 
     def limits(self, principal: str) -> tuple[tuple[str, Vector], ...]:
         """The principals on the path that have a limit, and their limits."""
@@ -121,6 +132,11 @@ class Tree:
     def has_quota(self, principal: str, depth: int) -> bool:
         path = self.path(principal)
         return depth < len(path) and self._quotas.get(path[depth], NOTHING) != NOTHING
+
+    def quota_depths(self) -> list[int]:
+        """How deep below the root there are quotas, deepest first."""
+        depths = {len(self.path(name)) - 1 for name, quota in self._quotas.items() if quota != NOTHING}
+        return sorted(depths, reverse=True)
 
     def _leaves(self, name: str, most: Vector, unit: Vector, units: int) -> bool:
         """Whether the principal may use ``most`` and so has so many units left."""
@@ -172,9 +188,10 @@ class Shares:
     def __init__(self, tree: Tree, depth: int | None = None) -> None:
         self._tree = tree
         self._depth = -1 if depth is None else depth
+        self._quotas = bool(tree.quota_depths())
 
     def beyond(self, name: str) -> bool:
-        return len(self._tree.path(name)) - 1 > self._depth
+        return self._quotas and len(self._tree.path(name)) - 1 > self._depth
 
     def key(self, name: str) -> Key:
         return self._tree.share(name, self.beyond(name)), 0.0
@@ -211,7 +228,8 @@ class FairQueue:
         self._tree = tree
         self._keys = keys or Shares(tree)
         self._claimants = {c.demand.claim: c for c in claimants}
-        self._dominant: dict[Vector, tuple[int, int]] = {}
+        units = {claimant.unit for claimant in self._claimants.values()}
+        self._parts = {unit: dominant_part(unit, tree.capacity) for unit in units}
         self._levels: dict[str, Level] = {}
         for claimant in self._claimants.values():
             self._level(claimant.demand.principal).heap.append(self._entry(claimant))
@@ -270,20 +288,10 @@ class FairQueue:
 
     def _entry(self, claimant: Claimant) -> Entry:
         demand, count = claimant.demand, claimant.count
-        amount, whole = self._dominant_of(claimant.unit)
+        amount, whole = self._parts[claimant.unit]
         holds = 0 if claimant.held > count else 1
         idle = float(demand.idle)
         return -demand.priority, amount * count / whole, idle, holds, demand.submitted, demand.claim
-
-    def _dominant_of(self, unit: Vector) -> tuple[int, int]:
-        """How much a unit has of the resource that is its dominant one, and how much of that there is."""
-        if (known := self._dominant.get(unit)) is None:
-            known = 0, 1
-            for amount, whole in zip(unit, self._tree.capacity.vector, strict=True):
-                if whole and amount * known[1] > known[0] * whole:
-                    known = amount, whole
-            self._dominant[unit] = known
-        return known
 
 
 # Units by claim and node, both sorted by name.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
-from aios_lab.allocation.room import ENDLESS, Rooms, how_many, plus
+from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, how_many, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.types import Demand, Snapshot, Vector
@@ -49,9 +49,7 @@ class Targets:
         self._claimants = self._keep(snapshot, held)
         self._contending = self._after_plenty()
         self._past = Past(snapshot, self._tree.capacity.vector, held)
-        depths = range(
-            max((len(self._tree.path(c.demand.principal)) for c in self._contending), default=0) - 1, -1, -1
-        )
+        depths = self._tree.quota_depths()
         for depth in depths:
             self._start(depth)
         for depth in depths:
@@ -90,6 +88,8 @@ class Targets:
         gets everything, and no order is needed. The others, or all where room is scarce, are left to contend.
         """
         asking = [c for c in self._claimants if c.count < c.demand.max]
+        if self._too_much(asking):
+            return asking
         contending = self._under_tight_limits(asking)
         claims = {claimant.demand.claim for claimant in contending}
         served = [claimant for claimant in asking if claimant.demand.claim not in claims]
@@ -119,15 +119,28 @@ class Targets:
         """Take room for all that they ask for; nobody can say which room is taken when it is not enough."""
         return all(self._place(c.unit, c.demand.max - c.count) for c in asking)
 
+    def _too_much(self, asking: Iterable[Claimant]) -> bool:
+        """Whether they ask for more than all nodes have left together."""
+        units: dict[Vector, int] = {}
+        for claimant in asking:
+            units[claimant.unit] = units.get(claimant.unit, 0) + claimant.demand.max - claimant.count
+        wanted = NOTHING
+        for unit, count in units.items():
+            wanted = plus(wanted, unit, count)
+        left = (sum(max(0, part) for part in column) for column in zip(*self._rooms.free, strict=True))
+        return any(want > have for want, have in zip(wanted, left, strict=False))
+
     def _give_everything(self, claimants: Iterable[Claimant]) -> None:
         starts, growth = [], []
         for claimant in sorted(claimants, key=lambda c: (c.demand.submitted, c.demand.claim)):
-            demand = claimant.demand
-            start = max(0, starting_units(demand) - claimant.count)
-            starts.append(Award(demand.claim, start, True))
-            growth.append(Award(demand.claim, demand.max - claimant.count - start, False))
-            self._give(claimant, demand.max - claimant.count)
-        self.awards += (award for award in (*starts, *growth) if award.units)
+            demand, count = claimant.demand, claimant.count
+            start = max(0, starting_units(demand) - count)
+            if start:
+                starts.append(Award(demand.claim, start, True))
+            if demand.max > count + start:
+                growth.append(Award(demand.claim, demand.max - count - start, False))
+            self._give(claimant, demand.max - count)
+        self.awards += (*starts, *growth)
 
     # --- when there is not ---------------------------------------------------------------------------------
 
@@ -155,16 +168,17 @@ class Targets:
         queue = FairQueue(self._tree, self._hopeful(depth), keys)
         given: dict[str, int] = {}
         while (claimant := queue.best()) is not None:
-            demand, units = claimant.demand, claimant.step
-            if self._allowed(claimant, depth) and self._place(claimant.unit, units):
-                self._give(claimant, units)
-                given[demand.claim] = given.get(demand.claim, 0) + units
-                if claimant.count < claimant.goal:
-                    queue.served(claimant)
-                else:
-                    queue.done(claimant)
-            else:
+            units = claimant.step
+            if not self._allowed(claimant, depth) or not self._place(claimant.unit, units):
                 queue.drop(claimant)
+                continue
+            self._give(claimant, units)
+            claim = claimant.demand.claim
+            given[claim] = given.get(claim, 0) + units
+            if claimant.count < claimant.goal:
+                queue.served(claimant)
+            else:
+                queue.done(claimant)
         self.awards += (Award(claim, units, together) for claim, units in given.items())
 
     def _hopeful(self, depth: int | None) -> list[Claimant]:
@@ -179,19 +193,23 @@ class Targets:
 
     def _allowed(self, claimant: Claimant, depth: int | None) -> bool:
         """Whether quota and limits leave room for the next step."""
-        tree, principal, unit, units = self._tree, claimant.demand.principal, claimant.unit, claimant.step
-        if depth is not None and not tree.within_quota(principal, unit, units, depth):
+        tree, principal = self._tree, claimant.demand.principal
+        if depth is not None and not tree.within_quota(principal, claimant.unit, claimant.step, depth):
             return False
-        return not tree.limits(principal) or tree.within_limits(principal, unit, units)
+        return tree.within_limits(principal, claimant.unit, claimant.step)
 
     def _place(self, unit: Vector, units: int) -> bool:
         """Take room for all of the units, first fit by node name, or none."""
         if units >= self._hopeless.get(unit, ENDLESS):
             return False
-        rooms, missing, taken = self._rooms, units, []
+        rooms, missing = self._rooms, units
+        taken: list[tuple[int, int]] = []
         node = rooms.first(unit)
         while node is not None:
-            fitting = 1 if missing == 1 else min(missing, how_many(unit, rooms.free[node]))
+            fitting = min(missing, how_many(unit, rooms.free[node])) if missing > 1 else 1
+            if fitting == units:
+                rooms.take(node, unit, units)
+                return True
             taken.append((node, fitting))
             missing -= fitting
             if not missing:

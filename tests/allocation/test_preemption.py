@@ -22,6 +22,9 @@ from aios_lab.allocation import (
 )
 from aios_lab.allocation.board import Board
 from aios_lab.allocation.preemption import told
+from aios_lab.allocation.reclaim import Reclaim
+from aios_lab.allocation.room import Rooms
+from aios_lab.allocation.shares import held_units
 from allocation.snapshots import carry_out, demand, holdings, node
 
 WIDE = Resources(2000, 2048)
@@ -29,8 +32,8 @@ WIDE = Resources(2000, 2048)
 
 def gone(snapshot: Snapshot, targets: Mapping[str, int], claim: str) -> dict[tuple[str, str], int]:
     """What goes to make room for a unit of the claim, by claim and node."""
-    board = Board(snapshot, targets)
-    assert board.room_by_shrinking(claim) is not None
+    board = Board(snapshot, held_units(snapshot), Rooms(snapshot.nodes), targets)
+    assert Reclaim(board).make_room(claim)
     return {(change.claim, change.node): change.units for change in board.changes()}
 
 
