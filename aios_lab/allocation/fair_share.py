@@ -12,7 +12,7 @@ from aios_lab.allocation.board import Board, give_back
 from aios_lab.allocation.preemption import with_guard
 from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
+from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
@@ -53,7 +53,7 @@ def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     for place in board.places():
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
-    _use_what_is_left(snapshot, held, board, placement)
+    _use_what_is_left(snapshot, targets.past, board, placement)
     return Plan(grants=_grants(board, placement), shrinks=board.changes()), board.targets
 
 
@@ -99,7 +99,7 @@ def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | 
     return not left
 
 
-def _use_what_is_left(snapshot: Snapshot, held: Held, board: Board, placement: Placement) -> None:
+def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placement: Placement) -> None:
     """Nobody waits while room is free: what the targets leave over goes round once more in fair order."""
     claimants = _hopeful(board, placement)
     if not claimants:
@@ -108,7 +108,7 @@ def _use_what_is_left(snapshot: Snapshot, held: Held, board: Board, placement: P
     for claim, demand in board.demands.items():
         if units := board.held(claim) + placement.of(claim):
             tree.use_units(demand.principal, board.vectors[claim], units)
-    queue = FairQueue(tree, claimants, Past(snapshot, board.capacity.vector, held).keys(tree))
+    queue = FairQueue(tree, claimants, past.keys(tree))
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
         if _place(board, placement, Award(demand.claim, units, together=True)):

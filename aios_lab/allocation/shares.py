@@ -93,12 +93,14 @@ class Tree:
 
     def share(self, name: str, beyond: bool = False) -> float:
         """The weighted dominant share, of all that is used or only of what is beyond the quota."""
-        used = self.beyond_quota(name) if beyond else self._used.get(name, NOTHING)
-        return _share(used, self._scales[name])
+        return _share(self.used(name, beyond), self._scales[name])
 
-    def beyond_quota(self, name: str) -> Vector:
-        used, quota = self._used.get(name, NOTHING), self._quotas.get(name, NOTHING)
-        return used if quota == NOTHING else larger(NOTHING, plus(used, quota, -1))
+    def used(self, name: str, beyond: bool = False) -> Vector:
+        """All that is used, or only what is beyond the quota."""
+        used = self._used.get(name, NOTHING)
+        if beyond and (quota := self._quotas.get(name, NOTHING)) != NOTHING:
+            return larger(NOTHING, plus(used, quota, -1))
+        return used
 
     def dominant(self, name: str) -> float:
         """The dominant share of the whole, 0 to 1, whatever the weight."""
@@ -187,14 +189,10 @@ class Shares:
 
     def __init__(self, tree: Tree, depth: int | None = None) -> None:
         self._tree = tree
-        self._depth = -1 if depth is None else depth
-        self._quotas = bool(tree.quota_depths())
-
-    def beyond(self, name: str) -> bool:
-        return self._quotas and len(self._tree.path(name)) - 1 > self._depth
+        self._slashes = -1 if depth is None else depth  # those in a path that is deeper
 
     def key(self, name: str) -> Key:
-        return self._tree.share(name, self.beyond(name)), 0.0
+        return self._tree.share(name, name.count("/") >= self._slashes), 0.0
 
 
 @dataclass(slots=True)

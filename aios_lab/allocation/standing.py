@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from aios_lab.allocation.room import NOTHING, larger, plus
 from aios_lab.allocation.shares import Held, Key, Keys, Shares, Tree
-from aios_lab.allocation.types import Demand, Principal, Snapshot, Vector
+from aios_lab.allocation.types import Principal, Snapshot, Vector
 
 
 class Past:
@@ -44,8 +45,7 @@ class Past:
         self.wanted: dict[str, Vector] = {}  # the largest unit that anybody below it asks for
         self.weights: dict[str, int] = {}  # by parent, of those below who ask for more than their quota
         if self.counts:
-            self._look_at(snapshot.demands, leases)
-            self._weigh(snapshot)
+            self._look_at(snapshot, leases)
 
     @property
     def _by_usage(self) -> bool:
@@ -62,19 +62,23 @@ class Past:
             return Shares(tree, depth)
         return _Standings(self, tree, depth, usage_first=starting and self._by_usage)
 
-    def _look_at(self, demands: Iterable[Demand], leases: Held) -> None:
-        for demand in demands:
-            unit, units = demand.unit.vector, sum(leases.get(demand.claim, {}).values())
-            for name in path_of(demand.principal):
-                self.held[name] = plus(self.held.get(name, NOTHING), unit, units)
-                self.wanted[name] = larger(self.wanted.get(name, NOTHING), unit)
-
-    def _weigh(self, snapshot: Snapshot) -> None:
-        asked: dict[str, Vector] = {}
+    def _look_at(self, snapshot: Snapshot, leases: Held) -> None:
+        alike: dict[tuple[str, Vector], tuple[int, int]] = {}  # units held and asked for, by user and shape
         for demand in snapshot.demands:
-            for name in path_of(demand.principal):
-                asked[name] = plus(asked.get(name, NOTHING), demand.unit.vector, demand.max)
-        known = {principal.path: principal for principal in snapshot.principals}
+            case = demand.principal, demand.unit.vector
+            held, most = alike.get(case, (0, 0))
+            nodes = leases.get(demand.claim)
+            alike[case] = held + (sum(nodes.values()) if nodes else 0), most + demand.max
+        asked: dict[str, Vector] = {}
+        for (principal, unit), (held, most) in alike.items():
+            for name in path_of(principal):
+                self.held[name] = plus(self.held.get(name, NOTHING), unit, held)
+                asked[name] = plus(asked.get(name, NOTHING), unit, most)
+                self.wanted[name] = larger(self.wanted.get(name, NOTHING), unit)
+        self._weigh(snapshot.principals, asked)
+
+    def _weigh(self, principals: Iterable[Principal], asked: Mapping[str, Vector]) -> None:
+        known = {principal.path: principal for principal in principals}
         for name, amount in asked.items():
             principal = known.get(name) or Principal(name)
             if name and any(a > q for a, q in zip(amount, principal.quota.vector, strict=True)):
@@ -82,58 +86,94 @@ class Past:
                 self.weights[parent] = self.weights.get(parent, 0) + max(0, principal.weight)
 
 
-class _Standings(Shares):
-    def __init__(self, past: Past, tree: Tree, depth: int | None, usage_first: bool) -> None:
-        super().__init__(tree, depth)
-        self._past = past
-        self._usage_first = usage_first
-        # By principal: P times the capacity and a common factor, first for units that it holds already.
-        self._parts: dict[str, tuple[Vector, Vector]] = {}
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What of a principal stays the same while units are given.
 
-    def _part(self, name: str) -> tuple[Vector, Vector]:
-        if name not in self._parts:
-            past, k = self._past, self._past.sharing.k
-            principal = self._tree.principals[name]
-            against = k * past.weights.get(principal.parent or "", 0)
-            due = plus(NOTHING, past.capacity, 1000 * (1000 + k) * max(0, principal.weight) * past.window)
-            usage = past.thousandths(name)
-            held = larger(NOTHING, plus(usage, past.slack, -1))
-            self._parts[name] = plus(due, held, -against), plus(due, usage, -against)
-        return self._parts[name]
+    ``parts`` are P times the capacity and a common factor, ``lately`` its usage over its weight, 0 to 1 for
+    who always held everything: each first for the units that it holds already.
+    """
+
+    held: Vector
+    weight: int
+    parts: tuple[Vector, Vector]
+    wanted: Vector
+    lately: tuple[float, float]
+
+
+class _Standings:
+    """``Keys`` of share over P, then of usage; with ``usage_first`` the other way round."""
+
+    def __init__(self, past: Past, tree: Tree, depth: int | None, usage_first: bool) -> None:
+        self._past = past
+        self._tree = tree
+        self._slashes = -1 if depth is None else depth
+        self._usage_first = usage_first
+        self._standings: dict[str, _Standing] = {}
 
     def key(self, name: str) -> Key:
-        past, used = self._past, self._tree.usage(name).vector
-        held = past.held.get(name, NOTHING)
-        holds = any(held) and all(u < h or u == h == 0 for u, h in zip(used, held, strict=True))
-        weight = self._tree.principals[name].weight
-        if weight <= 0:
-            share = lately = math.inf
-        else:
-            beyond = self._tree.beyond_quota(name) if self.beyond(name) else used
-            share = _dominant(beyond, self._part(name)[0 if holds else 1], past.wanted.get(name, NOTHING))
-            lately = self._lately(name, used, held, holds) / weight
-        return (lately, share) if self._usage_first else (share, lately)
+        one = self._standings.get(name) or self._stand(name)
+        if one.weight <= 0:
+            return math.inf, math.inf
+        used = self._tree.used(name)
+        fresh = 0 if _within(used, one.held) else 1
+        lately = one.lately[fresh]
+        beyond = self._tree.used(name, name.count("/") >= self._slashes)
+        share = _dominant(beyond, one.parts[fresh], one.wanted)
+        if not self._usage_first:
+            return share, lately
+        if fresh:
+            lately += self._charged(larger(NOTHING, plus(used, one.held, -1)), one.weight)
+        return lately, share
 
-    def _lately(self, name: str, used: Vector, held: Vector, holds: bool) -> float:
-        """The usage, 0 to 1 for who always held everything; what is given now is charged at once."""
-        past = self._past
+    def _stand(self, name: str) -> _Standing:
+        past, k = self._past, self._past.sharing.k
+        principal = self._tree.principals[name]
+        weight = max(0, principal.weight)
+        against = k * past.weights.get(principal.parent or "", 0)
+        due = plus(NOTHING, past.capacity, 1000 * (1000 + k) * weight * past.window)
         usage = past.thousandths(name)
-        if holds:
-            usage = larger(NOTHING, plus(usage, past.slack, -1))
-        else:
-            usage = plus(usage, larger(NOTHING, plus(used, held, -1)), 1000 * past.sharing.charge)
-        return max(
-            amount / (1000 * whole * past.window) if whole else 0.0
-            for amount, whole in zip(usage, past.capacity, strict=True)
+        less = larger(NOTHING, plus(usage, past.slack, -1))
+        one = self._standings[name] = _Standing(
+            past.held.get(name, NOTHING),
+            weight,
+            (plus(due, less, -against), plus(due, usage, -against)),
+            past.wanted.get(name, NOTHING),
+            (self._over_weight(less, weight), self._over_weight(usage, weight)),
         )
+        return one
+
+    def _charged(self, more: Vector, weight: int) -> float:
+        """What is given now is charged at once: not all of a burst is judged by the usage before it."""
+        return self._over_weight(plus(NOTHING, more, 1000 * self._past.sharing.charge), weight)
+
+    def _over_weight(self, usage: Vector, weight: int) -> float:
+        scale = 1000 * self._past.window * weight
+        return max(
+            amount / (whole * scale) if whole and scale else 0.0
+            for amount, whole in zip(usage, self._past.capacity, strict=True)
+        )
+
+
+def _within(used: Vector, held: Vector) -> bool:
+    """Whether a unit more is one that is held already."""
+    return held != NOTHING and (
+        (used[0] < held[0] or used[0] == held[0] == 0)
+        and (used[1] < held[1] or used[1] == held[1] == 0)
+        and (used[2] < held[2] or used[2] == held[2] == 0)
+        and (used[3] < held[3] or used[3] == held[3] == 0)
+    )
 
 
 def _dominant(used: Vector, part: Vector, wanted: Vector) -> float:
     """The largest of usage over its part; whose part of something that is wanted is nothing comes last."""
-    return max(
-        amount / one if one > 0 else math.inf if amount or need else 0.0
-        for amount, one, need in zip(used, part, wanted, strict=True)
-    )
+    most = 0.0
+    for which in range(4):
+        if part[which] > 0:
+            most = max(most, used[which] / part[which])
+        elif used[which] or wanted[which]:
+            return math.inf
+    return most
 
 
 def path_of(principal: str) -> list[str]:

@@ -48,7 +48,7 @@ class Targets:
         self._hopeless: dict[Vector, int] = {}
         self._claimants = self._keep(snapshot, held)
         self._contending = self._after_plenty()
-        self._past = Past(snapshot, self._tree.capacity.vector, held)
+        self.past = Past(snapshot, self._tree.capacity.vector, held)
         depths = self._tree.quota_depths()
         for depth in depths:
             self._start(depth)
@@ -164,7 +164,7 @@ class Targets:
 
         Room, limits and quotas only get tighter, so a claim that cannot be served once never can.
         """
-        keys = self._past.keys(self._tree, depth, starting=together)
+        keys = self.past.keys(self._tree, depth, starting=together)
         queue = FairQueue(self._tree, self._hopeful(depth), keys)
         given: dict[str, int] = {}
         while (claimant := queue.best()) is not None:
