@@ -14,6 +14,7 @@ from aios_lab.allocation.queue import QueuePolicy
 from aios_lab.allocation.room import Rooms, plus
 from aios_lab.allocation.standing import path_of
 from aios_lab.allocation.types import (
+    DEFAULT_SHARING,
     Change,
     Demand,
     Lease,
@@ -171,8 +172,10 @@ class RigidBooks(Books):
             del self._askers[demand.principal]
 
 
-def decider(policy: str, nodes: Sequence[Node], principals: Sequence[Principal], sharing: Sharing) -> Decider:
-    """The policy of this name before an empty cluster.
+def decider(
+    policy: str, nodes: Sequence[Node], principals: Sequence[Principal], sharing: Sharing = DEFAULT_SHARING
+) -> Decider:
+    """The policy of this name before an empty cluster that nobody has used yet.
 
     Raises:
         ValueError: there is no such policy.

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from aios_lab.allocation import POLICIES, Demand, Node, Principal, Resources, Snapshot, decide, validate
+from aios_lab.allocation import (
+    POLICIES,
+    Demand,
+    Node,
+    Principal,
+    Resources,
+    Sharing,
+    Snapshot,
+    decide,
+    validate,
+)
 from aios_lab.allocation.simulation import Job, play
 from aios_lab.allocation.simulation.deciders import decider
 from allocation.snapshots import PATHS, carry_out, holdings, node, some_amounts, unit_vectors
@@ -53,14 +63,14 @@ def test_what_is_told_bit_by_bit_is_decided_like_the_whole(
     data: st.DataObject, policy: str, kind: str, tree: tuple[Principal, ...]
 ) -> None:
     """Claims come, wait, run longer or shorter than they said, and go; after each step both decide."""
-    told = decider(policy, NODES, tree)
+    told = decider(policy, NODES, tree, Sharing())
     whole = Snapshot(NODES, tree, ())
     granted = 0
     for step in range(data.draw(st.integers(1, 14))):
         now = whole.now + data.draw(st.sampled_from([0.0, 0.5, 1.0, 4.0]))
         gone = data.draw(st.sets(st.sampled_from([d.claim for d in whole.demands] or [""]), max_size=2))
         for claim in sorted(gone - {""}):
-            told.leave(claim)
+            told.leave(claim, now)
         came = [data.draw(demands(10 * step + n, now, kind)) for n in range(data.draw(st.integers(0, 3)))]
         for demand in came:
             told.arrive(demand)
