@@ -2,6 +2,7 @@
 
 from aios_lab.allocation import queueing, utility
 from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide, explain
+from aios_lab.allocation.decider import Decider
 from aios_lab.allocation.fairness import (
     asset_fairness,
     divide,
@@ -36,6 +37,7 @@ __all__ = [
     "RESOURCES",
     "UNLIMITED",
     "Change",
+    "Decider",
     "Demand",
     "InvalidPlan",
     "InvalidSnapshot",

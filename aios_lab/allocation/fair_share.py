@@ -41,10 +41,18 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
+    targets = fair_targets(snapshot)
+    return carried_out(snapshot, targets), targets.units
+
+
+def fair_targets(snapshot: Snapshot) -> Targets:
+    return Targets(with_guard(snapshot), held_units(snapshot), Rooms(snapshot.nodes))
+
+
+def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
+    """The grants and shrinks that bring everybody nearer to the targets now."""
     snapshot = with_guard(snapshot)
-    held, rooms = held_units(snapshot), Rooms(snapshot.nodes)
-    targets = Targets(snapshot, held, rooms.copy())
-    board = Board(snapshot, held, rooms, targets.units)
+    board = Board(snapshot, held_units(snapshot), Rooms(snapshot.nodes), targets.units)
     give_back(board)
     reclaim = Reclaim(board)
     placement = Placement()
@@ -54,7 +62,7 @@ def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
     _use_what_is_left(snapshot, targets.past, board, placement)
-    return Plan(grants=_grants(board, placement), shrinks=board.changes()), board.targets
+    return Plan(grants=_grants(board, placement), shrinks=board.changes())
 
 
 def _deficits(targets: Targets, board: Board) -> Iterator[Award]:

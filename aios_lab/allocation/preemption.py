@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -48,6 +49,13 @@ def guarded(demand: Demand, snapshot: Snapshot) -> bool:
     """
     began = demand.started
     return began is not None and 0 <= snapshot.now - began < snapshot.sharing.guard
+
+
+def guarded_until(snapshot: Snapshot) -> float:
+    """When the first of those who are guarded now is so no more; never where nobody is."""
+    guard = snapshot.sharing.guard
+    ends = (d.started + guard for d in snapshot.demands if d.started is not None and guarded(d, snapshot))
+    return min(ends, default=math.inf) if guard else math.inf
 
 
 def with_guard(snapshot: Snapshot) -> Snapshot:

@@ -24,20 +24,15 @@ def reasons(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> dict[
     ``targets`` are the units that every claim should have by the policy that made the plan. Where that is a
     queue, the plan says of those who wait for room which place they have in it.
     """
-    book = _Book(snapshot, plan, targets)
-    return {
-        claim: book.reason(demand)
-        for claim, demand in sorted(book.demands.items())
-        if book.held[claim] < demand.max
-    }
+    return Book(snapshot, plan, targets).reasons()
 
 
-class _Book:
+class Book:
     """What everyone holds once the plan is carried out."""
 
     def __init__(self, snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> None:
         self.snapshot = snapshot
-        self.targets = targets
+        self.targets = dict(targets)
         self.capacity = total_capacity(snapshot)
         self.demands = {demand.claim: demand for demand in snapshot.demands}
         self.leased = _sums(snapshot.leases)
@@ -59,6 +54,23 @@ class _Book:
         self._named: set[str] = set()
         self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
         self._kinds = Counter(node.capacity.vector for node in snapshot.nodes)
+
+    def reasons(self) -> dict[str, str]:
+        return {
+            claim: self.reason(demand)
+            for claim, demand in sorted(self.demands.items())
+            if self.held[claim] < demand.max
+        }
+
+    def waits(self, demand: Demand) -> str:
+        """The reason of a claim that came later, holds nothing and gets nothing."""
+        self.demands[demand.claim] = demand
+        self.held[demand.claim] = self.targets[demand.claim] = 0
+        return self.reason(demand)
+
+    def forget(self, demand: Demand) -> None:
+        """A claim that held nothing is gone."""
+        del self.demands[demand.claim], self.held[demand.claim], self.targets[demand.claim]
 
     def reason(self, demand: Demand) -> str:
         """Claims in the same case hear the same, but for who is named himself and who is told his place."""

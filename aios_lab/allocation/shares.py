@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Protocol
 
-from aios_lab.allocation.room import NOTHING, larger, plus
+from aios_lab.allocation.room import ENDLESS, NOTHING, larger, plus
 from aios_lab.allocation.types import Demand, Principal, Resources, Snapshot, Vector
 
 ROOT = ""
@@ -197,15 +197,15 @@ class Shares:
 
 @dataclass(slots=True)
 class Level:
-    """What competes right below a principal; ``behind`` is its priority negated, and steps of claims right
-    below it that cannot be had are ``hopeless``."""
+    """What competes right below a principal; ``behind`` is its priority negated. For claims right below it
+    so many units of a shape at once, or more, are ``hopeless``."""
 
     name: str
     depth: int
     above: Level | None
     behind: int
     heap: list[Entry] = field(default_factory=list)
-    hopeless: set[tuple[Vector, int]] = field(default_factory=set)
+    hopeless: dict[Vector, int] = field(default_factory=dict)
 
     def entry(self, key: Key) -> Entry:
         """The principal's own entry in the level above."""
@@ -254,23 +254,28 @@ class FairQueue:
         """The best claim got its step and wants more: its path has new shares."""
         level = self._levels[claimant.demand.principal]
         heapq.heapreplace(level.heap, self._entry(claimant))
-        self._rise(level)
+        self._clear(level)
 
     def done(self, claimant: Claimant) -> None:
         """The best claim got its step and wants no more: its path has new shares."""
         level = self._levels[claimant.demand.principal]
         heapq.heappop(level.heap)
-        self._rise(level)
+        self._clear(level)
 
     def drop(self, claimant: Claimant) -> None:
-        """The best claim can get no more, nor can its siblings whose next step is the same."""
+        """The best claim can get no more, nor can its siblings that need as much of its shape at once."""
         level = self._levels[claimant.demand.principal]
-        level.hopeless.add((claimant.unit, claimant.step))
-        while level.heap:
-            following = self._claimants[level.heap[0][-1]]
-            if (following.unit, following.step) not in level.hopeless:
+        level.hopeless[claimant.unit] = claimant.step
+        self._clear(level)
+
+    def _clear(self, level: Level) -> None:
+        """Who has no hope does not stand for his principal."""
+        heap, hopeless = level.heap, level.hopeless
+        while heap and hopeless:
+            first = self._claimants[heap[0][-1]]
+            if first.step < hopeless.get(first.unit, ENDLESS):
                 break
-            heapq.heappop(level.heap)
+            heapq.heappop(heap)
         self._rise(level)
 
     def _rise(self, level: Level) -> None:

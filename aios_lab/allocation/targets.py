@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
-from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, how_many, plus
+from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, how_many, larger, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.types import Demand, Snapshot, Vector
@@ -37,7 +37,10 @@ def kept_units(demand: Demand, held: int) -> int:
 
 
 class Targets:
-    """The fair targets of a snapshot: ``units`` by claim, and ``awards`` in the order of giving."""
+    """The fair targets of a snapshot: ``units`` by claim, and ``awards`` in the order of giving.
+
+    ``lacking`` is by how much more is asked for than there is; where it is positive, there is not enough.
+    """
 
     def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
         """``rooms``: the empty nodes."""
@@ -88,7 +91,8 @@ class Targets:
         gets everything, and no order is needed. The others, or all where room is scarce, are left to contend.
         """
         asking = [c for c in self._claimants if c.count < c.demand.max]
-        if self._too_much(asking):
+        self.lacking = self._lacking(asking)
+        if max(self.lacking) > 0:
             return asking
         contending = self._under_tight_limits(asking)
         claims = {claimant.demand.claim for claimant in contending}
@@ -119,16 +123,17 @@ class Targets:
         """Take room for all that they ask for; nobody can say which room is taken when it is not enough."""
         return all(self._place(c.unit, c.demand.max - c.count) for c in asking)
 
-    def _too_much(self, asking: Iterable[Claimant]) -> bool:
-        """Whether they ask for more than all nodes have left together."""
+    def _lacking(self, asking: Iterable[Claimant]) -> Vector:
+        """By how much they ask for more than all nodes have left together; negative where that is less."""
         units: dict[Vector, int] = {}
         for claimant in asking:
             units[claimant.unit] = units.get(claimant.unit, 0) + claimant.demand.max - claimant.count
-        wanted = NOTHING
+        lacking = NOTHING
+        for room in self._rooms.free:
+            lacking = plus(lacking, larger(room, NOTHING), -1)
         for unit, count in units.items():
-            wanted = plus(wanted, unit, count)
-        left = (sum(max(0, part) for part in column) for column in zip(*self._rooms.free, strict=True))
-        return any(want > have for want, have in zip(wanted, left, strict=False))
+            lacking = plus(lacking, unit, count)
+        return lacking
 
     def _give_everything(self, claimants: Iterable[Claimant]) -> None:
         starts, growth = [], []

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from aios_lab import wire
-from aios_lab.allocation import Plan, decide, validate
+from aios_lab.allocation import Decider, Plan, validate
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
@@ -56,6 +56,7 @@ class Broker:
         self._loop: asyncio.Task[None] | None = None
         self._trouble: dict[str, Refused] = {}
         self._accounts = Accounts(ledger)
+        self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed)
 
     async def start(self) -> None:
@@ -269,8 +270,15 @@ class Broker:
 
     def _slice_changed(self, slice_id: str) -> None:
         self._wake.set()
+        self._call_back(slice_id)
+
+    def _call_back(self, slice_id: str) -> None:
+        """Whoever listens must not keep a step from being made whole."""
         for callback in list(self._callbacks):
-            callback(slice_id)
+            try:
+                callback(slice_id)
+            except Exception:
+                log.exception("A listener failed at a change of slice %s.", slice_id)
 
     async def _run(self) -> None:
         """Decide after every change; heartbeat and look at the quota file at every tick."""
@@ -320,7 +328,9 @@ class Broker:
             self._idle,
             time.time(),
         )
-        plan = decide(snapshot, policy)
+        if self._decider.policy != policy:
+            self._decider = Decider(policy)
+        plan = self._decider.decide(snapshot)
         validate(snapshot, plan)
         acting = self._life.acting(snapshot, plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
@@ -331,5 +341,4 @@ class Broker:
         before, self._reasons = self._reasons, dict(plan.reasons)
         for slice_id in sorted({*before, *self._reasons}):
             if before.get(slice_id) != self._reasons.get(slice_id):
-                for callback in list(self._callbacks):
-                    callback(slice_id)
+                self._call_back(slice_id)

@@ -96,6 +96,10 @@ def test_a_project_with_members_is_theirs(tmp_path: Path) -> None:
         ("projects: [a]\n", "line 1: projects should be a mapping"),
         ("projects:\n  a: {}\n  a: {}\n", "line 3: projects has 'a' twice"),
         ("projects: {\n", "line 2: "),
+        ('projects:\n  a: {quota: {memory: "@2GB"}}\n', "line 2: quota: '@2GB' is no amount of memory"),
+        ('projects:\n  a: {quota: {cpus: "{{{"}}\n', "line 2: quota: '{{{' is no number of CPU threads"),
+        ('projects:\n  a: {quota: {cpus: "2020-13-45"}}\n', "line 2: quota: '2020-13-45' is no number"),
+        ("projects:\n  a: {weight: 1\x07}\n", "line 2: it has a character that YAML forbids"),
         ("- 1\n", "line 1: the file should be a mapping"),
         (
             "fair_share: {half_live: 2d}\n",
