@@ -12,17 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aios_lab.allocation import POLICIES, Node, Resources
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, RULES
 from aios_lab.allocation.simulation import (
     ORDERS,
     Comparison,
+    Filling,
     SlowdownTable,
     Trace,
     compare,
     evaluate,
+    fill,
     prepare,
     read_nodes,
     read_trace,
 )
+from aios_lab.allocation.simulation.filling import RANDOM, SEEDS
 from aios_lab.allocation.simulation.protocol import LENGTH, STARTS
 from aios_lab.allocation.simulation.traces import FORMATS
 from aios_lab.broker.history import is_ledger, read_history
@@ -48,8 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--protocol",
-        choices=["rlscheduler"],
-        help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020)",
+        choices=["rlscheduler", "fgd"],
+        help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020); "
+        "fgd: how many GPUs can be given away when jobs come and none leaves (Weng et al., USENIX ATC 2023)",
+    )
+    parser.add_argument(
+        "--placement",
+        action="append",
+        choices=[RANDOM, *RULES],
+        metavar="NAME",
+        help=f"on which nodes jobs go; several for a comparison: {', '.join(RULES)}, and with --protocol fgd "
+        f"also {RANDOM} ({DEFAULT_PLACEMENT}; with --protocol fgd all)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, metavar="N", help=f"with --protocol fgd: runs ({SEEDS})"
     )
     parser.add_argument(
         "--nodes",
@@ -99,7 +115,7 @@ def simulate(options: argparse.Namespace) -> int:
             text = json.dumps(table.to_json() | {"notes": notes}, indent=2, allow_nan=False)
             options.json.write_text(text + "\n", encoding="utf-8")
         if options.plot is not None:
-            if isinstance(table, SlowdownTable):
+            if not isinstance(table, Comparison):
                 raise ValueError("--plot draws policies, and the protocol's table has none: name a --policy.")
             options.plot.write_text(table.to_html(options.trace.name), encoding="utf-8")
     except OSError as error:
@@ -114,7 +130,7 @@ def simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-Result = tuple[Comparison | SlowdownTable, tuple[str, ...]]
+Result = tuple[Comparison | SlowdownTable | Filling, tuple[str, ...]]
 
 
 def _span(text: str) -> float:
@@ -138,6 +154,7 @@ def _ledger(options: argparse.Namespace) -> Result:
         options.policy,
         _teller(len(history.jobs)),
         principals=history.principals,
+        placements=_placements(options),
         elastic=True,
         past=history.past,
     )
@@ -148,7 +165,27 @@ def _trace(options: argparse.Namespace) -> Result:
     if options.since is not None:
         raise ValueError(f"--since is for ledgers, and {options.trace} is none: name a number of --jobs.")
     trace = read_trace(options.trace, options.format)
-    return _protocol(trace, options) if options.protocol else _policies(trace, options), trace.notes
+    return _table(trace, options), trace.notes
+
+
+def _table(trace: Trace, options: argparse.Namespace) -> SlowdownTable | Comparison | Filling:
+    if options.protocol == "fgd":
+        return _filling(trace, options)
+    return _protocol(trace, options) if options.protocol else _policies(trace, options)
+
+
+def _filling(trace: Trace, options: argparse.Namespace) -> Filling:
+    if options.nodes is None:
+        raise ValueError("The fgd protocol fills nodes with GPUs: name a file of them with --nodes.")
+    if options.seeds < 1:
+        raise ValueError(f"--seeds is {options.seeds}: give 1 or more.")
+
+    def tell(rule: str, seed: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{rule}: {seed + 1} of {options.seeds} ", end="\r", file=sys.stderr)
+
+    rules = options.placement or [RANDOM, *RULES]
+    return fill(trace, read_nodes(options.nodes), rules, options.seeds, tell)
 
 
 def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
@@ -163,7 +200,9 @@ def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
 
 def _policies(trace: Trace, options: argparse.Namespace) -> Comparison:
     jobs = [*itertools.islice(trace, options.jobs)]
-    return compare(jobs, _nodes(trace, options), options.policy, _teller(len(jobs)))
+    return compare(
+        jobs, _nodes(trace, options), options.policy, _teller(len(jobs)), placements=_placements(options)
+    )
 
 
 def _teller(jobs: int) -> Callable[[str, int], None] | None:
@@ -176,6 +215,10 @@ def _teller(jobs: int) -> Callable[[str, int], None] | None:
             print(f"\r{policy}: {finished / jobs:.0%} ", end="\r", file=sys.stderr)
 
     return tell
+
+
+def _placements(options: argparse.Namespace) -> list[str]:
+    return options.placement or [DEFAULT_PLACEMENT]
 
 
 def _nodes(trace: Trace, options: argparse.Namespace) -> tuple[Node, ...]:

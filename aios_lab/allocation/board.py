@@ -153,13 +153,13 @@ class Board:
     # --- taking and giving ---------------------------------------------------------------------------------
 
     def take(self, claim: str, units: int, later: bool = False) -> list[tuple[int, int]]:
-        """Take room for at most so many units, first fit by node name: what is free now, or ``later``, once
-        all shrinks so far are done. On which nodes, and how many on each."""
+        """Take room for at most so many units, as the placement picks nodes: what is free now, or ``later``,
+        once all shrinks so far are done. On which nodes, and how many on each."""
         unit, limits = self.vectors[claim], [self.limits[name] for name in self.limited[claim]]
         for limit in limits:
             units = min(units, how_many(unit, limit.room if later else limit.now))
         rooms, spots = self.room if later else self.now, []
-        while units > 0 and (node := rooms.first(unit)) is not None:
+        while units > 0 and (node := rooms.pick(unit)) is not None:
             count = min(units, how_many(unit, rooms.free[node])) if units > 1 else 1
             self._reserve(unit, limits, node, count, later)
             spots.append((node, count))

@@ -6,18 +6,22 @@ units where they are, and those above target go only when somebody below target 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
+from aios_lab.allocation.placement.rooms import rooms_for
 from aios_lab.allocation.preemption import with_guard
 from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
 Spots = list[tuple[int, int]]  # nodes, and how many units on each
+
+# What computes the targets of a snapshot, given the units that are held and the empty nodes.
+Goals = Callable[[Snapshot, Held, Rooms], Targets]
 
 
 class Placement:
@@ -41,18 +45,25 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    targets = fair_targets(snapshot)
+    return towards(snapshot, Targets)
+
+
+def towards(snapshot: Snapshot, goals: Goals) -> tuple[Plan, Mapping[str, int]]:
+    """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
+    targets = fair_targets(snapshot, goals)
     return carried_out(snapshot, targets), targets.units
 
 
-def fair_targets(snapshot: Snapshot) -> Targets:
-    return Targets(with_guard(snapshot), held_units(snapshot), Rooms(snapshot.nodes))
+def fair_targets(snapshot: Snapshot, goals: Goals = Targets) -> Targets:
+    rooms = rooms_for(snapshot.nodes, snapshot.placement)
+    return goals(with_guard(snapshot), held_units(snapshot), rooms)
 
 
 def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
     """The grants and shrinks that bring everybody nearer to the targets now."""
     snapshot = with_guard(snapshot)
-    board = Board(snapshot, held_units(snapshot), Rooms(snapshot.nodes), targets.units)
+    rooms = rooms_for(snapshot.nodes, snapshot.placement)
+    board = Board(snapshot, held_units(snapshot), rooms, targets.units)
     give_back(board)
     reclaim = Reclaim(board)
     placement = Placement()

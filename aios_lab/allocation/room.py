@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import copy
 
 from aios_lab.allocation.types import Node, Vector
@@ -88,6 +88,17 @@ class Rooms:
         found = self._search(unit, full_before)
         self._full_before[unit] = len(self.free) if found is None else found
         return found
+
+    def pick(self, unit: Vector) -> int | None:
+        """The node where the next unit goes; None where it fits nowhere."""
+        return self.first(unit)
+
+    def order(self, unit: Vector) -> Iterator[int]:
+        """All nodes where one unit fits, the one where it goes first; no room is to change meanwhile."""
+        node = self.first(unit)
+        while node is not None:
+            yield node
+            node = self.first(unit, node + 1)
 
     def _search(self, unit: Vector, start: int) -> int | None:
         free, size = self.free, len(self.free)

@@ -57,12 +57,16 @@ class Targets:
             self._start(depth)
         for depth in depths:
             self._grow(depth)
-        self._start(None)
-        self._grow(None)
+        self._share_out()
 
     @property
     def units(self) -> Mapping[str, int]:
         return {c.demand.claim: c.count for c in self._claimants}
+
+    def _share_out(self) -> None:
+        """What is neither kept nor guaranteed."""
+        self._start(None)
+        self._grow(None)
 
     def _keep(self, snapshot: Snapshot, held: Held) -> list[Claimant]:
         claimants = []

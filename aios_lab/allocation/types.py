@@ -174,6 +174,17 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """On which of the nodes with room a unit goes: by one of ``placement.RULES``.
+
+    ``expected`` is what "fgd" expects: units, and how many of each; the others need none.
+    """
+
+    rule: str = "first"
+    expected: tuple[tuple[Resources, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a decision may depend on. ``now`` is in seconds since the epoch; a principal without ``usage``
     has used nothing."""
@@ -183,6 +194,7 @@ class Snapshot:
     demands: tuple[Demand, ...]
     leases: tuple[Lease, ...] = ()
     now: float = 0.0
+    placement: Placement = Placement()
     usage: tuple[Usage, ...] = ()
     sharing: Sharing = Sharing()
 
@@ -208,9 +220,13 @@ class Preemption:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do now. ``shrinks`` has all units that go, also those of claims that ``preemptions`` names;
-    ``reasons`` has one sentence for every claim that holds less than it asked for."""
+    ``reasons`` has one sentence for every claim that holds less than it asked for.
+
+    ``note`` says why fair share decided in place of the policy that was chosen; empty where that decided.
+    """
 
     grants: tuple[Change, ...] = ()
     shrinks: tuple[Change, ...] = ()
     preemptions: tuple[Preemption, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""

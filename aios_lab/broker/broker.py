@@ -335,6 +335,16 @@ class Broker:
         acting = self._life.acting(snapshot, plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
+        self._note(policy, plan.note)
+
+    def _note(self, policy: str, note: str) -> None:
+        """Show the administrator that another policy decided than the one that was chosen."""
+        known = self._trouble.pop("policy", None)
+        if note:
+            hint = "Choose another policy in the quota file if this does not pass by itself."
+            self._trouble["policy"] = Refused(409, f"policy {policy}: {note}", "policy_failed", hint)
+            if known is None:
+                log.warning("%s", self._trouble["policy"].message)
 
     def _tell(self, plan: Plan) -> None:
         """Hand on the reasons that changed."""

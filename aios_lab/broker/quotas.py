@@ -3,6 +3,7 @@
 ```yaml
 policy: fair_share                # or an order of a queue, alone or with a backfill: fcfs, sjf+easy, …
 fair_share: {half_life: 7d, k: 1} # how past usage counts, and more: see ``sharing``
+placement: first                  # on which node workers go: first, pack, spread, fgd
 cluster: {limit: {gpus: 4}}
 projects:
   default: {}                     # always there
@@ -38,6 +39,7 @@ from aios_lab.allocation import (
     Resources,
     Sharing,
 )
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, RULES
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.sharing import FIELDS, read_sharing
 from aios_lab.broker.sizes import MIB, memory_bytes, thousandths
@@ -68,6 +70,7 @@ class Tree:
     projects: Mapping[str, Project] = field(default_factory=dict)
     policy: str = DEFAULT_POLICY
     sharing: Sharing = DEFAULT_SHARING
+    placement: str = DEFAULT_PLACEMENT
 
 
 UNREADABLE = (-1, -1)
@@ -122,6 +125,11 @@ class Quotas:
     def sharing(self) -> Sharing:
         """The parameters of the policy fair_share."""
         return self._tree.sharing
+
+    @property
+    def placement(self) -> str:
+        """On which node workers go: one of ``allocation.placement.RULES``."""
+        return self._tree.placement
 
     @property
     def projects(self) -> tuple[str, ...]:
@@ -207,9 +215,11 @@ class _Reader:
         self.mistakes.append((node.start_mark.line + 1, text))
 
     def tree(self, root: yaml.Node) -> Tree:
-        parts = self.mapping(root, "the file", ("policy", "fair_share", "cluster", "projects"))
+        known = ("policy", "fair_share", "placement", "cluster", "projects")
+        parts = self.mapping(root, "the file", known)
         sharing = read_sharing(self.mapping(parts.get("fair_share"), "fair_share", FIELDS), self.wrong)
-        policy = self.policy(parts["policy"]) if "policy" in parts else DEFAULT_POLICY
+        policy = self.one_of(parts.get("policy"), "policy", POLICIES, DEFAULT_POLICY)
+        placement = self.one_of(parts.get("placement"), "placement", RULES, DEFAULT_PLACEMENT)
         cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
         projects = {}
         for name, node in self.mapping(parts.get("projects"), "projects").items():
@@ -223,13 +233,15 @@ class _Reader:
             path = f"{CLUSTER}/{name.replace('/', '%2F')}"
             people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
             projects[name] = Project(self.fields(fields, path), people, members)
-        return Tree(cluster, projects, policy, sharing)
+        return Tree(cluster, projects, policy, sharing, placement)
 
-    def policy(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode) or node.value not in POLICIES:
+    def one_of(self, node: yaml.Node | None, what: str, names: Iterable[str], default: str) -> str:
+        if node is None:
+            return default
+        if not isinstance(node, yaml.ScalarNode) or node.value not in names:
             said = repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
-            self.wrong(node, f"policy: {said} is none; there are: {', '.join(POLICIES)}.")
-            return DEFAULT_POLICY
+            self.wrong(node, f"{what}: {said} is none; there are: {', '.join(names)}.")
+            return default
         return str(node.value)
 
     def mapping(

@@ -8,7 +8,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from aios_lab.allocation import Demand, Lease, Node, Plan, Principal, Resources, Sharing, Snapshot, Usage
+from aios_lab.allocation import (
+    Demand,
+    Lease,
+    Node,
+    Placement,
+    Plan,
+    Principal,
+    Resources,
+    Sharing,
+    Snapshot,
+    Usage,
+)
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, typical_units
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.quotas import Quotas, principal_path
@@ -34,15 +46,13 @@ def take_snapshot(
     leases = (
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
+    demands = tuple(_demand(one, one.held > 0 and not one.pins and idle(one.owner)) for one in living)
+    asked = ((demand.unit, max(1, demand.max)) for demand in demands)
+    placement = Placement(quotas.placement, typical_units(asked) if quotas.placement == "fgd" else ())
     principals = quotas.principals(sorted(members))
+    usage = accounts.usage((one.path for one in principals), quotas.sharing, now)
     return Snapshot(
-        inventory.nodes,
-        principals,
-        tuple(_demand(one, one.held > 0 and not one.pins and idle(one.owner)) for one in living),
-        tuple(leases),
-        now,
-        accounts.usage((one.path for one in principals), quotas.sharing, now),
-        quotas.sharing,
+        inventory.nodes, principals, demands, tuple(leases), now, placement, usage, quotas.sharing
     )
 
 
@@ -79,7 +89,7 @@ def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
         "grants": [asdict(change) for change in plan.grants],
         "shrinks": [asdict(change) for change in plan.shrinks],
         "preemptions": [{"claim": one.claim, "by": [*one.by]} for one in plan.preemptions],
-    }
+    } | ({"note": plan.note} if plan.note else {})
 
 
 def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
@@ -92,9 +102,16 @@ def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
         demands=tuple(_with_vectors(Demand, one, "unit") for one in seen["demands"]),
         leases=tuple(Lease(**one) for one in seen["leases"]),
         now=seen["now"],
+        placement=_placement(seen.get("placement", {})),
         usage=tuple(_with_vectors(Usage, one, "amount") for one in seen.get("usage", ())),
         sharing=Sharing(**seen.get("sharing", {})),
     )
+
+
+def _placement(one: Mapping[str, Any]) -> Placement:
+    """That of a snapshot; those of older records had none, which is the first of all."""
+    expected = ((Resources(**unit), count) for unit, count in one.get("expected", ()))
+    return Placement(one.get("rule", DEFAULT_PLACEMENT), tuple(expected))
 
 
 def _with_vectors(kind: Callable[..., T], fields: Mapping[str, Any], *vectors: str) -> T:

@@ -11,6 +11,7 @@ from aios_lab.allocation import (
     Demand,
     Lease,
     Node,
+    Placement,
     Plan,
     Principal,
     Resources,
@@ -18,6 +19,7 @@ from aios_lab.allocation import (
     Snapshot,
     Usage,
 )
+from aios_lab.allocation.placement import RULES
 from aios_lab.allocation.room import Rooms
 from aios_lab.allocation.shares import held_units
 from aios_lab.allocation.targets import Targets
@@ -124,10 +126,19 @@ def snapshots(draw: st.DrawFn, nodes: int = 3, claims: int = 6, holding: bool = 
             )
         )
     leases = draw(_leases(machines, demands)) if holding else []
+    expected = tuple((unit, 1) for unit in draw(st.lists(unit_vectors, max_size=3, unique=True)))
+    placement = Placement(draw(st.sampled_from(sorted(RULES))), expected)
     sharing = draw(sharings)
     usage = draw(_usage(machines, sharing)) if sharing.half_life else ()
     return Snapshot(
-        tuple(machines), tuple(principals), tuple(demands), tuple(leases), 5.0, tuple(usage), sharing
+        tuple(machines),
+        tuple(principals),
+        tuple(demands),
+        tuple(leases),
+        5.0,
+        placement,
+        tuple(usage),
+        sharing,
     )
 
 

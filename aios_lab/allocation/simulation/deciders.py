@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Protocol
 
 from aios_lab.allocation.decide import Policy, policy_of
+from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.profile import room_now, units_of
 from aios_lab.allocation.queue import QueuePolicy
 from aios_lab.allocation.room import Rooms, plus
@@ -19,6 +20,7 @@ from aios_lab.allocation.types import (
     Demand,
     Lease,
     Node,
+    Placement,
     Plan,
     Principal,
     Resources,
@@ -48,11 +50,17 @@ class Books:
     what principals used lately."""
 
     def __init__(
-        self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal], sharing: Sharing
+        self,
+        policy: Policy,
+        nodes: Sequence[Node],
+        principals: Sequence[Principal],
+        placement: Placement = FIRST,
+        sharing: Sharing = DEFAULT_SHARING,
     ) -> None:
         self._sharing = sharing
         self._meter = Meter(sharing)
         self._policy = policy
+        self._placement = placement
         self._nodes = tuple(nodes)
         self._principals = tuple(principals)
         self._demands: dict[str, Demand] = {}
@@ -71,7 +79,7 @@ class Books:
         seen = self._seen()
         usage = self._meter.usage({name for one in seen for name in path_of(one.principal)}, now)
         plan, _ = self._policy(
-            Snapshot(self._nodes, self._principals, seen, leases, now, usage, self._sharing)
+            Snapshot(self._nodes, self._principals, seen, leases, now, self._placement, usage, self._sharing)
         )
         for change in plan.grants:
             if not self._leases.get(change.claim):  # it begins
@@ -107,9 +115,14 @@ class RigidBooks(Books):
     """
 
     def __init__(
-        self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal], sharing: Sharing
+        self,
+        policy: Policy,
+        nodes: Sequence[Node],
+        principals: Sequence[Principal],
+        placement: Placement = FIRST,
+        sharing: Sharing = DEFAULT_SHARING,
     ) -> None:
-        super().__init__(policy, nodes, principals, sharing)
+        super().__init__(policy, nodes, principals, placement, sharing)
         self._rooms = Rooms(self._nodes)
         self._waiting: dict[Vector, list[tuple[int, str]]] = {}  # units and claims, fewest first
         self._askers: dict[str, dict[str, None]] = {}  # by principal, its claims that wait
@@ -173,16 +186,20 @@ class RigidBooks(Books):
 
 
 def decider(
-    policy: str, nodes: Sequence[Node], principals: Sequence[Principal], sharing: Sharing = DEFAULT_SHARING
+    policy: str,
+    nodes: Sequence[Node],
+    principals: Sequence[Principal],
+    placement: Placement = FIRST,
+    sharing: Sharing = DEFAULT_SHARING,
 ) -> Decider:
     """The policy of this name before an empty cluster that nobody has used yet.
 
     Raises:
-        ValueError: there is no such policy.
+        ValueError: there is no such policy or placement.
     """
     found = policy_of(policy)
     if isinstance(found, QueuePolicy):
-        return found.open(nodes, principals)
+        return found.open(nodes, principals, placement)
     plain = all(principal.quota == Resources() for principal in principals)
     books = RigidBooks if policy == "fair_share" and plain else Books
-    return books(found, nodes, principals, sharing)
+    return books(found, nodes, principals, placement, sharing)

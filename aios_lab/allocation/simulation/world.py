@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from aios_lab.allocation.decide import DEFAULT_POLICY
+from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.room import how_many
 from aios_lab.allocation.simulation.deciders import Decider, decider
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
@@ -15,6 +16,7 @@ from aios_lab.allocation.types import (
     DEFAULT_SHARING,
     Demand,
     Node,
+    Placement,
     Plan,
     Principal,
     Resources,
@@ -52,6 +54,7 @@ def play(
     *,
     principals: Sequence[Principal] = (),
     elastic: bool = False,
+    placement: Placement = FIRST,
     sharing: Sharing = DEFAULT_SHARING,
     tell: Callable[[int], None] | None = None,
 ) -> Outcome:
@@ -64,9 +67,10 @@ def play(
     counts from the first job on. ``tell`` hears how many have finished.
 
     Raises:
-        ValueError: there is no such policy, jobs are not sorted, or two have one id.
+        ValueError: there is no such policy or placement, jobs are not sorted, or two have one id.
     """
-    world = _World(nodes, decider(policy, nodes, principals, sharing), elastic, sharing.guard, tell)
+    deciding = decider(policy, nodes, principals, placement, sharing)
+    world = _World(nodes, deciding, elastic, sharing.guard, tell)
     return world.play(iter(jobs))
 
 

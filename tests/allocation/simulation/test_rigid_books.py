@@ -36,7 +36,9 @@ def test_a_claim_without_room_that_is_not_shown_changes_nothing(
     nodes = [Node("a", Resources(cpu=4000)), Node("b", Resources(cpu=3000))]
     principals = [Principal("cluster/one/ada", weight=weight), Principal("cluster/two", weight=200)]
     sharing: Sharing = replace(DEFAULT_SHARING, order=order)
-    books = [kind(policy_of("fair_share"), nodes, principals, sharing) for kind in (Books, RigidBooks)]
+    books = [
+        kind(policy_of("fair_share"), nodes, principals, sharing=sharing) for kind in (Books, RigidBooks)
+    ]
     held: dict[str, int] = {}
     now = 0.0
     for number, (deed, user, count, cpu, hours) in enumerate(story):
