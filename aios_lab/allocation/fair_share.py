@@ -24,7 +24,7 @@ Spots = list[tuple[int, int]]  # nodes, and how many units on each
 Goals = Callable[[Snapshot, Held, Rooms], Targets]
 
 
-class Placement:
+class Placed:
     """Units of claims on nodes: those that start now, and those that wait for others to leave."""
 
     def __init__(self) -> None:
@@ -45,35 +45,33 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    return towards(snapshot, Targets)
-
-
-def towards(snapshot: Snapshot, goals: Goals) -> tuple[Plan, Mapping[str, int]]:
-    """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
-    targets = fair_targets(snapshot, goals)
+    targets = fair_targets(snapshot)
     return carried_out(snapshot, targets), targets.units
 
 
 def fair_targets(snapshot: Snapshot, goals: Goals = Targets) -> Targets:
-    rooms = rooms_for(snapshot.nodes, snapshot.placement)
-    return goals(with_guard(snapshot), held_units(snapshot), rooms)
+    """How many units everybody should have, as fair share or other ``goals`` have it."""
+    return goals(with_guard(snapshot), held_units(snapshot), _empty(snapshot))
 
 
 def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
     """The grants and shrinks that bring everybody nearer to the targets now."""
     snapshot = with_guard(snapshot)
-    rooms = rooms_for(snapshot.nodes, snapshot.placement)
-    board = Board(snapshot, held_units(snapshot), rooms, targets.units)
+    board = Board(snapshot, held_units(snapshot), _empty(snapshot), targets.units)
     give_back(board)
     reclaim = Reclaim(board)
-    placement = Placement()
+    placed = Placed()
     for award in _deficits(targets, board):
-        _place(board, placement, award, reclaim)
+        _place(board, placed, award, reclaim)
     for place in board.places():
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
-    _use_what_is_left(snapshot, targets.past, board, placement)
-    return Plan(grants=_grants(board, placement), shrinks=board.changes())
+    _use_what_is_left(snapshot, targets.past, board, placed)
+    return Plan(grants=_grants(board, placed), shrinks=board.changes())
+
+
+def _empty(snapshot: Snapshot) -> Rooms:
+    return rooms_for(snapshot.nodes, snapshot.placement)
 
 
 def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
@@ -88,7 +86,7 @@ def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
             yield Award(claim, given[claim] - before, together)
 
 
-def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | None = None) -> bool:
+def _place(board: Board, placed: Placed, award: Award, reclaim: Reclaim | None = None) -> bool:
     """Find room for the units: what is free now, and with ``reclaim`` what is being freed, or what others
     have to give back. Together they have room all of them or none.
 
@@ -96,7 +94,7 @@ def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | 
     """
     claim, units, together = award
     case = board.vectors[claim], board.limited[claim], units if together else 1, reclaim is None
-    if case in placement.hopeless:
+    if case in placed.hopeless:
         return False
     mark, left = board.mark(), units
     ready = board.take(claim, left)
@@ -109,28 +107,28 @@ def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | 
         left -= sum(count for _, count in spots)
         later += spots
     if left:
-        placement.hopeless.add(case)
+        placed.hopeless.add(case)
         if together:
             board.back(mark)
             return False
     board.settle()
-    placement.add(claim, ready, later)
+    placed.add(claim, ready, later)
     return not left
 
 
-def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placement: Placement) -> None:
+def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placed: Placed) -> None:
     """Nobody waits while room is free: what the targets leave over goes round once more in fair order."""
-    claimants = _hopeful(board, placement)
+    claimants = _hopeful(board, placed)
     if not claimants:
         return
     tree = Tree(snapshot.principals, board.capacity)
     for claim, demand in board.demands.items():
-        if units := board.held(claim) + placement.of(claim):
+        if units := board.held(claim) + placed.of(claim):
             tree.use_units(demand.principal, board.vectors[claim], units)
     queue = FairQueue(tree, claimants, past.keys(tree))
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
-        if _place(board, placement, Award(demand.claim, units, together=True)):
+        if _place(board, placed, Award(demand.claim, units, together=True)):
             claimant.count += units
             tree.use_units(demand.principal, claimant.unit, units)
             claimant.step = 1
@@ -142,23 +140,23 @@ def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placement: P
             queue.drop(claimant)
 
 
-def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
+def _hopeful(board: Board, placed: Placed) -> list[Claimant]:
     """Who wants more, loses nothing, and has room for one unit now."""
     losing = {claim for (claim, _), units in board.lost.items() if units}
     found = []
     for claim, demand in board.demands.items():
         if not board.fits_now(claim):
             continue
-        held = board.held(claim) + placement.of(claim)
+        held = board.held(claim) + placed.of(claim)
         if held < demand.max and claim not in losing:
             found.append(Claimant(demand, held, held, step=max(1, starting_units(demand) - held)))
     return found
 
 
-def _grants(board: Board, placement: Placement) -> tuple[Change, ...]:
+def _grants(board: Board, placed: Placed) -> tuple[Change, ...]:
     """The units that can start now; a claim starts with its minimum or not at all."""
     names, grants = board.now.names, []
-    for claim, nodes in sorted(placement.ready.items()):
+    for claim, nodes in sorted(placed.ready.items()):
         if board.held(claim) or sum(nodes.values()) >= starting_units(board.demands[claim]):
             grants += [Change(claim, names[node], units) for node, units in sorted(nodes.items())]
     return tuple(grants)
