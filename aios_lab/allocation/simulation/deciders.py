@@ -33,7 +33,11 @@ from aios_lab.allocation.usage import Meter
 
 class Decider(Protocol):
     """One policy before one cluster. Every plan counts as carried out at the time of its making, and a claim
-    that gets its first units has started then; times in seconds."""
+    that gets its first units has started then; times in seconds. Where it ``settles``, a plan for claims that
+    are all or nothing leaves nothing to do at the same moment."""
+
+    @property
+    def settles(self) -> bool: ...
 
     def arrive(self, demand: Demand) -> None:
         """A claim that holds nothing asks from now on."""
@@ -48,6 +52,8 @@ class Decider(Protocol):
 class Books:
     """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot, and
     what principals used lately."""
+
+    settles = False
 
     def __init__(
         self,
@@ -113,6 +119,8 @@ class RigidBooks(Books):
     of different priority (one without room lends its user's others its place among equals) all are shown.
     Of every user one claim is shown: who asks at all is a part of how usage counts.
     """
+
+    settles = True
 
     def __init__(
         self,
