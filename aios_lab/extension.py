@@ -24,6 +24,7 @@ from aios_lab.broker.errors import Refused
 from aios_lab.broker.replays import Replays
 from aios_lab.engines.base import Engine, EngineError
 from aios_lab.engines.local.engine import LocalEngine
+from aios_lab.idle_kernels import idle_kernels
 from aios_lab.kernel_claims import KernelClaims
 from aios_lab.models import places
 from aios_lab.models.errors import ModelError
@@ -169,7 +170,8 @@ class AIOSLab(ExtensionApp):
             if not self.inventory:
                 stack.enter_context(territory.machine())
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)
-        broker = Broker(engine, ledger, Quotas(self._quotas_path()), default_claim)
+        idle = idle_kernels(self.serverapp.kernel_manager)
+        broker = Broker(engine, ledger, Quotas(self._quotas_path()), default_claim, idle)
         await broker.start()
         stack.push_async_callback(broker.stop)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())

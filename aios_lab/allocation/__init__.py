@@ -12,6 +12,7 @@ from aios_lab.allocation.fairness import (
     fair_tree,
 )
 from aios_lab.allocation.types import (
+    DEFAULT_SHARING,
     RESOURCES,
     UNLIMITED,
     Change,
@@ -20,15 +21,19 @@ from aios_lab.allocation.types import (
     Node,
     Placement,
     Plan,
+    Preemption,
     Principal,
     Resources,
+    Sharing,
     Snapshot,
+    Usage,
 )
 from aios_lab.allocation.utility import ceei
 from aios_lab.allocation.validate import InvalidPlan, validate
 
 __all__ = [
     "DEFAULT_POLICY",
+    "DEFAULT_SHARING",
     "POLICIES",
     "RESOURCES",
     "UNLIMITED",
@@ -41,9 +46,12 @@ __all__ = [
     "Node",
     "Placement",
     "Plan",
+    "Preemption",
     "Principal",
     "Resources",
+    "Sharing",
     "Snapshot",
+    "Usage",
     "asset_fairness",
     "ceei",
     "decide",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from aios_lab.allocation.fair_share import fair_share
+from aios_lab.allocation.preemption import preemptions
 from aios_lab.allocation.queue import BACKFILLS, ORDERS, queue_policy
 from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
@@ -50,6 +51,7 @@ def decide(snapshot: Snapshot, policy: str = DEFAULT_POLICY) -> Plan:
     with without_collections():
         check(snapshot)
         plan, targets = decided(snapshot)
+        plan = replace(plan, preemptions=preemptions(snapshot, plan, targets))
         return replace(plan, reasons=reasons(snapshot, plan, targets))
 
 
@@ -101,6 +103,7 @@ def check(snapshot: Snapshot) -> None:
     for demand in snapshot.demands:
         if demand.min < 0 or demand.max < 0 or demand.floor < 0 or min(demand.unit.vector) < 0:
             raise InvalidSnapshot(f"The demand of claim {demand.claim} has a negative amount.")
+    _check_usage(snapshot)
     for lease in snapshot.leases:
         if lease.units < 0:
             raise InvalidSnapshot(f"The lease of claim {lease.claim} has a negative amount.")
@@ -110,6 +113,16 @@ def check(snapshot: Snapshot) -> None:
             raise InvalidSnapshot(
                 f"Claim {lease.claim} has a lease on node {lease.node}, which is not there."
             )
+
+
+def _check_usage(snapshot: Snapshot) -> None:
+    _unique("account of usage", [used.principal for used in snapshot.usage])
+    for used in snapshot.usage:
+        if min(used.amount.vector) < 0:
+            raise InvalidSnapshot(f"The usage of {used.principal} has a negative amount.")
+    for name in ("half_life", "k", "hysteresis", "guard", "charge"):
+        if getattr(snapshot.sharing, name) < 0:
+            raise InvalidSnapshot(f"The {name} of fair share is negative.")
 
 
 def _unique(kind: str, names: list[str]) -> set[str]:

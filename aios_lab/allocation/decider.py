@@ -14,13 +14,15 @@ from dataclasses import fields, replace
 from aios_lab.allocation.decide import DEFAULT_POLICY, check, decide, policy_of, without_collections
 from aios_lab.allocation.fair_share import carried_out
 from aios_lab.allocation.placement.rooms import rooms_for
+from aios_lab.allocation.preemption import guarded_until, preemptions, with_guard
 from aios_lab.allocation.reasons import Book
 from aios_lab.allocation.room import plus
 from aios_lab.allocation.shares import held_units
 from aios_lab.allocation.targets import Targets, starting_units
-from aios_lab.allocation.types import Demand, Plan, Snapshot, Vector
+from aios_lab.allocation.types import Demand, Plan, Resources, Snapshot, Vector
 
-# What a decision of fair share takes from a snapshot besides claims and leases. It knows no time.
+# What a decision of fair share takes from a snapshot besides claims and leases. It knows no time, but for
+# claims that are guarded until then.
 SETTING = tuple(field.name for field in fields(Snapshot) if field.name not in ("demands", "leases", "now"))
 
 
@@ -59,9 +61,15 @@ class _Decided:
 
     def __init__(self, snapshot: Snapshot) -> None:
         check(snapshot)
-        held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
-        targets = Targets(snapshot, held, rooms.copy())
-        plan = carried_out(snapshot, targets, held, rooms)
+        guarded, held = with_guard(snapshot), held_units(snapshot)
+        rooms = rooms_for(snapshot.nodes, snapshot.placement)
+        targets = Targets(guarded, held, rooms.copy())
+        plan = carried_out(guarded, targets, held, rooms)
+        plan = replace(plan, preemptions=preemptions(snapshot, plan, targets.units))
+        self.until = guarded_until(snapshot)
+        # One claim more may be what makes somebody ask for more than his quota, and then he has a part of the
+        # weights by which past use counts.
+        self.weighs = targets.past.counts and any(p.quota != Resources() for p in snapshot.principals)
         self.snapshot = snapshot
         self.demands = {demand.claim: demand for demand in snapshot.demands}
         self.book = Book(snapshot, plan, targets.units)
@@ -77,6 +85,8 @@ class _Decided:
     def follow(self, snapshot: Snapshot) -> bool:
         """Become the decision of this snapshot; false, and of no more use, where it takes a new division."""
         last = self.snapshot
+        if self.weighs or not last.now <= snapshot.now < self.until:
+            return False
         if snapshot.leases != last.leases or any(getattr(snapshot, n) != getattr(last, n) for n in SETTING):
             return False
         demands = {demand.claim: demand for demand in snapshot.demands}

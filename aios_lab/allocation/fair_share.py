@@ -10,13 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
 from aios_lab.allocation.placement.rooms import rooms_for
+from aios_lab.allocation.preemption import with_guard
 from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
+from aios_lab.allocation.standing import Past
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
 Spots = list[tuple[int, int]]  # nodes, and how many units on each
+
+# What computes the targets of a snapshot, given the units that are held and the empty nodes.
+Goals = Callable[[Snapshot, Held, Rooms], Targets]
 
 
 class Placed:
@@ -43,17 +48,19 @@ def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     return towards(snapshot, Targets)
 
 
-def towards(
-    snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets]
-) -> tuple[Plan, Mapping[str, int]]:
+def towards(snapshot: Snapshot, goals: Goals) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
+    snapshot = with_guard(snapshot)
     held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
     targets = goals(snapshot, held, rooms.copy())
     return carried_out(snapshot, targets, held, rooms), targets.units
 
 
 def carried_out(snapshot: Snapshot, targets: Targets, held: Held, rooms: Rooms) -> Plan:
-    """The grants and shrinks that bring everybody nearer to the targets now; ``rooms``: the empty nodes."""
+    """The grants and shrinks that bring everybody nearer to the targets now.
+
+    Of the snapshot ``with_guard``; ``rooms`` are the empty nodes.
+    """
     board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
     reclaim = Reclaim(board)
@@ -63,7 +70,7 @@ def carried_out(snapshot: Snapshot, targets: Targets, held: Held, rooms: Rooms) 
     for place in board.places():
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
-    _use_what_is_left(snapshot, board, placed)
+    _use_what_is_left(snapshot, targets.past, board, placed)
     board.settle()
     return Plan(grants=_grants(board, placed), shrinks=board.changes())
 
@@ -110,16 +117,16 @@ def _place(board: Board, placed: Placed, award: Award, reclaim: Reclaim | None =
     return not left
 
 
-def _use_what_is_left(snapshot: Snapshot, board: Board, placed: Placed) -> None:
+def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placed: Placed) -> None:
     """Nobody waits while room is free: what the targets leave over goes round once more in fair order."""
     claimants = _hopeful(board, placed)
     if not claimants:
         return
     tree = Tree(snapshot.principals, board.capacity)
     for claim, demand in board.demands.items():
-        if held := board.held(claim) + placed.of(claim):
-            tree.use_units(demand.principal, board.vectors[claim], held)
-    queue = FairQueue(tree, claimants)
+        if units := board.held(claim) + placed.of(claim):
+            tree.use_units(demand.principal, board.vectors[claim], units)
+    queue = FairQueue(tree, claimants, past.keys(tree))
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
         if _place(board, placed, Award(demand.claim, units, together=True)):

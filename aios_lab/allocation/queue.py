@@ -44,7 +44,8 @@ def _duration(demand: Demand, _: Resources) -> float:
 
 def _area(demand: Demand, capacity: Resources) -> float:
     need = demand.unit * min(max(1, starting_units(demand)), demand.max)
-    return _duration(demand, capacity) * weighted_share(need, capacity, 1)
+    part = weighted_share(need, capacity, 1)
+    return _duration(demand, capacity) * part if part else 0.0  # for ever times nothing is no number
 
 
 def _aged(demand: Demand, _: Resources) -> float:
@@ -87,8 +88,8 @@ class Queue:
         """A claim asks; it holds nothing yet."""
         self.line.add(demand, self._order.key(demand, self.line.capacity))
 
-    def leave(self, claim: str) -> None:
-        """A claim is gone, with all that it held."""
+    def leave(self, claim: str, now: float) -> None:
+        """A claim is gone, with all that it held; ``now`` is in seconds since the epoch."""
         self.line.remove(claim)
 
     def decide(self, now: float) -> Plan:

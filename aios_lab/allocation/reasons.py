@@ -8,6 +8,7 @@ from functools import cached_property
 from heapq import nsmallest
 
 from aios_lab.allocation.board import short_of
+from aios_lab.allocation.preemption import guarded
 from aios_lab.allocation.room import fits, how_many, plus
 from aios_lab.allocation.shares import Tree, total_capacity
 from aios_lab.allocation.targets import starting_units
@@ -190,8 +191,12 @@ class Book:
 
     def _holds(self, claim: str, what: str) -> str:
         demand = self.demands[claim]
-        trains = " and keeps it while it trains" if demand.floor and self.leased.get(claim) else ""
-        return f"{who(demand)} holds {what}{trains}"
+        keeps = ""
+        if demand.floor and self.leased.get(claim):
+            keeps = " and keeps it while it trains"
+        elif guarded(demand, self.snapshot):
+            keeps = f" and keeps its minimum for the first {self.snapshot.sharing.guard} s"
+        return f"{who(demand)} holds {what}{keeps}"
 
     def _missing(self, demand: Demand) -> str:
         """The resource that the node with the most room lacks first."""

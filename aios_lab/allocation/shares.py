@@ -6,8 +6,9 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Protocol
 
-from aios_lab.allocation.room import ENDLESS, NOTHING, plus
+from aios_lab.allocation.room import ENDLESS, NOTHING, larger, plus
 from aios_lab.allocation.types import Demand, Principal, Resources, Snapshot, Vector
 
 ROOT = ""
@@ -90,8 +91,16 @@ class Tree:
     def usage(self, name: str) -> Resources:
         return Resources(*self._used.get(name, NOTHING))
 
-    def share(self, name: str) -> float:
-        return _share(self._used.get(name, NOTHING), self._scales[name])
+    def share(self, name: str, beyond: bool = False) -> float:
+        """The weighted dominant share, of all that is used or only of what is beyond the quota."""
+        return _share(self.used(name, beyond), self._scales[name])
+
+    def used(self, name: str, beyond: bool = False) -> Vector:
+        """All that is used, or only what is beyond the quota."""
+        used = self._used.get(name, NOTHING)
+        if beyond and (quota := self._quotas.get(name, NOTHING)) != NOTHING:
+            return larger(NOTHING, plus(used, quota, -1))
+        return used
 
     def dominant(self, name: str) -> float:
         """The dominant share of the whole, 0 to 1, whatever the weight."""
@@ -158,9 +167,32 @@ class Claimant:
         self.unit = self.demand.unit.vector
 
 
-# Who goes first: priority (negated), share, who holds the unit already, who asked first, and the claim's id.
-# A principal has the last three of the claim that is served first below it, so no two entries are equal.
-Entry = tuple[int, float, int, float, str]
+# Two numbers that a principal competes by with its siblings, smaller first: see ``Keys``.
+Key = tuple[float, float]
+
+# Who goes first: priority (negated), the two numbers of its key (of a claim: its share, and whether it lies
+# idle), who holds the unit already, who asked first, and the claim's id. A principal has the last three of
+# the claim that is served first below it, so no two entries are equal.
+Entry = tuple[int, float, float, int, float, str]
+
+
+class Keys(Protocol):
+    """By what principals compete with their siblings."""
+
+    def key(self, name: str) -> Key:
+        """The principal's numbers with what it uses now; they never fall while it is given more."""
+
+
+class Shares:
+    """The lowest weighted share is next. Below the ``depth`` of the path whose quota is being served, and
+    everywhere without one, only what is beyond a principal's own quota counts: the rest is its due."""
+
+    def __init__(self, tree: Tree, depth: int | None = None) -> None:
+        self._tree = tree
+        self._slashes = -1 if depth is None else depth  # those in a path that is deeper
+
+    def key(self, name: str) -> Key:
+        return self._tree.share(name, name.count("/") >= self._slashes), 0.0
 
 
 @dataclass(slots=True)
@@ -175,23 +207,24 @@ class Level:
     heap: list[Entry] = field(default_factory=list)
     hopeless: dict[Vector, int] = field(default_factory=dict)
 
-    def entry(self, share: float) -> Entry:
+    def entry(self, key: Key) -> Entry:
         """The principal's own entry in the level above."""
-        _, _, holds, submitted, claim = self.heap[0]
-        return self.behind, share, holds, submitted, claim
+        _, _, _, holds, submitted, claim = self.heap[0]
+        return self.behind, *key, holds, submitted, claim
 
 
 class FairQueue:
     """Claims in the order of their next unit: at every level, from the root, the child with the highest
-    priority, then the lowest weighted dominant share; equal ones by who already holds the unit, then by
-    who asked first, then by id.
+    priority, then the smallest key (``Shares``: the lowest weighted dominant share); equal ones by who
+    already holds the unit, then by who asked first, then by id.
 
     Only the shares on the path of the claim that was served change, so each level is a heap whose top is
     replaced: O(depth · log n) a step.
     """
 
-    def __init__(self, tree: Tree, claimants: Iterable[Claimant]) -> None:
+    def __init__(self, tree: Tree, claimants: Iterable[Claimant], keys: Keys | None = None) -> None:
         self._tree = tree
+        self._keys = keys or Shares(tree)
         self._claimants = {c.demand.claim: c for c in claimants}
         units = {claimant.unit for claimant in self._claimants.values()}
         self._parts = {unit: dominant_part(unit, tree.capacity) for unit in units}
@@ -201,7 +234,7 @@ class FairQueue:
         for level in sorted(self._levels.values(), key=lambda each: -each.depth):
             heapq.heapify(level.heap)
             if level.above is not None:
-                level.above.heap.append(level.entry(tree.share(level.name)))
+                level.above.heap.append(level.entry(self._keys.key(level.name)))
 
     def _level(self, name: str) -> Level:
         if (known := self._levels.get(name)) is not None:
@@ -215,7 +248,7 @@ class FairQueue:
     def best(self) -> Claimant | None:
         """The claim to serve next; it stays at the top until it is ``served``, ``done`` or dropped."""
         top = self._levels[ROOT].heap if self._levels else None
-        return self._claimants[top[0][4]] if top else None
+        return self._claimants[top[0][-1]] if top else None
 
     def served(self, claimant: Claimant) -> None:
         """The best claim got its step and wants more: its path has new shares."""
@@ -239,7 +272,7 @@ class FairQueue:
         """Who has no hope does not stand for his principal."""
         heap, hopeless = level.heap, level.hopeless
         while heap and hopeless:
-            first = self._claimants[heap[0][4]]
+            first = self._claimants[heap[0][-1]]
             if first.step < hopeless.get(first.unit, ENDLESS):
                 break
             heapq.heappop(heap)
@@ -251,16 +284,17 @@ class FairQueue:
             if not level.heap:
                 heapq.heappop(above.heap)
             elif len(above.heap) == 1:  # without siblings its share decides nothing
-                above.heap[0] = level.entry(0.0)
+                above.heap[0] = level.entry((0.0, 0.0))
             else:
-                heapq.heapreplace(above.heap, level.entry(self._tree.share(level.name)))
+                heapq.heapreplace(above.heap, level.entry(self._keys.key(level.name)))
             level = above
 
     def _entry(self, claimant: Claimant) -> Entry:
         demand, count = claimant.demand, claimant.count
         amount, whole = self._parts[claimant.unit]
         holds = 0 if claimant.held > count else 1
-        return -demand.priority, amount * count / whole, holds, demand.submitted, demand.claim
+        idle = float(demand.idle)
+        return -demand.priority, amount * count / whole, idle, holds, demand.submitted, demand.claim
 
 
 # Units by claim and node, both sorted by name.

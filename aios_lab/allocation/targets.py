@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, how_many, larger, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
+from aios_lab.allocation.standing import Past
 from aios_lab.allocation.types import Demand, Snapshot, Vector
 
 
@@ -50,6 +51,7 @@ class Targets:
         self._hopeless: dict[Vector, int] = {}
         self._claimants = self._keep(snapshot, held)
         self._contending = self._after_plenty()
+        self.past = Past(snapshot, self._tree.capacity.vector, held)
         depths = self._tree.quota_depths()
         for depth in depths:
             self._start(depth)
@@ -171,7 +173,8 @@ class Targets:
 
         Room, limits and quotas only get tighter, so a claim that cannot be served once never can.
         """
-        queue = FairQueue(self._tree, self._hopeful(depth))
+        keys = self.past.keys(self._tree, depth, starting=together)
+        queue = FairQueue(self._tree, self._hopeful(depth), keys)
         given: dict[str, int] = {}
         while (claimant := queue.best()) is not None:
             units = claimant.step

@@ -6,8 +6,10 @@ exact, comparable and replayable byte for byte.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 RESOURCES = ("cpu", "memory", "gpu", "gpu_memory")
 
@@ -96,12 +98,55 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a principal, with all below it, has used lately.
+
+    ``amount`` is in amounts times seconds, such as milli-CPU-seconds; every second that was used counts half
+    for each half-life that has passed since (``Sharing.half_life``).
+    """
+
+    principal: str
+    amount: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The parameters of fair share; as they are here, past usage counts for nothing and nobody is guarded.
+
+    ``order`` says who starts first: "share", the lowest weighted share, or "fair_tree", the lowest weighted
+    usage, level by level. ``half_life`` is that of usage, in seconds; ``k``, in thousandths, is how strongly
+    usage counts against weight (KAI's k). ``hysteresis``, in thousandths of the capacity, is by how much less
+    the usage of a principal counts for the units that it holds already. A claim keeps its minimum for
+    ``guard`` seconds after it began, and is charged ``charge`` seconds of what it begins with at once.
+    """
+
+    order: Literal["share", "fair_tree"] = "share"
+    half_life: int = 0
+    k: int = 0
+    hysteresis: int = 0
+    guard: int = 0
+    charge: int = 0
+
+    @property
+    def window(self) -> int:
+        """Seconds that usage adds up over: who always held x has used x · window. 0 without a half-life."""
+        return round(self.half_life / math.log(2)) if self.half_life else 0
+
+
+# What a broker and a simulator start from. Two days: a busy evening is forgotten within a week. Half of KAI's
+# k: who had everything for days keeps a quarter when a newcomer wants all of it. A twentieth of the capacity
+# as hysteresis: two who want one GPU for days change places every seven hours or so.
+DEFAULT_SHARING = Sharing(half_life=2 * 86_400, k=500, hysteresis=50, guard=60, charge=60)
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """What one claim wants now: between ``min`` and ``max`` units, all of one shape.
 
     ``floor`` units are not to be taken away at present (a busy run holds them); ``name`` is how people
-    know the claim. ``submitted`` and ``started`` (None before it holds anything) are in seconds since the
-    epoch; ``duration`` is how many seconds its owner says it will hold units.
+    know the claim; ``idle`` says that its owner does nothing with it at present. ``submitted`` and
+    ``started`` (None before it holds anything) are in seconds since the epoch; ``duration`` is how many
+    seconds its owner says it will hold units.
     """
 
     claim: str
@@ -116,6 +161,7 @@ class Demand:
     floor: int = 0
     name: str = ""
     started: float | None = None
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +186,8 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a decision may depend on. ``now`` is in seconds since the epoch."""
+    """All that a decision may depend on. ``now`` is in seconds since the epoch; a principal without ``usage``
+    has used nothing."""
 
     nodes: tuple[Node, ...]
     principals: tuple[Principal, ...]
@@ -148,6 +195,8 @@ class Snapshot:
     leases: tuple[Lease, ...] = ()
     now: float = 0.0
     placement: Placement = Placement()
+    usage: tuple[Usage, ...] = ()
+    sharing: Sharing = Sharing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +209,24 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Preemption:
+    """A claim whose whole lease is taken, though it wants to keep it; ``by`` are the claims that need the
+    room, in the order in which they asked (none where a limit was lowered)."""
+
+    claim: str
+    by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now. ``reasons`` has one sentence for every claim that holds less than it asked for.
+    """What to do now. ``shrinks`` has all units that go, also those of claims that ``preemptions`` names;
+    ``reasons`` has one sentence for every claim that holds less than it asked for.
 
     ``note`` says why fair share decided in place of the policy that was chosen; empty where that decided.
     """
 
     grants: tuple[Change, ...] = ()
     shrinks: tuple[Change, ...] = ()
+    preemptions: tuple[Preemption, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     note: str = ""

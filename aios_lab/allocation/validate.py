@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from aios_lab.allocation.preemption import guarded, taken_whole
 from aios_lab.allocation.shares import Tree, held_units, total_capacity
 from aios_lab.allocation.targets import starting_units
 from aios_lab.allocation.types import Change, Demand, Plan, Resources, Snapshot
@@ -21,7 +22,8 @@ def validate(snapshot: Snapshot, plan: Plan) -> None:
     is free now, on every node and in every resource, and under every limit; a claim starts with its minimum
     or not at all; nobody gets more than his maximum; shrinking stops at the floor, and at the minimum unless
     the claim is released whole; a claim that is not preemptible gives back only what is above its maximum;
-    every claim that ends with less than its maximum has a reason.
+    every claim that ends with less than its maximum has a reason; the claims that lose everything though they
+    want to keep it, and no others, are named as preempted, and none of them began less than the guard ago.
 
     Raises:
         InvalidPlan: a rule is broken.
@@ -41,6 +43,7 @@ def validate(snapshot: Snapshot, plan: Plan) -> None:
             raise InvalidPlan(
                 f"Claim {claim} ends with {left} of {demand.max} units, and the plan gives no reason."
             )
+    _preemptions(snapshot, plan, demands, held)
 
 
 def _units(changes: tuple[Change, ...]) -> Counter[str]:
@@ -73,6 +76,27 @@ def _shrinks(plan: Plan, held: Mapping[str, Mapping[str, int]]) -> None:
         if taken[key] > there:
             raise InvalidPlan(
                 f"Claim {change.claim} holds {there} units on {change.node} and should give {taken[key]}."
+            )
+
+
+def _preemptions(
+    snapshot: Snapshot, plan: Plan, demands: Mapping[str, Demand], held: Mapping[str, Mapping[str, int]]
+) -> None:
+    named = [one.claim for one in plan.preemptions]
+    for one in plan.preemptions:
+        if strangers := {one.claim, *one.by} - demands.keys():
+            raise InvalidPlan(f"A preemption names claim {min(strangers)}, which the snapshot does not have.")
+        if one.claim in one.by or named.count(one.claim) > 1:
+            raise InvalidPlan(f"Claim {one.claim} is preempted for itself, or twice.")
+    shrunk = _units(plan.shrinks)
+    for claim, demand in demands.items():
+        whole = taken_whole(demand, sum(held.get(claim, {}).values()), shrunk[claim])
+        if whole != (claim in named):
+            wrong = "loses all it holds and is not named" if whole else "keeps what it holds and is named"
+            raise InvalidPlan(f"Claim {claim} {wrong} among the preemptions.")
+        if whole and guarded(demand, snapshot):
+            raise InvalidPlan(
+                f"Claim {claim} began less than {snapshot.sharing.guard} s ago and would lose everything."
             )
 
 

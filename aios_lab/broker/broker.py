@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from aios_lab import wire
 from aios_lab.allocation import Decider, Plan, validate
+from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
@@ -35,8 +36,15 @@ class Broker:
     """
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, quotas: Quotas, default_claim: ClaimRequest | None = None
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        quotas: Quotas,
+        default_claim: ClaimRequest | None = None,
+        idle: Callable[[Owner], bool] = lambda _: False,
     ) -> None:
+        """``idle`` says whether an owner does nothing now: of two claims, its own is the first to shrink."""
+        self._idle = idle
         self._engine = engine
         self._ledger = ledger
         self._quotas = quotas
@@ -47,8 +55,9 @@ class Broker:
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._trouble: dict[str, Refused] = {}
+        self._accounts = Accounts(ledger)
         self._decider = Decider(quotas.policy)
-        self._life = Life(engine, ledger, self._slice_changed)
+        self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed)
 
     async def start(self) -> None:
         """Take the ledger, end what an earlier server left in it, start the engine and the loop.
@@ -60,6 +69,7 @@ class Broker:
         self._ledger.open()
         try:
             self._ledger.expire(time.time())
+            self._accounts.open(self._quotas.sharing)
             await self._engine.start(self._life)
         except BaseException:
             self._ledger.close()
@@ -80,6 +90,7 @@ class Broker:
         await asyncio.wait([self._loop])
         self._loop = None
         await self._life.stop()
+        self._guarded("tick", lambda: self._accounts.beat(time.time()))
         self._tokens.clear()
         self._ledger.close()
 
@@ -299,7 +310,7 @@ class Broker:
             log.exception("The broker's %s failed.", what)
 
     def _tick(self) -> None:
-        self._ledger.heartbeat(time.time())
+        self._accounts.beat(time.time())
         known = self._quotas.problem
         self._quotas.reload()
         if (problem := self._quotas.problem) is not None and problem is not known:
@@ -309,12 +320,19 @@ class Broker:
     def _decide(self) -> None:
         slices = self._life.slices
         policy = self._quotas.policy
-        snapshot = take_snapshot(self._engine.inventory(), self._quotas, slices.values(), time.time())
+        snapshot = take_snapshot(
+            self._engine.inventory(),
+            self._quotas,
+            slices.values(),
+            self._accounts,
+            self._idle,
+            time.time(),
+        )
         if self._decider.policy != policy:
             self._decider = Decider(policy)
         plan = self._decider.decide(snapshot)
         validate(snapshot, plan)
-        acting = self._life.acting(plan)
+        acting = self._life.acting(snapshot, plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
         self._note(policy, plan.note)

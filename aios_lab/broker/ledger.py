@@ -1,7 +1,7 @@
 """The ledger: an append-only record of what was decided and done, in SQLite.
 
-``events`` is the record itself; ``claims`` and ``leases`` show its newest state. A lease without a heartbeat
-for ``TTL`` seconds has expired: its broker is dead, and its engine's processes with it.
+``events`` is the record itself; ``claims``, ``leases`` and ``usage`` show its newest state. A lease without a
+heartbeat for ``TTL`` seconds has expired: its broker is dead, and its engine's processes with it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+from aios_lab.allocation.types import RESOURCES
+from aios_lab.allocation.usage import Balance
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.locks import Held, LockFile
 from aios_lab.broker.slices import ENDED, Slice
@@ -51,6 +53,14 @@ LEASES = sa.Table(
     sa.Column("units", sa.Integer, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("heartbeat", sa.Float, nullable=False),
+)
+# What principals used lately: moving averages, in the core's amounts (milli-CPU, MiB, …), as of a time.
+USAGE = sa.Table(
+    "usage",
+    _META,
+    sa.Column("principal", sa.String, primary_key=True),
+    sa.Column("time", sa.Float, nullable=False),
+    *(sa.Column(resource, sa.Float, nullable=False) for resource in RESOURCES),
 )
 
 
@@ -120,10 +130,24 @@ class Ledger:
             for entry in entries:
                 self._append(connection, entry, now)
 
-    def heartbeat(self, now: float) -> None:
-        """All leases of this broker live."""
+    def heartbeat(self, now: float, balances: Sequence[Balance] = ()) -> None:
+        """All leases of this broker live, and these principals have used so much by now."""
+        rows = [
+            {"principal": one.principal, "time": one.time, **dict(zip(RESOURCES, one.average, strict=True))}
+            for one in balances
+        ]
         with self._writing() as connection:
             connection.execute(sa.update(LEASES).values(heartbeat=now))
+            if rows:
+                names = [row["principal"] for row in rows]
+                connection.execute(sa.delete(USAGE).where(USAGE.c.principal.in_(names)))
+                connection.execute(sa.insert(USAGE), rows)
+
+    def balances(self) -> list[Balance]:
+        """What principals had used at the last heartbeat that knew of them."""
+        with self._writing() as connection:
+            rows = connection.execute(sa.select(USAGE).order_by(USAGE.c.principal)).all()
+        return [Balance(row.principal, row.time, tuple(row[2:])) for row in rows]
 
     def expire(self, now: float) -> list[str]:
         """End all claims that an earlier broker left behind, and free their leases; their slice ids.

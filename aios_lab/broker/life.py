@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from aios_lab.allocation import Change, Plan
+from aios_lab.allocation import Change, Plan, Snapshot
+from aios_lab.allocation.preemption import told
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.operations import Operations
@@ -22,21 +23,29 @@ log = logging.getLogger(__name__)
 
 RETRY = 1.0
 Step = Callable[[Slice], Slice]
+Changed = Callable[[str], None]
 
 
 @dataclass
 class Act:
-    """What a plan means for one slice: units by node to add or to retire."""
+    """What a plan means for one slice: units by node to add or to retire; with all of them ``by`` are the
+    slices it is preempted for, and ``told`` is what its owner reads."""
 
     more: dict[str, int] = field(default_factory=dict)
     less: dict[str, int] = field(default_factory=dict)
+    by: tuple[str, ...] = ()
+    told: str = ""
 
 
 class Life:
-    """The living slices, and the engine's work on them. ``changed`` is called after every step of one."""
+    """The living slices, and the engine's work on them. After every step of one, ``moved`` hears what it was
+    and what it is, and ``changed`` its id."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, engine: Engine, ledger: Ledger, moved: Callable[[Slice | None, Slice], None], changed: Changed
+    ) -> None:
         self.slices: dict[str, Slice] = {}
+        self._moved = moved
         self._engine = engine
         self._ledger = ledger
         self._changed = changed
@@ -64,6 +73,7 @@ class Life:
     def _put_all(self, entries: list[Entry]) -> None:
         self._ledger.write(entries, time.time())
         for one in (entry.slice for entry in entries if entry.slice is not None):
+            self._moved(self.slices.get(one.id), one)
             if one.ended:
                 self.slices.pop(one.id, None)
             else:
@@ -79,7 +89,7 @@ class Life:
 
     def release(self, one: Slice) -> None:
         if one.wanted or one.held or one.state == SliceState.FAILED:
-            self._leave(one, "given_back", {"wanted": False, "problem": ""})
+            self._leave(one, "given_back", {"wanted": False, "problem": "", "taken": ""})
 
     def end(self, slice_id: str, why: str) -> None:
         """The owner is gone. Its processes end also where the ledger cannot be written for now."""
@@ -173,13 +183,15 @@ class Life:
             if left_over and not one.wanted and not self._operations.busy(slice_id):
                 self._operations.start(slice_id, partial(self._close, slice_id))
 
-    def acting(self, plan: Plan) -> dict[str, Act]:
+    def acting(self, snapshot: Snapshot, plan: Plan) -> dict[str, Act]:
         """The parts of a plan that can begin now: a slice with an operation in flight has its turn later."""
         acts: dict[str, Act] = {}
         for change in plan.grants:
             _add(acts.setdefault(change.claim, Act()).more, change)
         for change in plan.shrinks:
             _add(acts.setdefault(change.claim, Act()).less, change)
+        for one in plan.preemptions:
+            acts[one.claim].by, acts[one.claim].told = one.by, told(snapshot, one)
         return {claim: act for claim, act in sorted(acts.items()) if not self._operations.busy(claim)}
 
     def carry_out(self, acts: Mapping[str, Act], plan: Entry) -> None:
@@ -190,11 +202,12 @@ class Life:
         entries = [plan]
         for slice_id, act in acts.items():
             one = self.slices[slice_id]
-            entries.append(
-                Entry("granted", one.grant(now, act.more))
-                if act.more
-                else Entry("shrinking", one.shrink(now, act.less))
-            )
+            if act.more:
+                entries.append(Entry("granted", one.grant(now, act.more)))
+            elif act.told:
+                entries.append(Entry("preempted", one.shrink(now, act.less, act.told), {"by": [*act.by]}))
+            else:
+                entries.append(Entry("shrinking", one.shrink(now, act.less)))
         before = {slice_id: self.slices[slice_id] for slice_id in acts}
         self._put_all(entries)
         for slice_id, one in before.items():

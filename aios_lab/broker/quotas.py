@@ -2,6 +2,7 @@
 
 ```yaml
 policy: fair_share                # or an order of a queue, alone or with a backfill: fcfs, sjf+easy, …
+fair_share: {half_life: 7d, k: 1} # how past usage counts, and more: see ``sharing``
 placement: first                  # on which node workers go: first, pack, spread, fgd
 cluster: {limit: {gpus: 4}}
 projects:
@@ -29,9 +30,18 @@ from pathlib import Path
 
 import yaml
 
-from aios_lab.allocation import DEFAULT_POLICY, POLICIES, UNLIMITED, Principal, Resources
+from aios_lab.allocation import (
+    DEFAULT_POLICY,
+    DEFAULT_SHARING,
+    POLICIES,
+    UNLIMITED,
+    Principal,
+    Resources,
+    Sharing,
+)
 from aios_lab.allocation.placement import DEFAULT_PLACEMENT, RULES
 from aios_lab.broker.errors import Refused
+from aios_lab.broker.sharing import FIELDS, read_sharing
 from aios_lab.broker.sizes import MIB, memory_bytes, thousandths
 
 CLUSTER = "cluster"
@@ -59,6 +69,7 @@ class Tree:
     cluster: Principal = field(default_factory=lambda: Principal(CLUSTER))
     projects: Mapping[str, Project] = field(default_factory=dict)
     policy: str = DEFAULT_POLICY
+    sharing: Sharing = DEFAULT_SHARING
     placement: str = DEFAULT_PLACEMENT
 
 
@@ -109,6 +120,11 @@ class Quotas:
     def policy(self) -> str:
         """By which rule claims are served now: one of ``allocation.POLICIES``."""
         return self._tree.policy
+
+    @property
+    def sharing(self) -> Sharing:
+        """The parameters of the policy fair_share."""
+        return self._tree.sharing
 
     @property
     def placement(self) -> str:
@@ -199,7 +215,9 @@ class _Reader:
         self.mistakes.append((node.start_mark.line + 1, text))
 
     def tree(self, root: yaml.Node) -> Tree:
-        parts = self.mapping(root, "the file", ("policy", "placement", "cluster", "projects"))
+        known = ("policy", "fair_share", "placement", "cluster", "projects")
+        parts = self.mapping(root, "the file", known)
+        sharing = read_sharing(self.mapping(parts.get("fair_share"), "fair_share", FIELDS), self.wrong)
         policy = self.one_of(parts.get("policy"), "policy", POLICIES, DEFAULT_POLICY)
         placement = self.one_of(parts.get("placement"), "placement", RULES, DEFAULT_PLACEMENT)
         cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
@@ -215,7 +233,7 @@ class _Reader:
             path = f"{CLUSTER}/{name.replace('/', '%2F')}"
             people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
             projects[name] = Project(self.fields(fields, path), people, members)
-        return Tree(cluster, projects, policy, placement)
+        return Tree(cluster, projects, policy, sharing, placement)
 
     def one_of(self, node: yaml.Node | None, what: str, names: Iterable[str], default: str) -> str:
         if node is None:

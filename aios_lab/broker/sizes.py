@@ -16,6 +16,7 @@ _UNITS = {
     **{prefix + "B": 1000**power for power, prefix in enumerate("KMGTP", start=1)},
     **{prefix + "IB": 1024**power for power, prefix in enumerate("KMGTP", start=1)},
 }
+_TIMES = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
@@ -40,6 +41,22 @@ def memory_bytes(value: object, what: str = "amount of memory") -> int:
     if not math.isfinite(size) or not MIB <= size <= UNLIMITED:
         raise bad_size(what, value, hint)
     return int(size)
+
+
+def whole_seconds(value: object, what: str) -> int:
+    """Whole seconds of '2d', '36h', '90m', '30s' or a number of seconds, at most ten years.
+
+    Raises:
+        Refused: 422 'bad_size' for anything else.
+    """
+    seconds = -1.0
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        seconds = float(match[1]) * _TIMES.get(match[2].lower(), -1)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    if not 0 <= seconds <= 3650 * 86_400:
+        raise bad_size(what, value, "Write it as '2d', '36h', '90m' or a number of seconds.")
+    return round(seconds)
 
 
 def thousandths(value: object, what: str, least: float = 0.0) -> int:

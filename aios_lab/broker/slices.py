@@ -61,7 +61,8 @@ class Slice:
     retired. ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``gone`` says
     that the owner has ended. ``cap`` keeps it from growing past what the engine could not start, until it is
     asked again. ``pins`` gives, for every run on it, the units that run needs. ``began`` is when it
-    got the first of the units it holds. ``epoch`` rises by one with every step.
+    got the first of the units it holds. ``taken`` tells the owner for whom everything was taken, until the
+    next grant. ``epoch`` rises by one with every step.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Slice:
     pins: Mapping[str, int] = field(default_factory=dict)
     problem: str = ""
     began: float | None = None
+    taken: str = ""
 
     @property
     def held(self) -> int:
@@ -121,12 +123,13 @@ class Slice:
         units = {node: self.units.get(node, 0) + more.get(node, 0) for node in {*self.units, *more}}
         unit = self.unit if self.held else self.claim.unit
         state = S.RESIZING if self.state in (S.ACTIVE, S.RESIZING) else S.GRANTED
-        return self.step(now, state, unit=unit, units=units, began=now if self.began is None else self.began)
+        began = now if self.began is None else self.began
+        return self.step(now, state, unit=unit, units=units, began=began, taken="")
 
-    def shrink(self, now: float, less: Mapping[str, int]) -> Slice:
-        """Begin to retire units; they stay held until ``settled``."""
+    def shrink(self, now: float, less: Mapping[str, int], taken: str = "") -> Slice:
+        """Begin to retire units; they stay held until ``settled``. With all of them ``taken`` says why."""
         state = S.RESIZING if sum(less.values()) < self.held else S.DRAINING
-        return self.step(now, state, leaving=dict(less))
+        return self.step(now, state, leaving=dict(less), taken=taken)
 
     def settled(self, now: float) -> Slice:
         """The engine has done what was asked: what was leaving is gone."""

@@ -8,32 +8,55 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from aios_lab.allocation import Demand, Lease, Node, Placement, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation import (
+    Demand,
+    Lease,
+    Node,
+    Placement,
+    Plan,
+    Principal,
+    Resources,
+    Sharing,
+    Snapshot,
+    Usage,
+)
 from aios_lab.allocation.placement import DEFAULT_PLACEMENT, typical_units
+from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.quotas import Quotas, principal_path
-from aios_lab.broker.slices import Slice
+from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.views import short_name
 from aios_lab.engines.base import Inventory
 
 T = TypeVar("T")
 
 
-def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice], now: float) -> Snapshot:
-    """All that a decision may depend on. Claims that sleep and hold nothing are no part of it."""
+def take_snapshot(
+    inventory: Inventory,
+    quotas: Quotas,
+    slices: Iterable[Slice],
+    accounts: Accounts,
+    idle: Callable[[Owner], bool],
+    now: float,
+) -> Snapshot:
+    """All that a decision may depend on. Claims that sleep and hold nothing are no part of it. One that holds
+    something is idle when no run is on it and ``idle`` says that its owner does nothing."""
     living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
     members = {(one.claim.project, one.owner.user) for one in living}
     leases = (
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
-    demands = tuple(map(_demand, living))
+    demands = tuple(_demand(one, one.held > 0 and not one.pins and idle(one.owner)) for one in living)
     asked = ((demand.unit, max(1, demand.max)) for demand in demands)
     placement = Placement(quotas.placement, typical_units(asked) if quotas.placement == "fgd" else ())
     principals = quotas.principals(sorted(members))
-    return Snapshot(inventory.nodes, principals, demands, tuple(leases), now, placement)
+    usage = accounts.usage((one.path for one in principals), quotas.sharing, now)
+    return Snapshot(
+        inventory.nodes, principals, demands, tuple(leases), now, placement, usage, quotas.sharing
+    )
 
 
-def _demand(one: Slice) -> Demand:
+def _demand(one: Slice, idle: bool) -> Demand:
     """What a slice wants. One that gives back, or changes the size of its units, wants none of its present
     shape; a run that is on it keeps its units until it ends."""
     claim = one.claim
@@ -52,6 +75,7 @@ def _demand(one: Slice) -> Demand:
         floor=min(one.floor, one.held),
         name=short_name(one),
         started=one.began,
+        idle=idle,
     )
 
 
@@ -64,11 +88,13 @@ def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
         "snapshot": json.loads(seen),
         "grants": [asdict(change) for change in plan.grants],
         "shrinks": [asdict(change) for change in plan.shrinks],
+        "preemptions": [{"claim": one.claim, "by": [*one.by]} for one in plan.preemptions],
     } | ({"note": plan.note} if plan.note else {})
 
 
 def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
-    """What a recorded decision depended on: ``decide`` makes the same plan of it."""
+    """What a recorded decision depended on: ``decide`` makes the same plan of it. In records of before there
+    was usage, it counts for nothing."""
     seen = record["snapshot"]
     return Snapshot(
         nodes=tuple(Node(one["name"], Resources(**one["capacity"])) for one in seen["nodes"]),
@@ -77,6 +103,8 @@ def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
         leases=tuple(Lease(**one) for one in seen["leases"]),
         now=seen["now"],
         placement=_placement(seen.get("placement", {})),
+        usage=tuple(_with_vectors(Usage, one, "amount") for one in seen.get("usage", ())),
+        sharing=Sharing(**seen.get("sharing", {})),
     )
 
 

@@ -37,7 +37,7 @@ def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: boo
         max_workers=one.claim.max,
         priority=one.claim.priority,
         reason=reason if mine else "",
-        problem=one.problem if mine else "",
+        problem=" ".join(filter(None, (one.taken, one.problem))) if mine else "",
         created=one.created,
         since=one.since,
         busy=bool(one.pins),

@@ -15,9 +15,14 @@ from aios_lab.allocation import (
     Plan,
     Principal,
     Resources,
+    Sharing,
     Snapshot,
+    Usage,
 )
 from aios_lab.allocation.placement import RULES
+from aios_lab.allocation.room import Rooms
+from aios_lab.allocation.shares import held_units
+from aios_lab.allocation.targets import Targets
 
 THREAD = Resources(cpu=1000, memory=1024)
 
@@ -49,6 +54,10 @@ def holdings(snapshot: Snapshot) -> dict[str, int]:
     for lease in snapshot.leases:
         held[lease.claim] += lease.units
     return held
+
+
+def targets_of(snapshot: Snapshot) -> Targets:
+    return Targets(snapshot, held_units(snapshot), Rooms(snapshot.nodes))
 
 
 PATHS = [f"cluster/{project}/{user}" for project in ("vision", "text") for user in ("ada", "bob", "cy")]
@@ -113,12 +122,51 @@ def snapshots(draw: st.DrawFn, nodes: int = 3, claims: int = 6, holding: bool = 
                 name=f"{i}.ipynb",
                 duration=draw(st.sampled_from([None, 0.5, 2.0, 10.0])),
                 started=draw(st.sampled_from([None, 0.0, 4.0])),
+                idle=draw(st.booleans()),
             )
         )
     leases = draw(_leases(machines, demands)) if holding else []
     expected = tuple((unit, 1) for unit in draw(st.lists(unit_vectors, max_size=3, unique=True)))
     placement = Placement(draw(st.sampled_from(sorted(RULES))), expected)
-    return Snapshot(tuple(machines), tuple(principals), tuple(demands), tuple(leases), 5.0, placement)
+    sharing = draw(sharings)
+    usage = draw(_usage(machines, sharing)) if sharing.half_life else ()
+    return Snapshot(
+        tuple(machines),
+        tuple(principals),
+        tuple(demands),
+        tuple(leases),
+        5.0,
+        placement,
+        tuple(usage),
+        sharing,
+    )
+
+
+sharings = st.one_of(
+    st.just(Sharing()),
+    st.builds(
+        Sharing,
+        order=st.sampled_from(["share", "fair_tree"]),
+        half_life=st.sampled_from([0, 3600, 2 * 86_400]),
+        k=st.sampled_from([0, 500, 1000, 3000]),
+        hysteresis=st.sampled_from([0, 50, 1000]),
+        guard=st.sampled_from([0, 2]),
+        charge=st.sampled_from([0, 60, 3600]),
+    ),
+)
+
+
+@st.composite
+def _usage(draw: st.DrawFn, machines: list[Node], sharing: Sharing) -> list[Usage]:
+    """Any part of what the machines come to, for users and for projects."""
+    whole = sum((machine.capacity for machine in machines), Resources()) * sharing.window
+    names = draw(
+        st.lists(st.sampled_from([*PATHS, "cluster/vision", "cluster/text"]), unique=True, max_size=5)
+    )
+    parts = st.integers(0, 20)
+    return [
+        Usage(name, Resources(*(amount * draw(parts) // 20 for amount in whole.vector))) for name in names
+    ]
 
 
 @st.composite

@@ -45,6 +45,8 @@ def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, policy: str, 
         shuffled(snapshot.leases),
         snapshot.now,
         snapshot.placement,
+        shuffled(snapshot.usage),
+        snapshot.sharing,
     )
     assert decide(snapshot, policy) == decide(snapshot, policy) == decide(other, policy)
 
@@ -53,6 +55,41 @@ def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, policy: str, 
 def test_it_comes_to_rest(snapshot: Snapshot, policy: str) -> None:
     _, rounds = settle(snapshot, policy)
     event(f"rounds: {rounds}")
+
+
+@given(snapshots())
+def test_nobody_is_preempted_twice_on_the_way_to_rest(snapshot: Snapshot) -> None:
+    """No cycle of preempting and granting again."""
+    preempted: list[str] = []
+    for _ in range(30):
+        plan = decide(snapshot)
+        if not plan.grants and not plan.shrinks:
+            break
+        preempted += [one.claim for one in plan.preemptions]
+        snapshot = carry_out(snapshot, plan)
+    assert len(preempted) == len(set(preempted))
+    event(f"preempted: {len(preempted)}")
+
+
+@given(snapshots(), st.sampled_from([1, 3, 10**6]))
+def test_usage_counts_by_its_proportions_alone(snapshot: Snapshot, times: int) -> None:
+    """A cluster, quotas and units so many times as large, used alike, are shared alike."""
+
+    def scaled(amount: Resources) -> Resources:
+        return amount * times
+
+    larger = replace(
+        snapshot,
+        nodes=tuple(replace(n, capacity=scaled(n.capacity)) for n in snapshot.nodes),
+        principals=tuple(
+            replace(p, quota=scaled(p.quota), limit=None if p.limit is None else scaled(p.limit))
+            for p in snapshot.principals
+        ),
+        demands=tuple(replace(d, unit=scaled(d.unit)) for d in snapshot.demands),
+        usage=tuple(replace(u, amount=scaled(u.amount)) for u in snapshot.usage),
+    )
+    plan, other = decide(snapshot), decide(larger)
+    assert (plan.grants, plan.shrinks, plan.preemptions) == (other.grants, other.shrinks, other.preemptions)
 
 
 @given(snapshots())

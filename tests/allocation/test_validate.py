@@ -13,7 +13,9 @@ from aios_lab.allocation import (
     Plan,
     Principal,
     Resources,
+    Sharing,
     Snapshot,
+    Usage,
     decide,
     validate,
 )
@@ -74,6 +76,12 @@ def test_limits_hold_for_grants() -> None:
         (Snapshot((), (Principal("x"),) * 2, ()), "more than one principal called x"),
         (Snapshot((Node("n", Resources(cpu=-1)),), (), ()), "capacity of node n has a negative amount"),
         (Snapshot((), (), (demand("a", "ada", -1),)), "demand of claim a has a negative amount"),
+        (Snapshot((), (), (), usage=(Usage("x", Resources(gpu=-1)),)), "usage of x has a negative amount"),
+        (
+            Snapshot((), (), (), usage=(Usage("x", Resources()),) * 2),
+            "more than one account of usage called x",
+        ),
+        (Snapshot((), (), (), sharing=Sharing(half_life=-1)), "half_life of fair share is negative"),
         (Snapshot((node(1),), (), (), (Lease("a", "local", 1),)), "claim a, which demands nothing"),
         (
             Snapshot((), (), (demand("a", "ada", 1),), (Lease("a", "moon", 1),)),

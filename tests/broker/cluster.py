@@ -14,14 +14,20 @@ from broker.memory_engine import MemoryEngine
 
 class Cluster:
     def __init__(self, folder: Path, engine: MemoryEngine, quotas: Path | None = None) -> None:
+        self.idle: set[str] = set()
         self.engine = engine
         self.ledger = Ledger(folder / "ledger.db")
         default = ClaimRequest(workers=1, cpus=1, memory="1GiB")
-        self.broker = Broker(engine, self.ledger, Quotas(quotas), default)
+        self.broker = Broker(engine, self.ledger, Quotas(quotas), default, self._idle)
+
+    def _idle(self, owner: Owner) -> bool:
+        """Whose users are said to do nothing."""
+        return owner.user in self.idle or owner.name in self.idle
 
     def file(self, user: str, workers: int | None = None, **fields: object) -> str:
+        name = fields.pop("name", f"work/{user}.ipynb")
         request = ClaimRequest.model_validate({"workers": workers, **fields})
-        owner = Owner(user=user, kernel_id=f"k-{user}", name=f"work/{user}.ipynb")
+        owner = Owner(user=user, kernel_id=f"k-{user}", name=str(name))
         return self.broker.file(request, owner)
 
     async def until(self, true: Callable[[], bool]) -> None:

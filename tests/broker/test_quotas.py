@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aios_lab.allocation import UNLIMITED, Placement, Plan, Principal, Resources
-from aios_lab.broker import Quotas, Refused
+from aios_lab.allocation import (
+    DEFAULT_SHARING,
+    UNLIMITED,
+    Placement,
+    Plan,
+    Principal,
+    Resources,
+    Sharing,
+)
+from aios_lab.broker import Ledger, Quotas, Refused
+from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.quotas import QuotaError, parse, principal_path
 from aios_lab.broker.slices import Owner, Slice
@@ -103,6 +113,23 @@ def test_a_project_with_members_is_theirs(tmp_path: Path) -> None:
         ('projects:\n  a: {quota: {cpus: "2020-13-45"}}\n', "line 2: quota: '2020-13-45' is no number"),
         ("projects:\n  a: {weight: 1\x07}\n", "line 2: it has a character that YAML forbids"),
         ("- 1\n", "line 1: the file should be a mapping"),
+        (
+            "fair_share: {half_live: 2d}\n",
+            "line 1: fair_share has no 'half_live'; it may have: order, half_life",
+        ),
+        (
+            "fair_share:\n  half_life: two days\n",
+            "line 2: half_life: 'two days' is no half-life. Write it as '2d'",
+        ),
+        ("fair_share:\n  guard: -1s\n", "line 2: guard: '-1s' is no length of time"),
+        ("fair_share:\n  k: .nan\n", "line 2: k: '.nan' is no k"),
+        ("fair_share: {k: 200}\n", "line 1: k: 200.0 is no k. Write a number from 0 to 100."),
+        (
+            "fair_share: {hysteresis: 2}\n",
+            "hysteresis: 2.0 is no part of the capacity. Write a number from 0 to 1.",
+        ),
+        ("fair_share: {charge: [1]}\n", "charge: 'a list or a mapping' is no length of time"),
+        ("fair_share: {order: lottery}\n", "order: 'lottery' is no order. Write one of: share, fair_tree."),
         ("projects:\n  a: {weight: x}\n  b: {weight: y}\n", "line 3: weight"),
     ],
 )
@@ -134,6 +161,22 @@ def test_a_file_is_read_again_and_a_wrong_one_changes_nothing(tmp_path: Path) ->
     assert quotas.projects == ("default",)
 
 
+def test_the_parameters_of_fair_share_change_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.yaml"
+    quotas = Quotas(path)
+    assert quotas.sharing == DEFAULT_SHARING
+    path.write_text(
+        "fair_share: {half_life: 36h, k: 1.25, hysteresis: 0.1, guard: 5m, charge: 90, order: fair_tree}"
+    )
+    assert quotas.reload()
+    assert quotas.sharing == Sharing(
+        "fair_tree", half_life=129_600, k=1250, hysteresis=100, guard=300, charge=90
+    )
+    path.write_text("fair_share: {k: 0}  # usage counts for nothing")
+    assert quotas.reload()
+    assert quotas.sharing == replace(DEFAULT_SHARING, k=0)
+
+
 def test_placement_is_chosen_beside_the_policy() -> None:
     tree = parse("policy: utility:linear\nplacement: fgd\n")
     assert (tree.policy, tree.placement) == ("utility:linear", "fgd")
@@ -155,7 +198,9 @@ def test_what_claims_ask_for_is_what_fragments_are_measured_by(tmp_path: Path) -
     one = Slice(
         "s-1", Owner(user="ada", kernel_id="k", name="a.ipynb"), claim, created=1.0, since=1.0, wanted=True
     )
-    snapshot = take_snapshot(INVENTORY, quotas, [one], 2.0)
+    snapshot = take_snapshot(
+        INVENTORY, quotas, [one], Accounts(Ledger(tmp_path / "x.db")), lambda _: False, 2.0
+    )
     assert snapshot.placement == Placement("fgd", ((claim.unit, 2),))
     record = json.loads(json.dumps(plan_record(snapshot, "fair_share", Plan())))
     assert recorded_snapshot(record) == snapshot

@@ -47,6 +47,26 @@ def test_projects_share_by_weight(tmp_path: Path):
         until("3 : 1", lambda: (heavy.slice()["workers"], light.slice()["workers"]) == (3, 1), 30)
 
 
+def test_who_loses_everything_reads_for_whom_and_has_another_turn(tmp_path: Path):
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text("fair_share: {guard: 0}\nprojects: {vision: {}, speech: {}}\n")
+    config = f"c.AIOSLab.inventory = {{'cpus': 2, 'memory': '8GB'}}\nc.AIOSLab.quotas = {str(quotas)!r}\n"
+    with serving(tmp_path, config=config) as server:
+        kept, lost, other = (server.kernel(f"{name}.ipynb") for name in ("kept", "lost", "other"))
+        for kernel in (kept, lost):
+            kernel.run(ASK.format(workers=1, more=', project="vision"'))
+        other.run(ASK.format(workers=1, more=', project="speech"'))
+        until("one gives way", lambda: (lost.slice()["workers"], other.slice()["workers"]) == (0, 1), 30)
+        assert kept.slice()["workers"] == 1
+        assert "other.ipynb" in lost.slice()["problem"], lost.slice()
+        assert "was taken for" in lost.run("%aios why")
+        lost.run("future = client.submit(sum, [1, 2])")
+        server.fetch("DELETE", f"api/kernels/{other.id}")
+        until("it has its turn", lambda: lost.slice()["workers"] == 1, 30)
+        assert lost.slice()["problem"] == ""
+        assert lost.run("print(future.result())").strip() == "3", "its client outlived the loss"
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [

@@ -13,7 +13,9 @@ from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.profile import room_now, units_of
 from aios_lab.allocation.queue import QueuePolicy
 from aios_lab.allocation.room import Rooms, plus
+from aios_lab.allocation.standing import path_of
 from aios_lab.allocation.types import (
+    DEFAULT_SHARING,
     Change,
     Demand,
     Lease,
@@ -21,9 +23,12 @@ from aios_lab.allocation.types import (
     Placement,
     Plan,
     Principal,
+    Resources,
+    Sharing,
     Snapshot,
     Vector,
 )
+from aios_lab.allocation.usage import Meter
 
 
 class Decider(Protocol):
@@ -37,7 +42,7 @@ class Decider(Protocol):
     def arrive(self, demand: Demand) -> None:
         """A claim that holds nothing asks from now on."""
 
-    def leave(self, claim: str) -> None:
+    def leave(self, claim: str, now: float) -> None:
         """A claim is gone, with all that it held."""
 
     def decide(self, now: float) -> Plan:
@@ -45,7 +50,8 @@ class Decider(Protocol):
 
 
 class Books:
-    """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot."""
+    """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot, and
+    what principals used lately."""
 
     settles = False
 
@@ -55,7 +61,10 @@ class Books:
         nodes: Sequence[Node],
         principals: Sequence[Principal],
         placement: Placement = FIRST,
+        sharing: Sharing = DEFAULT_SHARING,
     ) -> None:
+        self._sharing = sharing
+        self._meter = Meter(sharing)
         self._policy = policy
         self._placement = placement
         self._nodes = tuple(nodes)
@@ -66,14 +75,22 @@ class Books:
     def arrive(self, demand: Demand) -> None:
         self._demands[demand.claim] = demand
 
-    def leave(self, claim: str) -> None:
-        del self._demands[claim]
-        self._leases.pop(claim, None)
+    def leave(self, claim: str, now: float) -> None:
+        demand = self._demands.pop(claim)
+        for lease in self._leases.pop(claim, ()):
+            self._meter.hold(demand.principal, demand.unit, -lease.units, now)
 
     def decide(self, now: float) -> Plan:
         leases = tuple(chain.from_iterable(self._leases.values()))
-        seen = Snapshot(self._nodes, self._principals, self._seen(), leases, now, self._placement)
-        plan, _ = self._policy(seen)
+        seen = self._seen()
+        usage = self._meter.usage({name for one in seen for name in path_of(one.principal)}, now)
+        plan, _ = self._policy(
+            Snapshot(self._nodes, self._principals, seen, leases, now, self._placement, usage, self._sharing)
+        )
+        for change in plan.grants:
+            if not self._leases.get(change.claim):  # it begins
+                demand = self._demands[change.claim]
+                self._meter.charge(demand.principal, demand.unit, change.units, now)
         for sign, changes in ((-1, plan.shrinks), (1, plan.grants)):
             for change in changes:
                 self._change(change, sign, now)
@@ -83,12 +100,15 @@ class Books:
         return tuple(self._demands.values())
 
     def _change(self, change: Change, sign: int, now: float) -> None:
-        claim = change.claim
+        claim, demand = change.claim, self._demands[change.claim]
+        self._meter.hold(demand.principal, demand.unit, sign * change.units, now)
         units = {lease.node: lease.units for lease in self._leases.get(claim, ())}
         units[change.node] = units.get(change.node, 0) + sign * change.units
         self._leases[claim] = tuple(Lease(claim, node, count) for node, count in units.items() if count)
-        if self._demands[claim].started is None:
-            self._demands[claim] = replace(self._demands[claim], started=now)
+        if not self._leases[claim]:
+            self._demands[claim] = replace(demand, started=None)
+        elif demand.started is None:
+            self._demands[claim] = replace(demand, started=now)
 
 
 class RigidBooks(Books):
@@ -97,6 +117,7 @@ class RigidBooks(Books):
     Such a claim is tried in its turn and gives way to the next, so that without it the plan is the same; and
     where nobody has room there is nothing to decide. With claims that may be shrunk, that grow, or that are
     of different priority (one without room lends its user's others its place among equals) all are shown.
+    Of every user one claim is shown: who asks at all is a part of how usage counts.
     """
 
     settles = True
@@ -107,29 +128,32 @@ class RigidBooks(Books):
         nodes: Sequence[Node],
         principals: Sequence[Principal],
         placement: Placement = FIRST,
+        sharing: Sharing = DEFAULT_SHARING,
     ) -> None:
-        super().__init__(policy, nodes, principals, placement)
+        super().__init__(policy, nodes, principals, placement, sharing)
         self._rooms = Rooms(self._nodes)
         self._waiting: dict[Vector, list[tuple[int, str]]] = {}  # units and claims, fewest first
+        self._askers: dict[str, dict[str, None]] = {}  # by principal, its claims that wait
         self._rigid = True
         self._priority: int | None = None
 
     def arrive(self, demand: Demand) -> None:
         super().arrive(demand)
         insort(self._waiting.setdefault(demand.unit.vector, []), (demand.min, demand.claim))
+        self._askers.setdefault(demand.principal, {})[demand.claim] = None
         if self._priority is None:
             self._priority = demand.priority
         self._rigid &= not demand.preemptible and 0 < demand.min == demand.max
         self._rigid &= demand.priority == self._priority
 
-    def leave(self, claim: str) -> None:
+    def leave(self, claim: str, now: float) -> None:
         demand, leases = self._demands[claim], self._leases.get(claim, ())
         for lease in leases:
             node = self._rooms.index[lease.node]
             self._rooms.put(node, plus(self._rooms.free[node], demand.unit.vector, lease.units))
         if not leases:
             self._waits_no_more(demand)
-        super().leave(claim)
+        super().leave(claim, now)
 
     def decide(self, now: float) -> Plan:
         return super().decide(now) if not self._rigid or self._hopeful() else Plan()
@@ -146,7 +170,9 @@ class RigidBooks(Books):
     def _seen(self) -> tuple[Demand, ...]:
         if not self._rigid:
             return super()._seen()
-        return tuple(self._demands[claim] for claim in chain(self._leases, self._hopeful()))
+        one_each = (next(iter(claims)) for claims in self._askers.values()) if self._sharing.k else ()
+        shown = dict.fromkeys(chain(self._leases, self._hopeful(), one_each))
+        return tuple(self._demands[claim] for claim in shown)
 
     def _change(self, change: Change, sign: int, now: float) -> None:
         demand = self._demands[change.claim]
@@ -155,18 +181,26 @@ class RigidBooks(Books):
         super()._change(change, sign, now)
         if not self._leases[change.claim]:
             insort(self._waiting[demand.unit.vector], (demand.min, demand.claim))
+            self._askers.setdefault(demand.principal, {})[demand.claim] = None
         node, unit = self._rooms.index[change.node], demand.unit.vector
         self._rooms.put(node, plus(self._rooms.free[node], unit, -sign * change.units))
 
     def _waits_no_more(self, demand: Demand) -> None:
         waiting = self._waiting[demand.unit.vector]
         del waiting[bisect_left(waiting, (demand.min, demand.claim))]
+        del self._askers[demand.principal][demand.claim]
+        if not self._askers[demand.principal]:
+            del self._askers[demand.principal]
 
 
 def decider(
-    policy: str, nodes: Sequence[Node], principals: Sequence[Principal], placement: Placement = FIRST
+    policy: str,
+    nodes: Sequence[Node],
+    principals: Sequence[Principal],
+    placement: Placement = FIRST,
+    sharing: Sharing = DEFAULT_SHARING,
 ) -> Decider:
-    """The policy of this name before an empty cluster.
+    """The policy of this name before an empty cluster that nobody has used yet.
 
     Raises:
         ValueError: there is no such policy or placement.
@@ -174,5 +208,6 @@ def decider(
     found = policy_of(policy)
     if isinstance(found, QueuePolicy):
         return found.open(nodes, principals, placement)
-    books = RigidBooks if policy == "fair_share" else Books
-    return books(found, nodes, principals, placement)
+    plain = all(principal.quota == Resources() for principal in principals)
+    books = RigidBooks if policy == "fair_share" and plain else Books
+    return books(found, nodes, principals, placement, sharing)

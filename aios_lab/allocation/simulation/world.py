@@ -12,7 +12,16 @@ from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.room import how_many
 from aios_lab.allocation.simulation.deciders import Decider, decider
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
-from aios_lab.allocation.types import Demand, Node, Placement, Plan, Principal, Resources
+from aios_lab.allocation.types import (
+    DEFAULT_SHARING,
+    Demand,
+    Node,
+    Placement,
+    Plan,
+    Principal,
+    Resources,
+    Sharing,
+)
 
 ROUNDS = 50  # decisions at one moment, after which the policy swings
 
@@ -46,6 +55,7 @@ def play(
     principals: Sequence[Principal] = (),
     elastic: bool = False,
     placement: Placement = FIRST,
+    sharing: Sharing = DEFAULT_SHARING,
     tell: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Let the jobs, sorted by their submit times, pass through a cluster of these nodes under a policy.
@@ -53,12 +63,14 @@ def play(
     A job asks for its units all at once and keeps them until it ends; with ``elastic`` it begins with its
     least, takes up to all of them, gives some back when the policy says so, and proceeds in proportion to
     what it holds. Users are principals below their group, or below "default". What the policy plans with is
-    the job's estimate; how long it takes is its run time. ``tell`` hears how many have finished.
+    the job's estimate; how long it takes is its run time. ``sharing`` has the parameters of fair share; usage
+    counts from the first job on. ``tell`` hears how many have finished.
 
     Raises:
         ValueError: there is no such policy or placement, jobs are not sorted, or two have one id.
     """
-    world = _World(nodes, decider(policy, nodes, principals, placement), elastic, tell)
+    deciding = decider(policy, nodes, principals, placement, sharing)
+    world = _World(nodes, deciding, elastic, sharing.guard, tell)
     return world.play(iter(jobs))
 
 
@@ -68,11 +80,13 @@ class _World:
         nodes: Sequence[Node],
         policy: Decider,
         elastic: bool,
+        guard: int,
         tell: Callable[[int], None] | None,
     ) -> None:
         self._nodes = tuple(nodes)
         self._policy = policy
         self._elastic = elastic
+        self._guard = guard
         self._tell = tell
         self._now = 0.0
         self._live: dict[str, _Live] = {}
@@ -151,7 +165,7 @@ class _World:
             some = True
             del self._live[claim]
             self._wanting.discard(claim)
-            self._policy.leave(claim)
+            self._policy.leave(claim, self._now)
             job, work = live.job, live.job.run if self._elastic else None
             self._finished.append(
                 FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user, work)
@@ -185,6 +199,10 @@ class _World:
                 if live.since < self._now:
                     live.left -= live.units * (self._now - live.since)
                     live.since = self._now
+                if (
+                    self._elastic and self._guard and not live.units
+                ):  # others may want it when that has passed
+                    heapq.heappush(self._ends, (self._now + self._guard, next(self._ticket), "", 0))
                 live.units += sign * change.units
         for claim, live in touched.items():
             live.since = self._now

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from aios_lab.allocation.fair_share import fair_share, towards
+from aios_lab.allocation.preemption import preemptions
 from aios_lab.allocation.room import NOTHING, Rooms, how_many, plus
 from aios_lab.allocation.shares import Claimant, Held
 from aios_lab.allocation.targets import Award, Targets, starting_units
@@ -64,7 +65,9 @@ def guarded(
     """What is proposed, or what fair share decides where that is nothing that could be carried out."""
     try:
         plan, targets = propose()
-        validate(snapshot, replace(plan, reasons={demand.claim: "proposed" for demand in snapshot.demands}))
+        told = {demand.claim: "proposed" for demand in snapshot.demands}
+        whole = preemptions(snapshot, plan, targets)
+        validate(snapshot, replace(plan, reasons=told, preemptions=whole))
     except (ArithmeticError, InvalidPlan, ValueError) as error:
         plan, targets = fair_share(snapshot)
         note = f"Fair share decided, because the program had no valid plan: {str(error).rstrip('.')}."

@@ -15,6 +15,7 @@ from aios_lab.allocation import (
     Placement,
     Principal,
     Resources,
+    Sharing,
     Snapshot,
     decide,
     validate,
@@ -69,14 +70,14 @@ def test_what_is_told_bit_by_bit_is_decided_like_the_whole(
 ) -> None:
     """Claims come, wait, run longer or shorter than they said, and go; after each step both decide."""
     placement = Placement(rule, ((Resources(1000, gpu=500), 3), (Resources(1000, gpu=1000), 1)))
-    told = decider(policy, NODES, tree, placement)
+    told = decider(policy, NODES, tree, placement, Sharing())
     whole = Snapshot(NODES, tree, (), placement=placement)
     granted = 0
     for step in range(data.draw(st.integers(1, 14))):
         now = whole.now + data.draw(st.sampled_from([0.0, 0.5, 1.0, 4.0]))
         gone = data.draw(st.sets(st.sampled_from([d.claim for d in whole.demands] or [""]), max_size=2))
         for claim in sorted(gone - {""}):
-            told.leave(claim)
+            told.leave(claim, now)
         came = [data.draw(demands(10 * step + n, now, kind)) for n in range(data.draw(st.integers(0, 3)))]
         for demand in came:
             told.arrive(demand)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios_lab.allocation import POLICIES, Node, Principal, Resources
+from aios_lab.allocation import POLICIES, Node, Principal, Resources, Sharing
 from aios_lab.allocation.simulation import FinishedJob, Job, play
 from aios_lab.allocation.simulation.orders import ORDERS
 from aios_lab.allocation.simulation.protocol import play as protocol_play
@@ -91,6 +91,15 @@ def test_weights_say_who_is_next() -> None:
     outcome = play(jobs, [machine(3)], "fair_share", principals=users)
     first = [one.user for one in outcome.finished if one.end <= 4]
     assert (first.count("cy"), first.count("bob")) == (8, 4)
+
+
+def test_who_used_less_is_next() -> None:
+    """ada asked for the thread four times before bob came; without usage she has it four times first."""
+    jobs = [job(n, 0, 5000, 1, user="ada") for n in range(4)] + [job(4, 8000, 5000, 1, user="bob")]
+    outcome = play(jobs, [machine(1)], "fair_share")
+    assert [one.user for one in outcome.finished] == ["ada", "ada", "bob", "ada", "ada"]
+    outcome = play(jobs, [machine(1)], "fair_share", sharing=Sharing())
+    assert [one.user for one in outcome.finished] == ["ada", "ada", "ada", "ada", "bob"]
 
 
 def test_what_cannot_run_is_told_and_holds_up_nobody() -> None:

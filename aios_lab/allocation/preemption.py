@@ -1,0 +1,98 @@
+"""Claims that lose everything: which they are, for whom, and which of them may not yet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from aios_lab.allocation.shares import held_units
+from aios_lab.allocation.types import Change, Demand, Plan, Preemption, Resources, Snapshot
+from aios_lab.allocation.words import count, listed, who
+
+NAMED = 3  # claims that a sentence names before it only counts them
+
+
+def preemptions(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> tuple[Preemption, ...]:
+    """The claims that the plan takes everything from though they want to keep it, by id, each with those who
+    wait for room that it holds."""
+    demands = {demand.claim: demand for demand in snapshot.demands}
+    held = {claim: sum(nodes.values()) for claim, nodes in held_units(snapshot).items()}
+    less, more = _sums(plan.shrinks), _sums(plan.grants)
+    victims = [claim for claim in sorted(less) if taken_whole(demands[claim], held[claim], less[claim])]
+    if not victims:
+        return ()
+    waiting = sorted(
+        (d for d in snapshot.demands if targets[d.claim] > held.get(d.claim, 0) + more.get(d.claim, 0)),
+        key=lambda d: (d.submitted, d.claim),
+    )
+    rooms = {node.name: node.capacity for node in snapshot.nodes}
+    places: dict[str, list[Resources]] = {}
+    for change in plan.shrinks:
+        places.setdefault(change.claim, []).append(rooms[change.node])
+    return tuple(
+        Preemption(victim, tuple(d.claim for d in waiting if _helps(demands[victim], places[victim], d)))
+        for victim in victims
+    )
+
+
+def taken_whole(demand: Demand, held: int, less: int) -> bool:
+    """Whether a claim that holds so much loses all of it, and not because its owner gives it back."""
+    return 0 < held == less and demand.max > 0
+
+
+def guarded(demand: Demand, snapshot: Snapshot) -> bool:
+    """Whether the claim began so lately that it keeps its minimum, whoever wants it.
+
+    As KAI's minimum runtime: a claim is not preempted before it has run for so long, and what it holds above
+    its minimum may go at any time.
+    """
+    began = demand.started
+    return began is not None and 0 <= snapshot.now - began < snapshot.sharing.guard
+
+
+def guarded_until(snapshot: Snapshot) -> float:
+    """When the first of those who are guarded now is so no more; never where nobody is."""
+    guard = snapshot.sharing.guard
+    ends = (d.started + guard for d in snapshot.demands if d.started is not None and guarded(d, snapshot))
+    return min(ends, default=math.inf) if guard else math.inf
+
+
+def with_guard(snapshot: Snapshot) -> Snapshot:
+    """The same with the minimum of guarded claims among what may not be taken (``floor``)."""
+    if not snapshot.sharing.guard or not any(guarded(demand, snapshot) for demand in snapshot.demands):
+        return snapshot
+    demands = tuple(
+        replace(demand, floor=max(demand.floor, min(demand.min, demand.max)))
+        if guarded(demand, snapshot)
+        else demand
+        for demand in snapshot.demands
+    )
+    return replace(snapshot, demands=demands)
+
+
+def _helps(victim: Demand, places: list[Resources], waiting: Demand) -> bool:
+    """Whether the one who waits could use what the victim leaves, where it leaves it."""
+    shared = any(a and b for a, b in zip(victim.unit.vector, waiting.unit.vector, strict=True))
+    return shared and any(waiting.unit.fits_in(room) for room in places)
+
+
+def told(snapshot: Snapshot, preemption: Preemption) -> str:
+    """To the owner of a claim that loses everything: for whom, and what becomes of it."""
+    demands = {demand.claim: demand for demand in snapshot.demands}
+    held = sum(lease.units for lease in snapshot.leases if lease.claim == preemption.claim)
+    names = [who(demands[claim]) for claim in preemption.by[:NAMED]]
+    why = (
+        f"for {listed(names, len(preemption.by))}, below the fair share until then"
+        if names
+        else "because a limit was lowered"
+    )
+    was = "was" if held == 1 else "were"
+    return f"All it had, {count(held)}, {was} taken {why}. It starts again by itself when its turn comes."
+
+
+def _sums(changes: tuple[Change, ...]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for change in changes:
+        sums[change.claim] = sums.get(change.claim, 0) + change.units
+    return sums
