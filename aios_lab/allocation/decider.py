@@ -61,10 +61,9 @@ class _Decided:
 
     def __init__(self, snapshot: Snapshot) -> None:
         check(snapshot)
-        guarded, held = with_guard(snapshot), held_units(snapshot)
-        rooms = rooms_for(snapshot.nodes, snapshot.placement)
-        targets = Targets(guarded, held, rooms.copy())
-        plan = carried_out(guarded, targets, held, rooms)
+        held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
+        targets = Targets(with_guard(snapshot), held, rooms.copy())
+        plan = carried_out(snapshot, targets, held, rooms)
         plan = replace(plan, preemptions=preemptions(snapshot, plan, targets.units))
         self.until = guarded_until(snapshot)
         # One claim more may be what makes somebody ask for more than his quota, and then he has a part of the

@@ -50,17 +50,14 @@ def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
 
 def towards(snapshot: Snapshot, goals: Goals) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
-    snapshot = with_guard(snapshot)
     held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
-    targets = goals(snapshot, held, rooms.copy())
+    targets = goals(with_guard(snapshot), held, rooms.copy())
     return carried_out(snapshot, targets, held, rooms), targets.units
 
 
 def carried_out(snapshot: Snapshot, targets: Targets, held: Held, rooms: Rooms) -> Plan:
-    """The grants and shrinks that bring everybody nearer to the targets now.
-
-    Of the snapshot ``with_guard``; ``rooms`` are the empty nodes.
-    """
+    """The grants and shrinks that bring everybody nearer to the targets now; ``rooms``: the empty nodes."""
+    snapshot = with_guard(snapshot)
     board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
     reclaim = Reclaim(board)

@@ -11,6 +11,7 @@ import pytest
 from aios_lab.allocation import Resources, decide
 from aios_lab.allocation.simulation import compare
 from aios_lab.broker import Ledger, Owner
+from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.history import HistoryError, is_ledger, read_history
 from aios_lab.broker.ledger import Entry
 from aios_lab.broker.quotas import Quotas
@@ -20,8 +21,15 @@ from aios_lab.cli import main
 from aios_lab.wire import SliceState
 from broker.cluster import running
 from broker.memory_engine import MemoryEngine
+from broker.records import events
 
 UNIT = Resources(1000, 1024)
+
+
+def never_idle(_: Owner) -> bool:
+    return False
+
+
 CLAIM = Claim(unit=UNIT, min=1, max=4, project="default", duration=60.0)
 
 
@@ -45,7 +53,9 @@ class Record:
         return one
 
     def plan(self, now: float, *slices: Slice) -> None:
-        snapshot = take_snapshot(MemoryEngine(threads=4).inventory(), Quotas(None), slices, now)
+        snapshot = take_snapshot(
+            MemoryEngine(threads=4).inventory(), Quotas(None), slices, Accounts(self.ledger), never_idle, now
+        )
         self.ledger.write([Entry("plan", data=plan_record(snapshot, "fcfs", decide(snapshot, "fcfs")))], now)
 
     def leave(self, now: float, one: Slice) -> Slice:
@@ -161,10 +171,10 @@ async def test_the_ledger_of_a_running_broker_is_read_and_stays_as_it_is(tmp_pat
         await cluster.active(ada, 2)
         path = cluster.ledger.path
         before = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines = len(cluster.ledger.events())
+        lines = len(events(cluster.ledger))
         history = read_history(path)
         assert hashlib.sha256(path.read_bytes()).hexdigest() == before
-        assert len(cluster.ledger.events()) == lines
+        assert len(events(cluster.ledger)) == lines
         assert sorted(job.user for job in history.jobs) == ["ada", "bob"]
         assert {job.count for job in history.jobs} == {4}
         cluster.broker.release(ada)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aios_lab.wire import SliceState
 from broker.cluster import Cluster, running
+from broker.records import events
 from broker.test_storms import replay
 
 
@@ -40,8 +41,8 @@ def test_the_owner_is_told_for_whom_and_starts_again_by_itself(tmp_path: Path) -
             )
             assert at.broker.view(kept).workers == 1
             assert [one.problem for one in at.broker.views("bob")] == ["", "", ""]
-            events = [event for event in at.ledger.events(lost) if event["kind"] == "preempted"]
-            assert [event["data"]["by"] for event in events] == [[newcomer]]
+            told = [event.data["by"] for event in events(at.ledger, lost) if event.kind == "preempted"]
+            assert told == [[newcomer]]
             at.broker.end(newcomer, "over")
             await at.active(lost, 1)
             assert at.broker.view(lost).problem == ""

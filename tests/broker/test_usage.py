@@ -11,6 +11,7 @@ import pytest
 from aios_lab.broker import Ledger
 from aios_lab.broker.snapshot import recorded_snapshot
 from broker.cluster import Cluster, running
+from broker.records import events
 from broker.test_storms import replay
 
 ADA = "cluster/default/ada"
@@ -25,7 +26,7 @@ def quotas(tmp_path: Path) -> Path:
 
 
 def plans(at: Cluster) -> list[dict[str, Any]]:
-    return [event["data"] for event in at.ledger.events() if event["kind"] == "plan"]
+    return [event.data for event in events(at.ledger) if event.kind == "plan"]
 
 
 async def use(at: Cluster, user: str, workers: int) -> None:
