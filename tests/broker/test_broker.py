@@ -296,6 +296,8 @@ def test_the_cluster_and_its_principals(tmp_path: Path) -> None:
         ({"memory": "2XB"}, "bad_size", "'2XB'"),
         ({"memory": -1}, "bad_size", "-1"),
         ({"memory": "nan"}, "bad_size", "'nan'"),
+        ({"workers": 800, "memory": "1MiB"}, "bad_size", "'1MiB' is no amount of memory a worker"),
+        ({"workers": 800, "cpus": 0.01}, "bad_size", "0.01 is no number of CPU threads a worker"),
         ({"cpus": float("inf")}, "bad_size", "inf"),
         ({"gpus": 1}, "no_accelerators", "has none"),
         ({"workers": 1, "min_workers": 2}, "bad_size", "contradict"),
