@@ -12,7 +12,10 @@ import type {
   CompressRequest,
   Job,
   ModelVersion,
+  Policies,
   RegisterRequest,
+  Replay,
+  ReplayRequest,
   Run,
   Slice
 } from './wire';
@@ -108,6 +111,22 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     const job = await this._client.compress(name, version, request);
     this._apply({ type: 'job', job });
     return job;
+  }
+
+  policies(): Promise<Policies> {
+    return this._client.policies();
+  }
+
+  replay(request: ReplayRequest): Promise<Replay> {
+    return this._client.replay(request);
+  }
+
+  followReplay(replayId: string): Promise<Replay> {
+    return this._client.followReplay(replayId);
+  }
+
+  cancelReplay(replayId: string): Promise<Replay> {
+    return this._client.cancelReplay(replayId);
   }
 
   dispose(): void {

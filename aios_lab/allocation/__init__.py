@@ -2,6 +2,7 @@
 
 from aios_lab.allocation import queueing, utility
 from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide, explain
+from aios_lab.allocation.decider import Decider
 from aios_lab.allocation.fairness import (
     asset_fairness,
     divide,
@@ -17,6 +18,7 @@ from aios_lab.allocation.types import (
     Demand,
     Lease,
     Node,
+    Placement,
     Plan,
     Principal,
     Resources,
@@ -31,11 +33,13 @@ __all__ = [
     "RESOURCES",
     "UNLIMITED",
     "Change",
+    "Decider",
     "Demand",
     "InvalidPlan",
     "InvalidSnapshot",
     "Lease",
     "Node",
+    "Placement",
     "Plan",
     "Principal",
     "Resources",

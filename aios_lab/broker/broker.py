@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from aios_lab import wire
-from aios_lab.allocation import Plan, decide, validate
+from aios_lab.allocation import Decider, Plan, validate
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
@@ -47,6 +47,7 @@ class Broker:
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._trouble: dict[str, Refused] = {}
+        self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._slice_changed)
 
     async def start(self) -> None:
@@ -258,8 +259,15 @@ class Broker:
 
     def _slice_changed(self, slice_id: str) -> None:
         self._wake.set()
+        self._call_back(slice_id)
+
+    def _call_back(self, slice_id: str) -> None:
+        """Whoever listens must not keep a step from being made whole."""
         for callback in list(self._callbacks):
-            callback(slice_id)
+            try:
+                callback(slice_id)
+            except Exception:
+                log.exception("A listener failed at a change of slice %s.", slice_id)
 
     async def _run(self) -> None:
         """Decide after every change; heartbeat and look at the quota file at every tick."""
@@ -302,16 +310,27 @@ class Broker:
         slices = self._life.slices
         policy = self._quotas.policy
         snapshot = take_snapshot(self._engine.inventory(), self._quotas, slices.values(), time.time())
-        plan = decide(snapshot, policy)
+        if self._decider.policy != policy:
+            self._decider = Decider(policy)
+        plan = self._decider.decide(snapshot)
         validate(snapshot, plan)
         acting = self._life.acting(plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
+        self._note(policy, plan.note)
+
+    def _note(self, policy: str, note: str) -> None:
+        """Show the administrator that another policy decided than the one that was chosen."""
+        known = self._trouble.pop("policy", None)
+        if note:
+            hint = "Choose another policy in the quota file if this does not pass by itself."
+            self._trouble["policy"] = Refused(409, f"policy {policy}: {note}", "policy_failed", hint)
+            if known is None:
+                log.warning("%s", self._trouble["policy"].message)
 
     def _tell(self, plan: Plan) -> None:
         """Hand on the reasons that changed."""
         before, self._reasons = self._reasons, dict(plan.reasons)
         for slice_id in sorted({*before, *self._reasons}):
             if before.get(slice_id) != self._reasons.get(slice_id):
-                for callback in list(self._callbacks):
-                    callback(slice_id)
+                self._call_back(slice_id)

@@ -2,6 +2,7 @@
 
 ```yaml
 policy: fair_share                # or an order of a queue, alone or with a backfill: fcfs, sjf+easy, …
+placement: first                  # on which node workers go: first, pack, spread, fgd
 cluster: {limit: {gpus: 4}}
 projects:
   default: {}                     # always there
@@ -29,6 +30,7 @@ from pathlib import Path
 import yaml
 
 from aios_lab.allocation import DEFAULT_POLICY, POLICIES, UNLIMITED, Principal, Resources
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, RULES
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.sizes import MIB, memory_bytes, thousandths
 
@@ -57,6 +59,10 @@ class Tree:
     cluster: Principal = field(default_factory=lambda: Principal(CLUSTER))
     projects: Mapping[str, Project] = field(default_factory=dict)
     policy: str = DEFAULT_POLICY
+    placement: str = DEFAULT_PLACEMENT
+
+
+UNREADABLE = (-1, -1)
 
 
 class Quotas:
@@ -105,6 +111,11 @@ class Quotas:
         return self._tree.policy
 
     @property
+    def placement(self) -> str:
+        """On which node workers go: one of ``allocation.placement.RULES``."""
+        return self._tree.placement
+
+    @property
     def projects(self) -> tuple[str, ...]:
         return tuple(sorted(self._tree.projects))
 
@@ -148,6 +159,8 @@ class Quotas:
             stat = self.path.stat()
         except FileNotFoundError:
             return None
+        except OSError:  # reading it says why
+            return UNREADABLE
         return stat.st_mtime_ns, stat.st_size
 
 
@@ -166,6 +179,9 @@ def parse(text: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise QuotaError(f"line {line}: {error.problem or 'this is not YAML'}.") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise QuotaError(f"line {line}: it has a character that YAML forbids.") from error
     reader = _Reader()
     tree = reader.tree(root) if root is not None else Tree()
     if reader.mistakes:
@@ -183,8 +199,9 @@ class _Reader:
         self.mistakes.append((node.start_mark.line + 1, text))
 
     def tree(self, root: yaml.Node) -> Tree:
-        parts = self.mapping(root, "the file", ("policy", "cluster", "projects"))
-        policy = self.policy(parts["policy"]) if "policy" in parts else DEFAULT_POLICY
+        parts = self.mapping(root, "the file", ("policy", "placement", "cluster", "projects"))
+        policy = self.one_of(parts.get("policy"), "policy", POLICIES, DEFAULT_POLICY)
+        placement = self.one_of(parts.get("placement"), "placement", RULES, DEFAULT_PLACEMENT)
         cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
         projects = {}
         for name, node in self.mapping(parts.get("projects"), "projects").items():
@@ -198,13 +215,15 @@ class _Reader:
             path = f"{CLUSTER}/{name.replace('/', '%2F')}"
             people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
             projects[name] = Project(self.fields(fields, path), people, members)
-        return Tree(cluster, projects, policy)
+        return Tree(cluster, projects, policy, placement)
 
-    def policy(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode) or node.value not in POLICIES:
+    def one_of(self, node: yaml.Node | None, what: str, names: Iterable[str], default: str) -> str:
+        if node is None:
+            return default
+        if not isinstance(node, yaml.ScalarNode) or node.value not in names:
             said = repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
-            self.wrong(node, f"policy: {said} is none; there are: {', '.join(POLICIES)}.")
-            return DEFAULT_POLICY
+            self.wrong(node, f"{what}: {said} is none; there are: {', '.join(names)}.")
+            return default
         return str(node.value)
 
     def mapping(
@@ -269,12 +288,20 @@ class _Reader:
         for name, part in self.mapping(node, what, tuple(_AMOUNTS)).items():
             field_name, read = _AMOUNTS[name]
             try:
-                values[field_name] = read(
-                    yaml.safe_load(part.value) if isinstance(part, yaml.ScalarNode) else part
-                )
+                values[field_name] = read(_scalar(part))
             except Refused as refused:
                 self.wrong(part, f"{what}: {refused.message} {refused.hint}")
         return replace(Resources(rest, rest, rest, rest), **values)
+
+
+def _scalar(node: yaml.Node) -> object:
+    """What a value without its tag means: what YAML cannot read stays text."""
+    if not isinstance(node, yaml.ScalarNode):
+        return node
+    try:
+        return yaml.safe_load(node.value)
+    except (yaml.YAMLError, ValueError):
+        return node.value
 
 
 def _mebibytes(value: object) -> int:

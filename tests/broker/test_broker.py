@@ -443,6 +443,38 @@ def test_a_policy_that_changes_counts_without_a_restart(tmp_path: Path) -> None:
     run(tmp_path, story, quotas=quotas)
 
 
+def test_a_program_without_an_answer_is_shown_and_leaves_the_decision_to_fair_share(tmp_path: Path) -> None:
+    """Weights that are more than 1e30 apart cannot be computed with."""
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text(
+        "policy: utility:linear\n"
+        "projects:\n"
+        "  default: {weight: 1000000, priority: 20, users: {ada: {weight: 1000000, priority: 20}}}\n"
+        "  other: {weight: 1, priority: -20, users: {bob: {weight: 1, priority: -20}}}\n"
+    )
+
+    async def story(at: Cluster) -> None:
+        first, second = at.file("ada", 2), at.file("bob", 2, project="other")
+        at.broker.activate(first)
+        await at.active(first, 2)
+        assert at.broker.problems() == []
+        at.broker.activate(second)
+        async with asyncio.timeout(20):
+            while not at.broker.problems():
+                await asyncio.sleep(0.05)
+        problem = at.broker.problems()[0]
+        assert problem.reason == "policy_failed"
+        assert problem.message.startswith("policy utility:linear: Fair share decided, because the program")
+        plan = [event.data for event in events(at.ledger) if event.kind == "plan"][-1]
+        assert plan["note"] in problem.message
+        quotas.write_text("policy: utility\nprojects: {other: {}}\n")
+        async with asyncio.timeout(20):
+            while at.broker.problems():
+                await asyncio.sleep(0.05)
+
+    run(tmp_path, story, quotas=quotas)
+
+
 def test_quotas_that_change_count_without_a_restart(tmp_path: Path) -> None:
     quotas = tmp_path / "quotas.yaml"
 

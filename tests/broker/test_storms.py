@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from aios_lab.allocation import POLICIES, decide
+from aios_lab.allocation.placement import RULES
 from aios_lab.broker import Refused
 from aios_lab.broker.snapshot import plan_record, recorded_snapshot
 from aios_lab.wire import ClaimRequest, Slice, SliceState
@@ -81,7 +82,8 @@ def do(at: Cluster, random: Random, deed: str, ids: list[str]) -> None:
 @pytest.mark.parametrize("seed", range(400 if "AIOS_SOAK" in os.environ else 25))
 def test_a_storm(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     quotas = tmp_path / "quotas.yaml"
-    quotas.write_text(f"policy: {[*POLICIES][seed % len(POLICIES)]}\n")
+    policy, placement = [*POLICIES][seed % len(POLICIES)], [*RULES][seed % len(RULES)]
+    quotas.write_text(f"policy: {policy}\nplacement: {placement}\n")
 
     async def main() -> None:
         random = Random(seed)

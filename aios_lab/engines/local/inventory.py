@@ -11,9 +11,10 @@ from pathlib import Path
 
 import psutil
 
+from aios_lab.allocation.placement import Topology
 from aios_lab.allocation.types import Node, Resources
 from aios_lab.engines.base import Accelerator, EngineError, Inventory
-from aios_lab.telemetry.gpu import Gpu, gpus
+from aios_lab.telemetry.gpu import Gpu, gpus, links, numa_nodes
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def measured() -> Inventory:
         memory=memory,
         accelerators=tuple(Accelerator(gpu.index, gpu.name, gpu.uuid, gpu.memory // _MIB) for gpu in devices),
         simulated=False,
+        topology=Topology(links(), numa_nodes()),
     )
 
 
@@ -87,17 +89,20 @@ def declared(amounts: Mapping[str, float | int | str]) -> Inventory:
             Accelerator(index, "simulated", f"simulated-{index}", each) for index in range(count)
         ),
         simulated=True,
+        topology=Topology(),
     )
 
 
-def _inventory(cpu: int, memory: int, accelerators: tuple[Accelerator, ...], simulated: bool) -> Inventory:
+def _inventory(
+    cpu: int, memory: int, accelerators: tuple[Accelerator, ...], simulated: bool, topology: Topology
+) -> Inventory:
     capacity = Resources(
         cpu=cpu,
         memory=memory // _MIB,
         gpu=1000 * len(accelerators),
         gpu_memory=sum(accelerator.memory for accelerator in accelerators),
     )
-    return Inventory((Node(socket.gethostname(), capacity),), accelerators, simulated)
+    return Inventory((Node(socket.gethostname(), capacity),), accelerators, simulated, topology)
 
 
 def _amount(name: str, value: float | int | str) -> float:
