@@ -42,8 +42,10 @@ class ClaimRequest(Wire):
     min_workers: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, description="start only with so many; 1 when left out"
     )
-    cpus: Annotated[float, Field(gt=0)] | None = Field(None, description="CPU threads a worker")
-    memory: str | int | None = Field(None, description="memory a worker: '2GB', '512MiB' or bytes")
+    cpus: Annotated[float, Field(gt=0)] | None = Field(None, description="CPU threads a worker, 0.1 or more")
+    memory: str | int | None = Field(
+        None, description="memory a worker: '2GB', '512MiB' or bytes; 128 MiB or more"
+    )
     gpus: Annotated[float, Field(ge=0)] | None = Field(None, description="accelerators a worker")
     priority: Priority | None = None
     project: str | None = None

@@ -45,11 +45,11 @@ export interface ClaimRequest {
    */
   min_workers?: number | null;
   /**
-   * CPU threads a worker
+   * CPU threads a worker, 0.1 or more
    */
   cpus?: number | null;
   /**
-   * memory a worker: '2GB', '512MiB' or bytes
+   * memory a worker: '2GB', '512MiB' or bytes; 128 MiB or more
    */
   memory?: string | number | null;
   /**

@@ -12,6 +12,7 @@ from aios_lab.broker.slices import Claim
 from aios_lab.engines.base import Inventory
 from aios_lab.wire import ClaimRequest
 
+LEAST_CPUS, LEAST_MEMORY = 0.1, 128 * MIB  # of a worker, a process of its own: below, many are a fork storm
 PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 _SMALL = Claim(unit=Resources(cpu=1000, memory=1024), min=1, max=1, project="default")
 
@@ -60,12 +61,11 @@ def _numbers(request: ClaimRequest, base: Claim) -> tuple[int, int]:
 
 
 def _unit(request: ClaimRequest, base: Resources, inventory: Inventory) -> Resources:
-    cpu = (
-        base.cpu
-        if request.cpus is None
-        else thousandths(request.cpus, "number of CPU threads a worker", 0.01)
-    )
-    memory = base.memory if request.memory is None else memory_bytes(request.memory) // MIB
+    cpu, memory = base.cpu, base.memory
+    if request.cpus is not None:
+        cpu = thousandths(request.cpus, "number of CPU threads a worker", LEAST_CPUS)
+    if request.memory is not None:
+        memory = memory_bytes(request.memory, "amount of memory a worker", LEAST_MEMORY) // MIB
     gpu = base.gpu if request.gpus is None else thousandths(request.gpus, "number of GPUs a worker")
     if gpu and not inventory.accelerators:
         raise Refused(

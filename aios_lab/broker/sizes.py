@@ -24,13 +24,13 @@ def bad_size(what: str, value: object, hint: str) -> Refused:
     return Refused(422, f"{value!r} is no {what}.", "bad_size", hint)
 
 
-def memory_bytes(value: object, what: str = "amount of memory") -> int:
+def memory_bytes(value: object, what: str = "amount of memory", least: int = MIB) -> int:
     """Bytes of '2GB' (10^9), '512MiB' (2^20) or a whole number of bytes.
 
     Raises:
-        Refused: 422 'bad_size' for anything else, and for less than one MiB.
+        Refused: 422 'bad_size' for anything else, and for less than ``least``.
     """
-    hint = "Write it as '2GB', '512MiB' or a number of bytes; one MiB is the least."
+    hint = f"Write it as '2GB', '512MiB' or a number of bytes; {least // MIB} MiB is the least."
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
         factor = _UNITS.get(match[2].upper())
         size = float(match[1]) * factor if factor else -1.0
@@ -38,7 +38,7 @@ def memory_bytes(value: object, what: str = "amount of memory") -> int:
         size = float(value)
     else:
         size = -1.0
-    if not math.isfinite(size) or not MIB <= size <= UNLIMITED:
+    if not math.isfinite(size) or not least <= size <= UNLIMITED:
         raise bad_size(what, value, hint)
     return int(size)
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from aios_lab.notebook.errors import Interrupted
+from aios_lab.training.spec import SAVE_GRACE
 
 if TYPE_CHECKING:
     from aios_lab.training import Run as LiveRun
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 RUN_MIME = "application/vnd.aios.run.v1+json"
 PERIOD = 0.5  # seconds between updates of a run's display
 PLAIN_PERIOD = 5.0  # the same where every update is a line of its own
-END_BOUND = 10.0  # seconds that a run which is to end gets for it; it takes 2 at most
+END_BOUND = SAVE_GRACE + 10.0  # seconds that a run which is to end gets for it; 2 do without a model to save
 ENDED = frozenset({"finished", "stopped", "failed"})
 
 

@@ -75,7 +75,7 @@ export function ResizeFields(props: {
       <Field
         label={trans.__('CPUs each')}
         rule={trans.__('A number above 0, such as 1 or 0.5.')}
-        input={{ name: 'cpus', type: 'number', min: 0.001, step: 'any' }}
+        input={{ name: 'cpus', type: 'number', min: 0.1, step: 'any' }}
         value={value.cpus}
         onChange={cpus => onChange({ ...value, cpus })}
       />

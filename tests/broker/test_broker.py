@@ -296,6 +296,8 @@ def test_the_cluster_and_its_principals(tmp_path: Path) -> None:
         ({"memory": "2XB"}, "bad_size", "'2XB'"),
         ({"memory": -1}, "bad_size", "-1"),
         ({"memory": "nan"}, "bad_size", "'nan'"),
+        ({"workers": 800, "memory": "1MiB"}, "bad_size", "'1MiB' is no amount of memory a worker"),
+        ({"workers": 800, "cpus": 0.01}, "bad_size", "0.01 is no number of CPU threads a worker"),
         ({"cpus": float("inf")}, "bad_size", "inf"),
         ({"gpus": 1}, "no_accelerators", "has none"),
         ({"workers": 1, "min_workers": 2}, "bad_size", "contradict"),
@@ -463,7 +465,7 @@ def test_a_program_without_an_answer_is_shown_and_leaves_the_decision_to_fair_sh
         problem = at.broker.problems()[0]
         assert problem.reason == "policy_failed"
         assert problem.message.startswith("policy utility:linear: Fair share decided, because the program")
-        plan = [event["data"] for event in at.ledger.events() if event["kind"] == "plan"][-1]
+        plan = [event.data for event in events(at.ledger) if event.kind == "plan"][-1]
         assert plan["note"] in problem.message
         quotas.write_text("policy: utility\nprojects: {other: {}}\n")
         async with asyncio.timeout(20):

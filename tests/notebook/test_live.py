@@ -171,10 +171,10 @@ def test_what_a_request_prints_is_decided(kernel: Kernel) -> None:
 def test_a_wait_that_takes_too_long_says_why(server: Server, kernel: Kernel) -> None:
     crowd = server.kernel("crowd.ipynb")
     with pytest.raises(CellError) as caught:
-        crowd.run("import aios_lab as aios; aios.request(workers=9, min_workers=9, memory='100MB'); 1")
+        crowd.run("import aios_lab as aios; aios.request(workers=9, min_workers=9, memory='150MB'); 1")
     assert "AIOSError" in str(caught.value)
     kernel.run("aios.request(workers=3, min_workers=3)")
-    crowd.run("aios.request(workers=3, min_workers=3, memory='100MB'); 1")
+    crowd.run("aios.request(workers=3, min_workers=3, memory='150MB'); 1")
     with pytest.raises(CellError) as caught:
         crowd.run("aios.client(timeout=3)")
     text = str(caught.value)
