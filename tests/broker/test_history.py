@@ -23,6 +23,7 @@ from aios_lab.cli import main
 from aios_lab.wire import SliceState
 from broker.cluster import running
 from broker.memory_engine import MemoryEngine
+from broker.records import events
 
 UNIT = Resources(1000, 1024)
 CLAIM = Claim(unit=UNIT, min=1, max=4, project="default", duration=60.0)
@@ -164,10 +165,10 @@ async def test_the_ledger_of_a_running_broker_is_read_and_stays_as_it_is(tmp_pat
         await cluster.active(ada, 2)
         path = cluster.ledger.path
         before = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines = len(cluster.ledger.events())
+        lines = len(events(cluster.ledger))
         history = read_history(path)
         assert hashlib.sha256(path.read_bytes()).hexdigest() == before
-        assert len(cluster.ledger.events()) == lines
+        assert len(events(cluster.ledger)) == lines
         assert sorted(job.user for job in history.jobs) == ["ada", "bob"]
         assert {job.count for job in history.jobs} == {4}
         cluster.broker.release(ada)
