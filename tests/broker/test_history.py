@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,6 +211,36 @@ def test_a_mistake_is_one_sentence(
     told = capsys.readouterr().err
     assert problem in told
     assert told.count("\n") == 1
+
+
+def test_the_panel_hears_its_own_share_and_nobody_elses_name(record: Record) -> None:
+    used(record)
+    one = record.ask(100.0, record.file(90.0, "s-9"))
+    one = record.note("granted", one.grant(140.0, {"local": 4}), 140.0)
+    record.leave(160.0, one)
+    order = {
+        "ledger": str(record.path),
+        "since": 0.0,
+        "until": 200.0,
+        "policies": ["fcfs"],
+        "user": "user of s-1",
+    }
+    code = "import sys; from aios_lab.broker.replay import *; sys.exit(replay_job(sys.argv[1].encode(), {}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(order)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    answer = json.loads(done.stdout.splitlines()[-1])["answer"]
+    was, _ = answer["figures"]
+    assert (was["uses"], was["past"], was["wait_mean"]) == (2, True, 25)
+    # 80 of 240 thread-seconds were its own, and as many the other's.
+    assert [sum(was[whose]) / len(was[whose]) for whose in ("mine", "others")] == pytest.approx(
+        [1 / 3, 1 / 3]
+    )
+    assert "user of" not in done.stdout
 
 
 def test_a_span_is_a_number_and_a_letter(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
