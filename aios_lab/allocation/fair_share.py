@@ -139,10 +139,8 @@ def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
     losing = {claim for (claim, _), units in board.lost.items() if units}
     found = []
     for claim, demand in board.demands.items():
-        if not board.fits_now(claim):
-            continue
         held = board.held(claim) + placement.of(claim)
-        if held < demand.max and claim not in losing:
+        if held < demand.max and claim not in losing and board.fits_now(claim):
             found.append(Claimant(demand, held, held, step=max(1, starting_units(demand) - held)))
     return found
 
