@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import re
 import sys
@@ -79,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPAN",
         help="of a ledger, only the last 90m, 12h, 7d or 4w (all that it has)",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="with --policy: the first N jobs only")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="with --policy: the first N jobs of the file only"
+    )
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=[*ORDERS], help="these orders (all)")
     parser.add_argument(
         "--defect", action="store_true", help="also WFP3 and UNICEP with the mistake of the published table"
@@ -130,7 +131,8 @@ def simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-Result = tuple[Comparison | SlowdownTable | Filling, tuple[str, ...]]
+Table = Comparison | SlowdownTable | Filling
+Result = tuple[Table, tuple[str, ...]]
 
 
 def _span(text: str) -> float:
@@ -164,11 +166,13 @@ def _ledger(options: argparse.Namespace) -> Result:
 def _trace(options: argparse.Namespace) -> Result:
     if options.since is not None:
         raise ValueError(f"--since is for ledgers, and {options.trace} is none: name a number of --jobs.")
-    trace = read_trace(options.trace, options.format)
+    if options.protocol and options.jobs is not None:
+        raise ValueError("--jobs is for a --policy: the protocols say how many jobs they take.")
+    trace = read_trace(options.trace, options.format, options.jobs)
     return _table(trace, options), trace.notes
 
 
-def _table(trace: Trace, options: argparse.Namespace) -> SlowdownTable | Comparison | Filling:
+def _table(trace: Trace, options: argparse.Namespace) -> Table:
     if options.protocol == "fgd":
         return _filling(trace, options)
     return _protocol(trace, options) if options.protocol else _policies(trace, options)
@@ -199,10 +203,8 @@ def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
 
 
 def _policies(trace: Trace, options: argparse.Namespace) -> Comparison:
-    jobs = [*itertools.islice(trace, options.jobs)]
-    return compare(
-        jobs, _nodes(trace, options), options.policy, _teller(len(jobs)), placements=_placements(options)
-    )
+    nodes, tell = _nodes(trace, options), _teller(len(trace))
+    return compare(trace, nodes, options.policy, tell, placements=_placements(options))
 
 
 def _teller(jobs: int) -> Callable[[str, int], None] | None:
@@ -224,6 +226,8 @@ def _placements(options: argparse.Namespace) -> list[str]:
 def _nodes(trace: Trace, options: argparse.Namespace) -> tuple[Node, ...]:
     if options.nodes is not None:
         return read_nodes(options.nodes)
+    if options.processors is not None and options.processors < 1:
+        raise ValueError(f"A cluster of {options.processors} processors runs nothing: give 1 or more.")
     processors = options.processors or trace.processors
     if processors is None:
         raise ValueError(

@@ -91,6 +91,10 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     return slice;
   }
 
+  run(runId: string): Promise<Run> {
+    return this._client.run(runId);
+  }
+
   async stop(runId: string, kill = false): Promise<Run> {
     const run = await this._client.stop(runId, kill);
     this._apply({ type: 'run', run });

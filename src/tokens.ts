@@ -33,6 +33,8 @@ export interface IAIOSModel {
   retry(): void;
   resize(sliceId: string, request: ClaimRequest): Promise<Slice>;
   release(sliceId: string): Promise<Slice>;
+  /** One run as a whole, where the list gives an abridged one. */
+  run(runId: string): Promise<Run>;
   stop(runId: string, kill?: boolean): Promise<Run>;
   register(request: RegisterRequest): Promise<ModelVersion>;
   compress(name: string, version: number, request: CompressRequest): Promise<Job>;

@@ -19,7 +19,7 @@ from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 Spots = list[tuple[int, int]]  # nodes, and how many units on each
 
 
-class Placement:
+class Placed:
     """Units of claims on nodes: those that start now, and those that wait for others to leave."""
 
     def __init__(self) -> None:
@@ -40,32 +40,29 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    return towards(snapshot, Targets)
+    targets = fair_targets(snapshot)
+    return carried_out(snapshot, targets), targets.units
 
 
-def towards(
-    snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets]
-) -> tuple[Plan, Mapping[str, int]]:
-    """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
-    held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
-    targets = goals(snapshot, held, rooms.copy())
-    return carried_out(snapshot, targets, held, rooms), targets.units
+def fair_targets(snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets] = Targets) -> Targets:
+    """How many units everybody should have, as fair share or other ``goals`` have it."""
+    return goals(snapshot, held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement))
 
 
-def carried_out(snapshot: Snapshot, targets: Targets, held: Held, rooms: Rooms) -> Plan:
-    """The grants and shrinks that bring everybody nearer to the targets now; ``rooms``: the empty nodes."""
-    board = Board(snapshot, held, rooms, targets.units)
+def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
+    """The grants and shrinks that bring everybody nearer to the targets now."""
+    board = Board(snapshot, targets.held, targets.empty.copy(), targets.units)
     give_back(board)
     reclaim = Reclaim(board)
-    placement = Placement()
+    placed = Placed()
     for award in _deficits(targets, board):
-        _place(board, placement, award, reclaim)
+        _place(board, placed, award, reclaim)
     for place in board.places():
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
-    _use_what_is_left(snapshot, board, placement)
+    _use_what_is_left(snapshot, board, placed)
     board.settle()
-    return Plan(grants=_grants(board, placement), shrinks=board.changes())
+    return Plan(grants=_grants(board, placed), shrinks=board.changes())
 
 
 def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
@@ -80,7 +77,7 @@ def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
             yield Award(claim, given[claim] - before, together)
 
 
-def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | None = None) -> bool:
+def _place(board: Board, placed: Placed, award: Award, reclaim: Reclaim | None = None) -> bool:
     """Find room for the units: what is free now, and with ``reclaim`` what is being freed, or what others
     have to give back. Together they have room all of them or none.
 
@@ -88,7 +85,7 @@ def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | 
     """
     claim, units, together = award
     case = board.vectors[claim], board.limited[claim], units if together else 1, reclaim is None
-    if case in placement.hopeless:
+    if case in placed.hopeless:
         return False
     mark, left = board.mark(), units
     ready = board.take(claim, left)
@@ -101,28 +98,28 @@ def _place(board: Board, placement: Placement, award: Award, reclaim: Reclaim | 
         left -= sum(count for _, count in spots)
         later += spots
     if left:
-        placement.hopeless.add(case)
+        placed.hopeless.add(case)
         if together:
             board.back(mark)
             return False
     board.settle()
-    placement.add(claim, ready, later)
+    placed.add(claim, ready, later)
     return not left
 
 
-def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) -> None:
+def _use_what_is_left(snapshot: Snapshot, board: Board, placed: Placed) -> None:
     """Nobody waits while room is free: what the targets leave over goes round once more in fair order."""
-    claimants = _hopeful(board, placement)
+    claimants = _hopeful(board, placed)
     if not claimants:
         return
     tree = Tree(snapshot.principals, board.capacity)
     for claim, demand in board.demands.items():
-        if held := board.held(claim) + placement.of(claim):
+        if held := board.held(claim) + placed.of(claim):
             tree.use_units(demand.principal, board.vectors[claim], held)
     queue = FairQueue(tree, claimants)
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
-        if _place(board, placement, Award(demand.claim, units, together=True)):
+        if _place(board, placed, Award(demand.claim, units, together=True)):
             claimant.count += units
             tree.use_units(demand.principal, claimant.unit, units)
             claimant.step = 1
@@ -134,21 +131,21 @@ def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) ->
             queue.drop(claimant)
 
 
-def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
+def _hopeful(board: Board, placed: Placed) -> list[Claimant]:
     """Who wants more, loses nothing, and has room for one unit now."""
     losing = {claim for (claim, _), units in board.lost.items() if units}
     found = []
     for claim, demand in board.demands.items():
-        held = board.held(claim) + placement.of(claim)
+        held = board.held(claim) + placed.of(claim)
         if held < demand.max and claim not in losing and board.fits_now(claim):
             found.append(Claimant(demand, held, held, step=max(1, starting_units(demand) - held)))
     return found
 
 
-def _grants(board: Board, placement: Placement) -> tuple[Change, ...]:
+def _grants(board: Board, placed: Placed) -> tuple[Change, ...]:
     """The units that can start now; a claim starts with its minimum or not at all."""
     names, grants = board.now.names, []
-    for claim, nodes in sorted(placement.ready.items()):
+    for claim, nodes in sorted(placed.ready.items()):
         if board.held(claim) or sum(nodes.values()) >= starting_units(board.demands[claim]):
             grants += [Change(claim, names[node], units) for node, units in sorted(nodes.items())]
     return tuple(grants)

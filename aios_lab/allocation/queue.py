@@ -65,7 +65,12 @@ ORDERS: Mapping[str, Order] = {
 
 
 class Queue:
-    """A queue while it lasts: claims come and go, and every plan counts as carried out."""
+    """A queue while it lasts: claims come and go, and every plan counts as carried out.
+
+    It ``settles``: after a plan nothing is left to do at the same moment.
+    """
+
+    settles = True
 
     def __init__(
         self,

@@ -39,23 +39,6 @@ def gpus() -> list[Gpu]:
     return [gpu for gpu in found if gpu is not None]
 
 
-def processes() -> dict[int, int]:
-    """Device memory by process over all devices: pid to bytes."""
-    nvml = _load()
-    if nvml is None:
-        return {}
-    used: dict[int, int] = {}
-    for index in range(nvml.nvmlDeviceGetCount()):
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        except nvml.NVMLError:
-            continue
-        for process in running:
-            used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
-    return used
-
-
 def links() -> dict[int, tuple[int, ...]]:
     """By device, the others that it reaches over NVLink, directly or through a switch."""
     nvml = _load()

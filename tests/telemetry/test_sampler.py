@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aios_lab.telemetry.gpu import gpus, links, numa_node, numa_nodes, processes
+from aios_lab.telemetry.gpu import gpus, links, numa_node, numa_nodes
 from aios_lab.telemetry.sampler import Sampler
 from live import until
 
@@ -52,17 +52,10 @@ def test_a_tree_is_charged_with_its_children():
     assert (ended["busy"].cpus, ended["busy"].memory) == (0, 0)
 
 
-def test_the_machine_is_used():
-    usage = Sampler().machine()
-    assert 0 < usage.memory < psutil.virtual_memory().total
-    assert 0 <= usage.cpus <= (psutil.cpu_count() or 1)
-
-
 def test_accelerators_are_listed_in_order_and_absent_ones_are_no_error():
     found = gpus()
     assert [gpu.index for gpu in found] == list(range(len(found)))
     assert all(gpu.memory > 0 for gpu in found)
-    assert found or processes() == {}
 
 
 @pytest.mark.parametrize(("says", "node"), [("1\n", 1), ("0\n", 0), ("-1\n", None), ("", None), (None, None)])

@@ -13,6 +13,8 @@ from aios_lab.allocation.room import Rooms, fits
 from aios_lab.allocation.types import Node, Placement, Resources, Vector
 
 FIRST = Placement(DEFAULT_PLACEMENT)
+# Rooms whose cost is kept at hand.
+KEPT = 100_000
 
 
 def rooms_for(nodes: Iterable[Node], placement: Placement) -> Rooms:
@@ -43,6 +45,8 @@ class RankedRooms(Rooms):
     def __init__(self, nodes: Iterable[Node], rule: Rule) -> None:
         super().__init__(nodes)
         self._rule = rule
+        # Shared by copies: many nodes have the same room.
+        self._options: dict[tuple[Vector, Vector], Option] = {}
         self._ranking: Ranking[Vector] = Ranking(len(self.free), self._option)
 
     def copy(self) -> Rooms:
@@ -71,7 +75,12 @@ class RankedRooms(Rooms):
         return self._ranking.order(unit)
 
     def _option(self, node: int, unit: Vector) -> Option | None:
-        if not fits(unit, self.free[node]):
+        free = self.free[node]
+        if not fits(unit, free):
             return None
-        best = self._rule.best(Machine.of(self.free[node]), Task.of(unit))
-        return ((1,), ()) if best is None else ((0, *best[0]), ())
+        if (known := self._options.get((unit, free))) is None:
+            if len(self._options) >= KEPT:
+                self._options.clear()
+            best = self._rule.best(Machine.of(free), Task.of(unit))
+            known = self._options[unit, free] = ((1,), ()) if best is None else ((0, *best[0]), ())
+        return known

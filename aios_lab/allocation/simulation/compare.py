@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,7 +56,7 @@ def _jobs(count: int) -> str:
 
 
 def compare(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     nodes: Sequence[Node],
     policies: Sequence[str],
     tell: Callable[[str, int], None] | None = None,
@@ -67,6 +67,7 @@ def compare(
     placements: Sequence[str] = (DEFAULT_PLACEMENT,),
 ) -> Comparison:
     """Play the same jobs on the same nodes under each policy; ``tell`` hears a policy and its finished jobs.
+    ``jobs`` is gone through once a policy.
 
     ``principals`` and ``elastic`` are those of ``play``; ``past`` is what really became of the jobs. With
     several ``placements`` each policy is played with each; what "fgd" expects is what the jobs ask for.

@@ -28,7 +28,11 @@ from aios_lab.allocation.types import (
 
 class Decider(Protocol):
     """One policy before one cluster. Every plan counts as carried out at the time of its making, and a claim
-    that gets its first units has started then; times in seconds."""
+    that gets its first units has started then; times in seconds. Where it ``settles``, a plan for claims that
+    are all or nothing leaves nothing to do at the same moment."""
+
+    @property
+    def settles(self) -> bool: ...
 
     def arrive(self, demand: Demand) -> None:
         """A claim that holds nothing asks from now on."""
@@ -42,6 +46,8 @@ class Decider(Protocol):
 
 class Books:
     """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot."""
+
+    settles = False
 
     def __init__(
         self,
@@ -92,6 +98,8 @@ class RigidBooks(Books):
     where nobody has room there is nothing to decide. With claims that may be shrunk, that grow, or that are
     of different priority (one without room lends its user's others its place among equals) all are shown.
     """
+
+    settles = True
 
     def __init__(
         self,

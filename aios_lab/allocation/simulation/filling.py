@@ -22,6 +22,7 @@ LEVELS = (80, 90, 100, 110, 120)
 INFLATION = 1.3
 SEEDS = 10
 RANDOM = "random"
+TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,23 @@ def _placer(
 
     def place(task: Task) -> object | None:
         """Any machine with room, and any devices of it."""
-        for number in random.sample(range(len(rooms)), len(rooms)):
-            if rooms[number].fits(task):
-                able = rooms[number].able(task) if task.devices else []
-                rooms[number] = rooms[number].take(task, tuple(random.sample(able, task.devices)))
-                return number
-        return None
+        number = _any_with_room(rooms, task, random)
+        if number is not None:
+            able = rooms[number].able(task) if task.devices else []
+            rooms[number] = rooms[number].take(task, tuple(random.sample(able, task.devices)))
+        return number
 
     return place
+
+
+def _any_with_room(rooms: Sequence[Machine], task: Task, random: Random) -> int | None:
+    """All that have room are equally likely; a few are tried before all are looked at."""
+    for _ in range(TRIES):
+        number = random.randrange(len(rooms))
+        if rooms[number].fits(task):
+            return number
+    able = [number for number, room in enumerate(rooms) if room.fits(task)]
+    return random.choice(able) if able else None
 
 
 def _run(tasks: Iterable[Task], capacity: int, place: Callable[[Task], object | None]) -> dict[int, float]:

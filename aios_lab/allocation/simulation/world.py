@@ -163,7 +163,7 @@ class _World:
     def _decide(self) -> None:
         """Decide and carry out until there is nothing to do at this moment.
 
-        Where nobody can be shrunk, a plan that was carried out leaves nothing to do.
+        Where nobody can be shrunk, a plan that was carried out leaves nothing to do under most policies.
         """
         for _ in range(ROUNDS):
             if not self._wanting:
@@ -173,7 +173,7 @@ class _World:
             if not plan.grants and not plan.shrinks:
                 return
             self._carry_out(plan)
-            if not self._end_due() and not self._elastic:
+            if not self._end_due() and not self._elastic and self._policy.settles:
                 return
         raise RuntimeError(f"The policy did not come to rest at {self._now} s.")
 

@@ -30,7 +30,8 @@ GAP = 1e-6
 class Wish:
     """A claim in the program: it has ``count`` units and wants up to ``more``, each ``unit``, for ``worth``.
 
-    ``limits`` are the limited principals above it, ``most`` is its own maximum.
+    ``limits`` are the limited principals above it, ``most`` is its own maximum. Of all that its
+    units need there is some.
     """
 
     claim: str

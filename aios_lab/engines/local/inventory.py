@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,9 @@ import psutil
 from aios_lab.allocation.placement import Topology
 from aios_lab.allocation.types import Node, Resources
 from aios_lab.engines.base import Accelerator, EngineError, Inventory
-from aios_lab.telemetry.gpu import gpus, links, numa_nodes
+from aios_lab.telemetry.gpu import Gpu, gpus, links, numa_nodes
+
+log = logging.getLogger(__name__)
 
 _FIELDS = ("cpus", "memory", "gpus", "gpu_memory")
 _DEFAULT_GPU_MEMORY = 16 << 30  # bytes of a declared accelerator
@@ -29,7 +32,7 @@ def measured() -> Inventory:
     """What this process may use, less a reserve of memory for the server itself: 10 %, at least 1 GiB."""
     total = min([psutil.virtual_memory().total, *_cgroup_memory()])
     memory = total - max(1 << 30, total // 10)
-    devices = gpus()
+    devices = visible(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     return _inventory(
         cpu=int(_cpus() * 1000),
         memory=memory,
@@ -37,6 +40,30 @@ def measured() -> Inventory:
         simulated=False,
         topology=Topology(links(), numa_nodes()),
     )
+
+
+def visible(found: Sequence[Gpu], setting: str | None) -> list[Gpu]:
+    """The devices that CUDA_VISIBLE_DEVICES leaves to this process: all where it is not set.
+
+    As in CUDA it has numbers or beginnings of UUIDs, and ends at the first that is no device; numbers are
+    NVML's, which are those of nvidia-smi.
+    """
+    if setting is None:
+        return list(found)
+    chosen: set[int] = set()
+    for name in filter(None, map(str.strip, setting.split(","))):
+        named = [gpu.index for gpu in found if _is_named(gpu, name)]
+        if len(named) != 1:
+            log.warning("CUDA_VISIBLE_DEVICES=%s: %s is no accelerator of this machine", setting, name)
+            break
+        chosen.update(named)
+    return [gpu for gpu in found if gpu.index in chosen]
+
+
+def _is_named(gpu: Gpu, name: str) -> bool:
+    if name.isdecimal():
+        return gpu.index == int(name)
+    return name.startswith("GPU-") and gpu.uuid.startswith(name)
 
 
 def declared(amounts: Mapping[str, float | int | str]) -> Inventory:

@@ -101,7 +101,7 @@ def test_what_is_told_bit_by_bit_is_decided_like_the_whole(
                 for d in whole.demands
             ),
         )
-        if kind == "rigid":
+        if kind == "rigid" and told.settles:
             # A simulation of such jobs decides once at a moment.
             rest = decide(whole, policy)
             assert not rest.grants

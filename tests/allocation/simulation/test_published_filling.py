@@ -21,7 +21,7 @@ PUBLISHED = {
 
 @pytest.mark.soak
 def test_the_published_allocation_ratios() -> None:
-    """Random, best fit and FGD, within a percent point: the seeds are not theirs."""
+    """Random, best fit and FGD, within a percent point: three seeds, which are not theirs."""
     folder = os.environ.get("AIOS_TRACES")
     pods = [*Path(folder or ".").rglob("openb_pod_list_default.csv*")]
     nodes = [*Path(folder or ".").rglob("openb_node_list_gpu_node.csv*")]
@@ -29,7 +29,7 @@ def test_the_published_allocation_ratios() -> None:
         pytest.fail(
             "Name the folder of openb_pod_list_default.csv and openb_node_list_gpu_node.csv in AIOS_TRACES."
         )
-    made = fill(read_trace(pods[0]), read_nodes(nodes[0]), [*PUBLISHED])
+    made = fill(read_trace(pods[0]), read_nodes(nodes[0]), [*PUBLISHED], seeds=3)
     for rule, by_level in PUBLISHED.items():
         for level, percent in by_level.items():
             assert 100 * statistics.mean(made.ratios[rule][level]) == pytest.approx(percent, abs=1), (
