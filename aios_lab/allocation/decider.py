@@ -12,13 +12,11 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 
 from aios_lab.allocation.decide import DEFAULT_POLICY, check, decide, policy_of, without_collections
-from aios_lab.allocation.fair_share import carried_out
-from aios_lab.allocation.placement.rooms import rooms_for
-from aios_lab.allocation.preemption import guarded_until, preemptions, with_guard
+from aios_lab.allocation.fair_share import carried_out, fair_targets
+from aios_lab.allocation.preemption import guarded_until, preemptions
 from aios_lab.allocation.reasons import Book
 from aios_lab.allocation.room import plus
-from aios_lab.allocation.shares import held_units
-from aios_lab.allocation.targets import Targets, starting_units
+from aios_lab.allocation.targets import starting_units
 from aios_lab.allocation.types import Demand, Plan, Resources, Snapshot, Vector
 
 # What a decision of fair share takes from a snapshot besides claims and leases. It knows no time, but for
@@ -61,9 +59,8 @@ class _Decided:
 
     def __init__(self, snapshot: Snapshot) -> None:
         check(snapshot)
-        held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
-        targets = Targets(with_guard(snapshot), held, rooms.copy())
-        plan = carried_out(snapshot, targets, held, rooms)
+        targets = fair_targets(snapshot)
+        plan = carried_out(snapshot, targets)
         plan = replace(plan, preemptions=preemptions(snapshot, plan, targets.units))
         self.until = guarded_until(snapshot)
         # One claim more may be what makes somebody ask for more than his quota, and then he has a part of the

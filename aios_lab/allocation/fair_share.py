@@ -45,20 +45,19 @@ class Placed:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    return towards(snapshot, Targets)
+    targets = fair_targets(snapshot)
+    return carried_out(snapshot, targets), targets.units
 
 
-def towards(snapshot: Snapshot, goals: Goals) -> tuple[Plan, Mapping[str, int]]:
-    """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
-    held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
-    targets = goals(with_guard(snapshot), held, rooms.copy())
-    return carried_out(snapshot, targets, held, rooms), targets.units
+def fair_targets(snapshot: Snapshot, goals: Goals = Targets) -> Targets:
+    """How many units everybody should have, as fair share or other ``goals`` have it."""
+    return goals(with_guard(snapshot), held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement))
 
 
-def carried_out(snapshot: Snapshot, targets: Targets, held: Held, rooms: Rooms) -> Plan:
-    """The grants and shrinks that bring everybody nearer to the targets now; ``rooms``: the empty nodes."""
+def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
+    """The grants and shrinks that bring everybody nearer to the targets now."""
     snapshot = with_guard(snapshot)
-    board = Board(snapshot, held, rooms, targets.units)
+    board = Board(snapshot, targets.held, targets.empty.copy(), targets.units)
     give_back(board)
     reclaim = Reclaim(board)
     placed = Placed()
@@ -143,10 +142,8 @@ def _hopeful(board: Board, placed: Placed) -> list[Claimant]:
     losing = {claim for (claim, _), units in board.lost.items() if units}
     found = []
     for claim, demand in board.demands.items():
-        if not board.fits_now(claim):
-            continue
         held = board.held(claim) + placed.of(claim)
-        if held < demand.max and claim not in losing:
+        if held < demand.max and claim not in losing and board.fits_now(claim):
             found.append(Claimant(demand, held, held, step=max(1, starting_units(demand) - held)))
     return found
 

@@ -83,7 +83,9 @@ class Rooms:
         full_before = self._full_before.get(unit, 0)
         if start > full_before:
             return self._search(unit, start)
-        if full_before < len(self.free) and fits(unit, self.free[full_before]):
+        if full_before == len(self.free):
+            return None
+        if fits(unit, self.free[full_before]):
             return full_before
         found = self._search(unit, full_before)
         self._full_before[unit] = len(self.free) if found is None else found

@@ -44,9 +44,10 @@ class Targets:
 
     def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
         """``rooms``: the empty nodes."""
+        self.held, self.empty = held, rooms
         self.awards: list[Award] = []
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
-        self._rooms = rooms
+        self._rooms = rooms.copy()
         # By unit, how many had no room together: there will be none while room only gets less.
         self._hopeless: dict[Vector, int] = {}
         self._claimants = self._keep(snapshot, held)

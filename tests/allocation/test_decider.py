@@ -52,7 +52,7 @@ def test_every_plan_of_a_sequence_is_that_of_its_snapshot(
     data: st.DataObject, snapshot: Snapshot, policy: str
 ) -> None:
     decider = Decider(policy)
-    for _ in range(data.draw(st.integers(1, 8))):
+    for _ in range(data.draw(st.integers(1, 5))):
         plan, alone = decider.decide(snapshot), decide(snapshot, policy)
         assert plan == alone
         assert list(plan.reasons.items()) == list(alone.reasons.items())
