@@ -1,7 +1,8 @@
 """Who gets what: pure functions on frozen data."""
 
 from aios_lab.allocation import queueing, utility
-from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide, explain
+from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide
+from aios_lab.allocation.explain import explain
 from aios_lab.allocation.fairness import (
     asset_fairness,
     divide,
@@ -10,6 +11,8 @@ from aios_lab.allocation.fairness import (
     fair_share_factor,
     fair_tree,
 )
+from aios_lab.allocation.forecast import Forecast, forecast
+from aios_lab.allocation.history import Past
 from aios_lab.allocation.types import (
     RESOURCES,
     UNLIMITED,
@@ -24,6 +27,7 @@ from aios_lab.allocation.types import (
 )
 from aios_lab.allocation.utility import ceei
 from aios_lab.allocation.validate import InvalidPlan, validate
+from aios_lab.allocation.what_if import WhatIf, what_if
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -32,14 +36,17 @@ __all__ = [
     "UNLIMITED",
     "Change",
     "Demand",
+    "Forecast",
     "InvalidPlan",
     "InvalidSnapshot",
     "Lease",
     "Node",
+    "Past",
     "Plan",
     "Principal",
     "Resources",
     "Snapshot",
+    "WhatIf",
     "asset_fairness",
     "ceei",
     "decide",
@@ -49,7 +56,9 @@ __all__ = [
     "explain",
     "fair_share_factor",
     "fair_tree",
+    "forecast",
     "queueing",
     "utility",
     "validate",
+    "what_if",
 ]
