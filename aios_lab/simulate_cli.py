@@ -65,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--length", type=int, default=LENGTH, metavar="N", help=f"jobs of a sequence ({LENGTH})"
     )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="with --policy: write a page of plots to this file"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file as well")
 
 
@@ -76,6 +79,10 @@ def simulate(options: argparse.Namespace) -> int:
         if options.json is not None:
             text = json.dumps(table.to_json() | {"notes": trace.notes}, indent=2, allow_nan=False)
             options.json.write_text(text + "\n", encoding="utf-8")
+        if options.plot is not None:
+            if isinstance(table, SlowdownTable):
+                raise ValueError("--plot draws policies, and the protocol's table has none: name a --policy.")
+            options.plot.write_text(table.to_html(options.trace.name), encoding="utf-8")
     except OSError as error:
         print(f"{error.filename or options.trace}: {error.strerror}.", file=sys.stderr)
         return 1

@@ -2,60 +2,56 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 
 import cvxpy as cp
 import numpy as np
+from numpy.typing import NDArray
 
-from aios_lab.allocation import drf
+from aios_lab.allocation.fairness.filling import fill
 from benchmarks.figure import Figure
 
 RUNS = 5
 SIZES = (10, 100, 1_000)
-RESOURCES = ("cpu", "memory", "gpu", "gpu_memory")
+CAPACITY = np.array([80_000.0, 1_500_000.0, 1_000.0, 80_000.0])  # threads, GiB, GPUs, GiB of their memory
 SAME = 1e-6  # of the answer itself, not of the whole
 TARGET = 100.0
 
-Amounts = Mapping[str, float]
-Instance = tuple[Amounts, Mapping[str, Amounts], Amounts]  # capacity, demands, weights
+Floats = NDArray[np.float64]
+# Of every user (users, resources): the part of each resource that a task takes; and his weight (users,).
+Instance = tuple[Floats, Floats]
 
 
 def instance(users: int, seed: int) -> Instance:
     """Users of GPUs, of processors, and of memory alone: GPUs run out first, processors next."""
     random = Random(seed)
-    capacity = {"cpu": 80_000.0, "memory": 1_500_000.0, "gpu": 1_000.0, "gpu_memory": 80_000.0}
-    demands: dict[str, Amounts] = {}
-    for number in range(users):
+    demands = []
+    for _ in range(users):
         kind = random.choice(("gpu", "cpu", "cpu", "memory"))
-        demand: dict[str, float] = {"memory": random.choice((2, 4, 8, 16))}
-        if kind != "memory":
-            demand["cpu"] = random.choice((1, 2, 4, 8))
-        if kind == "gpu":
-            demand["gpu"] = random.choice((0.25, 0.5, 1, 2))
-            demand["gpu_memory"] = demand["gpu"] * random.choice((20, 40, 80))
-        demands[f"user-{number:04}"] = demand
-    return capacity, demands, {user: random.choice((1.0, 1.0, 2.0, 4.0)) for user in demands}
+        cpu = 0 if kind == "memory" else random.choice((1, 2, 4, 8))
+        gpu = random.choice((0.25, 0.5, 1, 2)) if kind == "gpu" else 0
+        demands.append((cpu, random.choice((2, 4, 8, 16)), gpu, gpu * random.choice((20, 40, 80))))
+    weights = [random.choice((1.0, 1.0, 2.0, 4.0)) for _ in range(users)]
+    return np.array(demands, dtype=float) / CAPACITY, np.array(weights)
 
 
-def ours(case: Instance) -> dict[str, float]:
+def ours(case: Instance) -> Floats:
     """The weighted dominant share of every user."""
-    capacity, demands, weights = case
-    return dict(drf(capacity, demands, weights, tasks="continuous").weighted_shares)
+    parts, weight = case
+    dominant = parts.max(axis=1)
+    return fill(np.ones(len(CAPACITY)), parts, weight / dominant) * dominant / weight
 
 
-def peer(case: Instance) -> dict[str, float]:
+def peer(case: Instance) -> Floats:
     """The same by a linear program for each level: the lowest share is made as large as can be, whoever needs
     a resource that is used up then stays where he is, and the lowest of the others goes on."""
-    capacity, demands, weights = case
-    amounts = np.array([[demand.get(r, 0.0) / capacity[r] for r in RESOURCES] for demand in demands.values()])
-    weight = np.array([weights[user] for user in demands])
-    use = amounts * (weight / amounts.max(axis=1))[:, None]  # of each resource, by a weighted share of 1
-    shares, active = np.zeros(len(demands)), np.full(len(demands), True)
+    parts, weight = case
+    use = parts * (weight / parts.max(axis=1))[:, None]  # of each resource, by a weighted share of 1
+    shares, active = np.zeros(len(use)), np.full(len(use), True)
     while active.any():
-        level, variable = cp.Variable(), cp.Variable(len(demands))
+        level, variable = cp.Variable(), cp.Variable(len(use))
         rises = [variable[active] >= level]
         if not active.all():
             rises.append(variable[~active] == shares[~active])
@@ -63,7 +59,7 @@ def peer(case: Instance) -> dict[str, float]:
         shares[active] = level.value
         used_up = use.T @ shares >= 1 - 1e-7
         active &= ~(use[:, used_up] > 0).any(axis=1)
-    return dict(zip(demands, shares.tolist(), strict=True))
+    return shares
 
 
 def measure() -> list[Figure]:
@@ -85,13 +81,11 @@ def _figure(users: int) -> Figure:
 def _pair(case: Instance) -> tuple[float, float]:
     mine, our_seconds = _timed(ours, case)
     theirs, peer_seconds = _timed(peer, case)
-    for user, share in mine.items():
-        if not math.isclose(share, theirs[user], rel_tol=SAME):
-            raise AssertionError(f"{user} has {share} by ours and {theirs[user]} by cvxpy.")
+    np.testing.assert_allclose(mine, theirs, rtol=SAME)
     return our_seconds, peer_seconds
 
 
-def _timed(solve: Callable[[Instance], dict[str, float]], case: Instance) -> tuple[dict[str, float], float]:
+def _timed(solve: Callable[[Instance], Floats], case: Instance) -> tuple[Floats, float]:
     begin = time.perf_counter()
     answer = solve(case)
     return answer, time.perf_counter() - begin

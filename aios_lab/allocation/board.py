@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
-from aios_lab.allocation.room import Rooms, fits, plus, smaller
-from aios_lab.allocation.shares import Tree, held_units, total_capacity, weighted_share
+from aios_lab.allocation.room import Rooms, fits, how_many, plus, smaller
+from aios_lab.allocation.shares import Held, Tree, total_capacity, weighted_share
 from aios_lab.allocation.targets import kept_units, starting_units
 from aios_lab.allocation.types import RESOURCES, Change, Demand, Resources, Snapshot, Vector
 
@@ -40,26 +41,28 @@ class Limit:
 class Board:
     """Mutable state of one decision: ``mark`` it, try something, and go ``back`` to the mark if it fails."""
 
-    def __init__(self, snapshot: Snapshot, targets: Mapping[str, int]) -> None:
+    def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms, targets: Mapping[str, int]) -> None:
+        """``rooms``: the empty nodes."""
         self.targets = targets
         self.capacity = total_capacity(snapshot)
-        self.demands = {demand.claim: demand for demand in sorted(snapshot.demands, key=lambda d: d.claim)}
+        self.demands = {demand.claim: demand for demand in sorted(snapshot.demands, key=attrgetter("claim"))}
         self.vectors = {claim: demand.unit.vector for claim, demand in self.demands.items()}
-        self.now, self.room, self.most = (Rooms(snapshot.nodes) for _ in range(3))
+        self.now = rooms
         self.limits: dict[str, Limit] = {}
         self.limited = self._limited(snapshot)
         self.units: dict[str, dict[int, int]] = {}
         self.lost: dict[tuple[str, int], int] = {}
         self._held: dict[str, int] = {}
-        self._hold(snapshot)
+        self._hold(held)
+        self.room, self.most = self.now.copy(), self.now.copy()
         # Only these can ever be shrunk for others: nobody's units grow while a plan is made.
         self._over = sorted(claim for claim, held in self._held.items() if held > targets[claim])
         self._over_on: dict[int, list[str]] = {}
         for claim in self._over:
+            spare = self._held[claim] - targets[claim]
             for node, units in self.units[claim].items():
                 self._over_on.setdefault(node, []).append(claim)
-                gives = min(units, self._held[claim] - targets[claim])
-                self.most.put(node, plus(self.most.free[node], self.vectors[claim], gives))
+                self.most.put(node, plus(self.most.free[node], self.vectors[claim], min(units, spare)))
         self._journal: list[Callable[[], None]] = []
 
     def _limited(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
@@ -67,25 +70,22 @@ class Board:
         tree = Tree(snapshot.principals, self.capacity)
         found: dict[str, tuple[str, ...]] = {}
         for principal in {demand.principal for demand in self.demands.values()}:
-            names = [name for name in tree.path(principal) if tree.principals[name].limit is not None]
-            for name in names:
-                limit = tree.principals[name].limit or Resources()
-                self.limits.setdefault(name, Limit(limit.vector, limit.vector))
-            found[principal] = tuple(names)
+            for name, limit in tree.limits(principal):
+                self.limits.setdefault(name, Limit(limit, limit))
+            found[principal] = tuple(name for name, _ in tree.limits(principal))
         return {claim: found[demand.principal] for claim, demand in self.demands.items()}
 
-    def _hold(self, snapshot: Snapshot) -> None:
-        for claim, nodes in held_units(snapshot).items():
-            self.units[claim] = {self.now.index[name]: units for name, units in nodes.items()}
-            self._held[claim] = held = sum(nodes.values())
+    def _hold(self, held: Held) -> None:
+        index = self.now.index
+        for claim, nodes in held.items():
             unit = self.vectors[claim]
+            self.units[claim] = {index[name]: units for name, units in nodes.items()}
             for node, units in self.units[claim].items():
                 self.now.take(node, unit, units)
-                self.room.take(node, unit, units)
-                self.most.take(node, unit, units)
+            self._held[claim] = total = sum(nodes.values())
             for name in self.limited[claim]:
                 limit = self.limits[name]
-                limit.now = limit.room = plus(limit.now, unit, -held)
+                limit.now = limit.room = plus(limit.now, unit, -total)
 
     # --- trying and taking back ----------------------------------------------------------------------------
 
@@ -142,6 +142,8 @@ class Board:
     def overdrawn(self, place: Place) -> tuple[int, ...]:
         """The resources of which more is taken than there is, once all shrinks so far are done."""
         room = self._room(place)
+        if min(room) >= 0:
+            return ()
         return tuple(which for which in range(4) if room[which] < 0)
 
     def _room(self, place: Place) -> Vector:
@@ -149,20 +151,27 @@ class Board:
 
     # --- taking and giving ---------------------------------------------------------------------------------
 
-    def reserve(self, claim: str, node: int, ready: bool) -> None:
-        """Take room for a unit: what is free when it can start now, else first what shrinking frees."""
+    def fitting(self, claim: str, node: int, later: bool = False) -> int:
+        """How many units have room on the node and within the limits, now or after all shrinks."""
+        unit, limits = self.vectors[claim], self.limits
+        rooms = [limits[name].room if later else limits[name].now for name in self.limited[claim]]
+        rooms.append((self.room if later else self.now).free[node])
+        return min(how_many(unit, room) for room in rooms)
+
+    def reserve(self, claim: str, node: int, units: int, ready: bool) -> None:
+        """Take room for units: what is free when they can start now, else first what shrinking frees."""
         unit = self.vectors[claim]
         self._remember(node)
-        self.room.take(node, unit)
-        self.most.take(node, unit)
+        self.room.take(node, unit, units)
+        self.most.take(node, unit, units)
         if ready:
-            self.now.take(node, unit)
+            self.now.take(node, unit, units)
         else:
             self.now.cut(node, self.room.free[node])
         for name in self.limited[claim]:
             limit = self.limits[name]
-            room = plus(limit.room, unit, -1)
-            self._set_limit(limit, plus(limit.now, unit, -1) if ready else smaller(limit.now, room), room)
+            room = plus(limit.room, unit, -units)
+            self._set_limit(limit, plus(limit.now, unit, -units) if ready else smaller(limit.now, room), room)
 
     def take_away(self, claim: str, node: int, units: int) -> None:
         unit = self.vectors[claim]

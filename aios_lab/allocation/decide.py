@@ -61,12 +61,14 @@ def check(snapshot: Snapshot) -> None:
     _unique("principal", [principal.path for principal in snapshot.principals])
     claims = _unique("claim", [demand.claim for demand in snapshot.demands])
     for node in snapshot.nodes:
-        _not_negative(f"capacity of node {node.name}", *(amount for _, amount in node.capacity.items()))
+        if min(node.capacity.vector) < 0:
+            raise InvalidSnapshot(f"The capacity of node {node.name} has a negative amount.")
     for demand in snapshot.demands:
-        amounts = (amount for _, amount in demand.unit.items())
-        _not_negative(f"demand of claim {demand.claim}", demand.min, demand.max, demand.floor, *amounts)
+        if demand.min < 0 or demand.max < 0 or demand.floor < 0 or min(demand.unit.vector) < 0:
+            raise InvalidSnapshot(f"The demand of claim {demand.claim} has a negative amount.")
     for lease in snapshot.leases:
-        _not_negative(f"lease of claim {lease.claim}", lease.units)
+        if lease.units < 0:
+            raise InvalidSnapshot(f"The lease of claim {lease.claim} has a negative amount.")
         if lease.claim not in claims:
             raise InvalidSnapshot(f"A lease names claim {lease.claim}, which demands nothing.")
         if lease.node not in nodes:
@@ -76,12 +78,8 @@ def check(snapshot: Snapshot) -> None:
 
 
 def _unique(kind: str, names: list[str]) -> set[str]:
-    twice = sorted(name for name, times in Counter(names).items() if times > 1)
-    if twice:
-        raise InvalidSnapshot(f"There is more than one {kind} called {twice[0]}.")
-    return set(names)
-
-
-def _not_negative(what: str, *amounts: int) -> None:
-    if min(amounts, default=0) < 0:
-        raise InvalidSnapshot(f"The {what} has a negative amount.")
+    unique = set(names)
+    if len(unique) < len(names):
+        twice = min(name for name, times in Counter(names).items() if times > 1)
+        raise InvalidSnapshot(f"There is more than one {kind} called {twice}.")
+    return unique

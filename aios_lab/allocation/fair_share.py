@@ -6,11 +6,12 @@ units where they are, and those above target go only when somebody below target 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree
-from aios_lab.allocation.targets import Targets, starting_units
+from aios_lab.allocation.room import Rooms
+from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
+from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
 Spot = tuple[str, int]  # a claim and a node
@@ -25,11 +26,11 @@ class Placement:
         self._units: dict[str, int] = {}
         self._ready: dict[str, int] = {}
 
-    def add(self, claim: str, node: int, ready: bool) -> None:
-        self._units[claim] = self.of(claim) + 1
+    def add(self, claim: str, node: int, units: int, ready: bool) -> None:
+        self._units[claim] = self.of(claim) + units
         if ready:
-            self.ready[claim, node] = self.ready.get((claim, node), 0) + 1
-            self._ready[claim] = self.ready_of(claim) + 1
+            self.ready[claim, node] = self.ready.get((claim, node), 0) + units
+            self._ready[claim] = self.ready_of(claim) + units
 
     def of(self, claim: str) -> int:
         return self._units.get(claim, 0)
@@ -40,12 +41,13 @@ class Placement:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    targets = Targets(snapshot)
-    board = Board(snapshot, targets.units)
+    held, rooms = held_units(snapshot), Rooms(snapshot.nodes)
+    targets = Targets(snapshot, held, rooms.copy())
+    board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
     placement = Placement()
-    for claim, units in _deficits(targets, board):
-        _place(board, placement, claim, units)
+    for award in _deficits(targets, board):
+        _place(board, placement, award)
     for place in board.places():
         while (missing := board.overdrawn(place)) and board.shrink_for(place, missing):
             pass
@@ -53,81 +55,96 @@ def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     return Plan(grants=_grants(board, placement), shrinks=board.changes()), board.targets
 
 
-def _deficits(targets: Targets, board: Board) -> list[tuple[str, int]]:
+def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
     """What each award adds to what its claim holds, in the order of giving."""
     given = dict(board.targets)
-    for claim, units in targets.awards:
+    for claim, units, _ in targets.awards:
         given[claim] -= units
-    deficits = []
-    for claim, units in targets.awards:
+    for claim, units, together in targets.awards:
         before = max(board.held(claim), given[claim])
         given[claim] += units
         if given[claim] > before:
-            deficits.append((claim, given[claim] - before))
-    return deficits
+            yield Award(claim, given[claim] - before, together)
 
 
-def _place(board: Board, placement: Placement, claim: str, units: int, only_now: bool = False) -> bool:
-    """Find room for all of the units, from others where needed; without room for all, nothing is taken.
+def _place(board: Board, placement: Placement, award: Award, only_now: bool = False) -> bool:
+    """Find room for the units, from others where needed; together they have room all of them or none.
 
     What one claim did not get, no later one of the same shape and under the same limits does.
     """
-    case = board.vectors[claim], board.limited[claim], units, only_now
+    claim, units, together = award
+    case = board.vectors[claim], board.limited[claim], units if together else 1, only_now
     if case in placement.hopeless:
         return False
     mark = board.mark()
-    found: list[tuple[int, bool]] = []
-    for _ in range(units):
-        spot = _place_one(board, claim, only_now)
-        if spot is None:
-            board.back(mark)
-            placement.hopeless.add(case)
-            return False
+    found: list[tuple[int, int, bool]] = []
+    while units and (spot := _find(board, claim, units, only_now)) is not None:
         found.append(spot)
-    for node, ready in found:
-        placement.add(claim, node, ready)
-    return True
+        units -= spot[1]
+    if units:
+        placement.hopeless.add(case)
+        if together:
+            board.back(mark)
+            return False
+    for node, count, ready in found:
+        placement.add(claim, node, count, ready)
+    return not units
 
 
-def _place_one(board: Board, claim: str, only_now: bool) -> tuple[int, bool] | None:
-    """Room that is free now, else room that is being freed, else where the fewest units have to go."""
+def _find(board: Board, claim: str, units: int, only_now: bool) -> tuple[int, int, bool] | None:
+    """Room on one node for some of the units: what is free now, else what is being freed, else where the
+    fewest units have to go. Where, how many, and whether they can start now; the room is taken."""
     unit = board.vectors[claim]
-    node = board.now.first(unit) if board.limits_leave(claim) else None
-    if node is not None:
-        board.reserve(claim, node, ready=True)
-        return node, True
-    if only_now:
+    if board.limits_leave(claim) and (node := board.now.first(unit)) is not None:
+        ready, count = True, board.fitting(claim, node)
+    elif only_now:
         return None
-    node = board.room.first(unit) if board.limits_leave(claim, later=True) else None
-    if node is None:
-        node = board.room_by_shrinking(claim)
-    if node is None:
+    elif board.limits_leave(claim, later=True) and (node := board.room.first(unit)) is not None:
+        ready, count = False, board.fitting(claim, node, later=True)
+    elif (node := board.room_by_shrinking(claim)) is not None:
+        ready, count = False, 1
+    else:
         return None
-    board.reserve(claim, node, ready=False)
-    return node, False
+    count = min(count, units)
+    board.reserve(claim, node, count, ready)
+    return node, count, ready
 
 
 def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) -> None:
     """Nobody waits while room is free: what the targets leave over goes round once more in fair order."""
+    claimants = _hopeful(board, placement)
+    if not claimants:
+        return
     tree = Tree(snapshot.principals, board.capacity)
-    claimants = []
-    losing = {claim for (claim, _), units in board.lost.items() if units}
     for claim, demand in board.demands.items():
-        held = board.held(claim) + placement.of(claim)
-        if held:
+        if held := board.held(claim) + placement.of(claim):
             tree.use_units(demand.principal, board.vectors[claim], held)
-        if claim not in losing and held < demand.max:
-            claimants.append(Claimant(demand, held, held))
     queue = FairQueue(tree, claimants)
     while (claimant := queue.best()) is not None:
-        demand = claimant.demand
-        units = max(1, starting_units(demand) - claimant.count)
-        if claimant.count >= demand.max or not _place(board, placement, demand.claim, units, only_now=True):
+        demand, units = claimant.demand, claimant.step
+        if _place(board, placement, Award(demand.claim, units, together=True), only_now=True):
+            claimant.count += units
+            tree.use_units(demand.principal, claimant.unit, units)
+            claimant.step = 1
+            if claimant.count < demand.max:
+                queue.served(claimant)
+            else:
+                queue.done(claimant)
+        else:
             queue.drop(claimant)
+
+
+def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
+    """Who wants more, loses nothing, and has room for one unit now."""
+    losing = {claim for (claim, _), units in board.lost.items() if units}
+    found = []
+    for claim, demand in board.demands.items():
+        if board.now.first(board.vectors[claim]) is None or not board.limits_leave(claim):
             continue
-        claimant.count += units
-        tree.use_units(demand.principal, claimant.unit, units)
-        queue.served(claimant)
+        held = board.held(claim) + placement.of(claim)
+        if held < demand.max and claim not in losing:
+            found.append(Claimant(demand, held, held, step=max(1, starting_units(demand) - held)))
+    return found
 
 
 def _grants(board: Board, placement: Placement) -> tuple[Change, ...]:

@@ -12,43 +12,44 @@ Quotas and weights count for nothing here; limits do, and a claim at its limit h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from aios_lab.allocation.board import surplus
-from aios_lab.allocation.profile import Profile, Spots
-from aios_lab.allocation.room import Rooms, how_many
-from aios_lab.allocation.shares import Tree, held_units, total_capacity, weighted_share
+from aios_lab.allocation.line import Backfill, Line
+from aios_lab.allocation.shares import held_units, weighted_share
 from aios_lab.allocation.targets import starting_units
-from aios_lab.allocation.types import Change, Demand, Plan, Snapshot
+from aios_lab.allocation.types import Demand, Node, Plan, Principal, Resources, Snapshot
 from aios_lab.allocation.words import listed, who
 
-Backfill = Literal["none", "easy", "conservative"]
 BACKFILLS: tuple[Backfill, ...] = ("none", "easy", "conservative")
-AGEING = 1 / 3600  # priority that a second of waiting is worth
+STEP = 3600.0  # seconds of waiting that are worth one step of priority
 NAMED = 3  # claims ahead that a reason names before it only counts them
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How a queue is sorted: smallest key first, equal ones by who asked first; ``name`` is for people."""
+    """How a queue is sorted: smallest key first, equal ones by who asked first; ``name`` is for people.
+
+    A key is made of the demand and of what the cluster has, not of the time: a queue once sorted stays so.
+    """
 
     name: str
-    key: Callable[[Demand, Snapshot], float]
+    key: Callable[[Demand, Resources], float]
 
 
-def _duration(demand: Demand, _: Snapshot) -> float:
+def _duration(demand: Demand, _: Resources) -> float:
     return math.inf if demand.duration is None else demand.duration
 
 
-def _area(demand: Demand, snapshot: Snapshot) -> float:
-    need = demand.unit * _needed(demand, 0)
-    return _duration(demand, snapshot) * weighted_share(need, total_capacity(snapshot), 1)
+def _area(demand: Demand, capacity: Resources) -> float:
+    need = demand.unit * min(max(1, starting_units(demand)), demand.max)
+    return _duration(demand, capacity) * weighted_share(need, capacity, 1)
 
 
-def _aged(demand: Demand, snapshot: Snapshot) -> float:
-    return -(demand.priority + AGEING * max(0.0, snapshot.now - demand.submitted))
+def _aged(demand: Demand, _: Resources) -> float:
+    """Priority that grows with waiting grows alike for all who wait: the order is that of who would have
+    asked first, were a step of priority an hour."""
+    return demand.submitted - demand.priority * STEP
 
 
 # fcfs is fair in time and easy to explain. sjf has the lowest mean wait and saf the lowest mean slowdown
@@ -62,124 +63,66 @@ ORDERS: Mapping[str, Order] = {
 }
 
 
-def queue_policy(order: Order, backfill: Backfill) -> Callable[[Snapshot], tuple[Plan, Mapping[str, int]]]:
-    """The policy of this order and backfill. Its plans have reasons for those whom the queue makes wait."""
-    return lambda snapshot: _Queue(snapshot, order, backfill).decide()
+class Queue:
+    """A queue while it lasts: claims come and go, and every plan counts as carried out."""
 
-
-class _Queue:
-    def __init__(self, snapshot: Snapshot, order: Order, backfill: Backfill) -> None:
+    def __init__(
+        self, order: Order, backfill: Backfill, nodes: Sequence[Node], principals: Iterable[Principal]
+    ) -> None:
+        self.line = Line(nodes, principals, backfill)
         self._order = order
-        self._backfill = backfill
-        self._rooms = Rooms(snapshot.nodes)
-        self._empty = [*self._rooms.free]
-        self._held = {claim: dict(nodes) for claim, nodes in held_units(snapshot).items()}
-        self._tree = Tree(snapshot.principals, total_capacity(snapshot))
-        self._demands = sorted(snapshot.demands, key=lambda d: (order.key(d, snapshot), d.submitted, d.claim))
-        self._profile = self._running(snapshot)
-        self._given: dict[str, int] = {}
-        self._grants: list[Change] = []
 
-    def _running(self, snapshot: Snapshot) -> Profile:
-        """What is free now, and when running claims are expected to end."""
-        ends = []
-        for demand in self._demands:
-            unit = demand.unit.vector
-            start = snapshot.now if demand.started is None else demand.started
-            for name, units in self._held.get(demand.claim, {}).items():
-                node = self._rooms.index[name]
-                self._rooms.take(node, unit, units)
-                self._tree.use_units(demand.principal, unit, units)
-                cpu, memory, gpu, gpu_memory = unit
-                amount = cpu * units, memory * units, gpu * units, gpu_memory * units
-                ends.append((start + _duration(demand, snapshot), node, amount))
-        return Profile(snapshot.now, [*self._rooms.free], ends)
+    def arrive(self, demand: Demand) -> None:
+        """A claim asks; it holds nothing yet."""
+        self.line.add(demand, self._order.key(demand, self.line.capacity))
 
-    def decide(self) -> tuple[Plan, Mapping[str, int]]:
-        shrinks = tuple(
-            Change(demand.claim, name, units)
-            for demand in sorted(self._demands, key=lambda d: d.claim)
-            for name, units in surplus(demand, self._held.get(demand.claim, {}))
-        )
-        waiting = self._start()
-        if not waiting:
-            self._grow()
-        grants = tuple(sorted(self._grants, key=lambda change: (change.claim, change.node)))
-        plan = Plan(_merged(grants), shrinks, self._reasons(waiting))
-        return plan, {demand.claim: self._has(demand) for demand in self._demands}
+    def leave(self, claim: str) -> None:
+        """A claim is gone, with all that it held."""
+        self.line.remove(claim)
 
-    def _start(self) -> list[Demand]:
-        """Start whoever may, in order; those who wait for room, in order."""
-        waiting: list[Demand] = []
-        for demand in self._demands:
-            units = _needed(demand, self._has(demand))
-            if units <= 0 or not self._possible(demand, units):
-                continue
-            spots: Spots = []
-            if not waiting or self._backfill != "none":
-                spots = self._profile.now(demand.unit.vector, units, self._length(demand))
-            if spots:
-                self._give(demand, spots)
-                continue
-            if not waiting or self._backfill == "conservative":
-                self._promise(demand, units)
-            waiting.append(demand)
-        return waiting
+    def decide(self, now: float) -> Plan:
+        """What ``decide`` would make of this moment, in seconds since the epoch, without reasons."""
+        return self.line.decide(now)
 
-    def _grow(self) -> None:
-        for demand in self._demands:
-            while self._has(demand) and self._has(demand) < demand.max and self._possible(demand, 1):
-                spots = self._profile.now(demand.unit.vector, 1, self._length(demand))
-                if not spots:
-                    break
-                self._give(demand, spots)
 
-    def _possible(self, demand: Demand, units: int) -> bool:
-        """Whether limits and an empty cluster would have room for it: what never can start delays nobody."""
-        if self._tree.over_limit(demand.principal, demand.unit * units) is not None:
-            return False
-        unit = demand.unit.vector
-        return sum(how_many(unit, room) for room in self._empty) >= self._has(demand) + units
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """An order and a backfill. Called with a snapshot it makes the plan, with reasons for those whom the
+    queue makes wait, and says how many units everybody then has."""
 
-    def _promise(self, demand: Demand, units: int) -> None:
-        unit, length = demand.unit.vector, self._length(demand)
-        if (found := self._profile.earliest(unit, units, length)) is not None:
-            start, spots = found
-            self._profile.take(start, length, unit, spots)
+    order: Order
+    backfill: Backfill
 
-    def _give(self, demand: Demand, spots: Spots) -> None:
-        unit = demand.unit.vector
-        self._profile.take(self._profile.start, self._length(demand), unit, spots)
-        for node, units in spots:
-            self._tree.use_units(demand.principal, unit, units)
-            self._given[demand.claim] = self._given.get(demand.claim, 0) + units
-            self._grants.append(Change(demand.claim, self._rooms.names[node], units))
+    def __call__(self, snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
+        queue = self.open(snapshot.nodes, snapshot.principals)
+        for demand in snapshot.demands:
+            queue.arrive(demand)
+        line = queue.line
+        for claim, nodes in held_units(snapshot).items():
+            for name, units in nodes.items():
+                line.hold(claim, line.node(name), units)
+        plan = queue.decide(snapshot.now)
+        return replace(plan, reasons=self._reasons(line, snapshot)), {
+            demand.claim: line.units(demand.claim) for demand in snapshot.demands
+        }
 
-    def _has(self, demand: Demand) -> int:
-        return sum(self._held.get(demand.claim, {}).values()) + self._given.get(demand.claim, 0)
+    def open(self, nodes: Sequence[Node], principals: Iterable[Principal]) -> Queue:
+        """An empty queue before these nodes, for who decides again and again."""
+        return Queue(self.order, self.backfill, nodes, principals)
 
-    def _length(self, demand: Demand) -> float:
-        return math.inf if demand.duration is None else demand.duration
-
-    def _reasons(self, waiting: list[Demand]) -> dict[str, str]:
+    def _reasons(self, line: Line, snapshot: Snapshot) -> dict[str, str]:
+        waiting = [*line.waiting()]
         reasons = {}
         for place, demand in enumerate(waiting):
             ahead = [who(other) for other in waiting[max(0, place - NAMED) : place]]
             after = f", after {listed(ahead, place)}" if ahead else ""
-            reasons[demand.claim] = f"it is number {place + 1} in the queue ({self._order.name}){after}"
-        for demand in self._demands:
-            if 0 < self._has(demand) < demand.max:
+            reasons[demand.claim] = f"it is number {place + 1} in the queue ({self.order.name}){after}"
+        for demand in snapshot.demands:
+            if 0 < line.units(demand.claim) < demand.max:
                 reasons.setdefault(demand.claim, "what is free goes to those first who wait to start")
         return reasons
 
 
-def _needed(demand: Demand, has: int) -> int:
-    """Units without which it does not start."""
-    return min(max(1, starting_units(demand)), demand.max) - has
-
-
-def _merged(grants: tuple[Change, ...]) -> tuple[Change, ...]:
-    units: dict[tuple[str, str], int] = {}
-    for change in grants:
-        units[change.claim, change.node] = units.get((change.claim, change.node), 0) + change.units
-    return tuple(Change(claim, node, count) for (claim, node), count in units.items())
+def queue_policy(order: Order, backfill: Backfill) -> QueuePolicy:
+    """The policy of this order and backfill."""
+    return QueuePolicy(order, backfill)

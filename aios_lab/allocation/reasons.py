@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from heapq import nsmallest
 
 from aios_lab.allocation.board import short_of
 from aios_lab.allocation.room import how_many, plus
-from aios_lab.allocation.shares import Tree, held_units, total_capacity
+from aios_lab.allocation.shares import Tree, total_capacity
 from aios_lab.allocation.targets import starting_units
-from aios_lab.allocation.types import Change, Demand, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation.types import Change, Demand, Lease, Plan, Principal, Resources, Snapshot, Vector
 from aios_lab.allocation.words import amount_of, amounts, count, listed, noun, scarcest, who
 
 NAMED = 3  # others that a reason names before it only counts them
@@ -36,8 +39,7 @@ class _Book:
         self.targets = targets
         self.capacity = total_capacity(snapshot)
         self.demands = {demand.claim: demand for demand in snapshot.demands}
-        leases = held_units(snapshot)
-        self.leased = {claim: sum(nodes.values()) for claim, nodes in leases.items()}
+        self.leased = _sums(snapshot.leases)
         self.shrinking = _sums(plan.shrinks)
         granted = _sums(plan.grants)
         self.held = {
@@ -46,22 +48,31 @@ class _Book:
         }
         self.tree = Tree(snapshot.principals, self.capacity)
         for claim, demand in self.demands.items():
-            if self.held[claim]:
+            if self.held[claim] and self.tree.limits(demand.principal):  # the rest is not asked for
                 self.tree.use_units(demand.principal, demand.unit.vector, self.held[claim])
         self.queue = plan.reasons
-        self._by_resource: dict[str, list[tuple[int, str]]] = {}
-        self._said_of: dict[str, list[tuple[str, str]]] = {}
-        self._possible_of: dict[Resources, int] = {}
-        self._missing_of: dict[Resources, str] = {}
+        self._by_resource: dict[str, tuple[int, list[tuple[str, str]]]] = {}
+        self._possible_of: dict[Vector, int] = {}
+        self._missing_of: dict[Vector, str] = {}
+        self._said: dict[tuple[object, ...], str] = {}
         self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
-        free = {node.name: node.capacity.vector for node in snapshot.nodes}
-        for claim, nodes in leases.items():
-            for node, units in nodes.items():
-                free[node] = plus(free[node], self.demands[claim].unit.vector, -units)
-        self._free = [Resources(*room) for _, room in sorted(free.items())]
+        self._kinds = Counter(node.capacity.vector for node in snapshot.nodes)
 
     def reason(self, demand: Demand) -> str:
-        held = self.held[demand.claim]
+        """Claims in the same case hear the same, but for who is named himself and who is told his place."""
+        claim, held = demand.claim, self.held[demand.claim]
+        named = self._largest_holders(self._missing(demand))
+        if claim in self.queue or any(claim == holder for holder, _ in named):
+            return self._reason(demand, held)
+        case = (
+            demand.unit.vector, starting_units(demand), demand.max, held, self.targets[claim],
+            self.shrinking.get(claim), demand.principal if self.tree.limits(demand.principal) else None,
+        )  # fmt: skip
+        if case not in self._said:
+            self._said[case] = self._reason(demand, held)
+        return self._said[case]
+
+    def _reason(self, demand: Demand, held: int) -> str:
         return self._never(demand) or self._limited(demand, held) or self._waiting(demand, held)
 
     def _never(self, demand: Demand) -> str:
@@ -88,11 +99,10 @@ class _Book:
 
     def _possible(self, unit: Resources) -> int:
         """How many units an empty cluster would have room for."""
-        if unit not in self._possible_of:
-            self._possible_of[unit] = sum(
-                how_many(unit.vector, node.capacity.vector) for node in self.snapshot.nodes
-            )
-        return self._possible_of[unit]
+        vector = unit.vector
+        if vector not in self._possible_of:
+            self._possible_of[vector] = sum(how_many(vector, room) * n for room, n in self._kinds.items())
+        return self._possible_of[vector]
 
     def _largest(self, demand: Demand) -> str:
         if not self.snapshot.nodes:
@@ -146,44 +156,52 @@ class _Book:
         if not said:
             return f"what is free on any one node is less than one worker needs ({amounts(demand.unit)})"
         own = getattr(demand.unit, missing) * self.held[demand.claim] > 0
-        return listed(said[:NAMED], len(self._holding(missing)) - own)
+        return listed(said[:NAMED], self._by_resource[missing][0] - own)
 
     def _largest_holders(self, resource: str) -> list[tuple[str, str]]:
         """Who may be named, and what is said of each: one more than is named, for the one who asks."""
-        if resource not in self._said_of:
+        if resource not in self._by_resource:
             whole = getattr(self.capacity, resource)
-            self._said_of[resource] = [
-                (claim, self._holds(claim, amount_of(resource, amount, whole)))
-                for amount, claim in self._holding(resource)[: NAMED + 1]
+            rows = [
+                (-units * getattr(self.demands[claim].unit, resource), claim)
+                for claim, units in self.held.items()
+                if units
             ]
-        return self._said_of[resource]
+            rows = [row for row in rows if row[0]]
+            largest = nsmallest(NAMED + 1, rows)
+            said = [(claim, self._holds(claim, amount_of(resource, -part, whole))) for part, claim in largest]
+            self._by_resource[resource] = len(rows), said
+        return self._by_resource[resource][1]
 
     def _holds(self, claim: str, what: str) -> str:
         demand = self.demands[claim]
         trains = " and keeps it while it trains" if demand.floor and self.leased.get(claim) else ""
         return f"{who(demand)} holds {what}{trains}"
 
-    def _holding(self, resource: str) -> list[tuple[int, str]]:
-        """What claims hold of a resource, largest first."""
-        if resource not in self._by_resource:
-            rows = [
-                (getattr(d.unit, resource) * self.held[claim], claim) for claim, d in self.demands.items()
-            ]
-            self._by_resource[resource] = sorted(
-                (row for row in rows if row[0]), key=lambda row: (-row[0], row[1])
-            )
-        return self._by_resource[resource]
-
     def _missing(self, demand: Demand) -> str:
         """The resource that the node with the most room lacks first."""
-        if demand.unit not in self._missing_of:
-            self._missing_of[demand.unit] = self._lacks_first(demand)
-        return self._missing_of[demand.unit]
+        vector = demand.unit.vector
+        if vector not in self._missing_of:
+            self._missing_of[vector] = self._lacks_first(demand)
+        return self._missing_of[vector]
 
     def _lacks_first(self, demand: Demand) -> str:
-        lacking = [short_of(demand.unit, room) for room in self._free]
-        fewest = min((lack for lack in lacking if lack), key=len, default=())
+        fewest: tuple[str, ...] = ()
+        for room in self._free:
+            lack = short_of(demand.unit, room)
+            if lack and (not fewest or len(lack) < len(fewest)):
+                fewest = lack
+            if len(fewest) == 1:
+                break
         return fewest[0] if fewest else scarcest(demand.unit, self.capacity)
+
+    @cached_property
+    def _free(self) -> list[Resources]:
+        """What is free on every node, by name."""
+        free = {node.name: node.capacity.vector for node in self.snapshot.nodes}
+        for lease in self.snapshot.leases:
+            free[lease.node] = plus(free[lease.node], self.demands[lease.claim].unit.vector, -lease.units)
+        return [Resources(*room) for _, room in sorted(free.items())]
 
     def _step(self, demand: Demand, held: int) -> int:
         return max(1, starting_units(demand) - held)
@@ -199,10 +217,11 @@ class _Book:
         return kind if kind == "the cluster" else kind + principal.path.rpartition("/")[2]
 
 
-def _sums(changes: tuple[Change, ...]) -> dict[str, int]:
+def _sums(parts: Iterable[Change | Lease]) -> dict[str, int]:
+    """Units by claim."""
     sums: dict[str, int] = {}
-    for change in changes:
-        sums[change.claim] = sums.get(change.claim, 0) + change.units
+    for part in parts:
+        sums[part.claim] = sums.get(part.claim, 0) + part.units
     return sums
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 from aios_lab.allocation.types import Node, Vector
 
 BLOCK = 32  # nodes under one bound
 NOTHING: Vector = (0, 0, 0, 0)
+ENDLESS = 1_000_000_000  # how often a unit fits that needs nothing
 
 
 def fits(need: Vector, have: Vector) -> bool:
@@ -27,8 +29,11 @@ def plus(a: Vector, b: Vector, times: int = 1) -> Vector:
 
 def how_many(unit: Vector, free: Vector) -> int:
     """How many units fit; a unit that needs nothing fits without end (a billion times)."""
-    counts = [max(0, have) // need for need, have in zip(unit, free, strict=True) if need]
-    return min(counts, default=1_000_000_000)
+    count = ENDLESS
+    for need, have in zip(unit, free, strict=True):
+        if need and have < count * need:
+            count = have // need if have > 0 else 0
+    return count
 
 
 def smaller(a: Vector, b: Vector) -> Vector:
@@ -48,6 +53,12 @@ class Rooms:
         self._full_before: dict[Vector, int] = {}  # by unit, a node before which it fits nowhere
         self._bounds = [self._bound(block) for block in range(-(-len(self.free) // BLOCK))]
 
+    def copy(self) -> Rooms:
+        """The same nodes with the room they have now."""
+        other = copy(self)
+        other.free, other._bounds, other._full_before = [*self.free], [*self._bounds], {}
+        return other
+
     def take(self, node: int, unit: Vector, units: int = 1) -> None:
         """Take room for so many units; ``put`` gives room back."""
         self.free[node] = plus(self.free[node], unit, -units)
@@ -66,9 +77,12 @@ class Rooms:
     def first(self, unit: Vector, start: int = 0) -> int | None:
         """The first node from ``start`` on where one unit fits; None where there is none."""
         full_before = self._full_before.get(unit, 0)
-        found = self._search(unit, max(start, full_before))
-        if start <= full_before:
-            self._full_before[unit] = len(self.free) if found is None else found
+        if start > full_before:
+            return self._search(unit, start)
+        if full_before < len(self.free) and fits(unit, self.free[full_before]):
+            return full_before
+        found = self._search(unit, full_before)
+        self._full_before[unit] = len(self.free) if found is None else found
         return found
 
     def _search(self, unit: Vector, start: int) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from aios_lab.allocation.room import NOTHING, plus
 from aios_lab.allocation.types import Demand, Principal, Resources, Snapshot, Vector
@@ -50,26 +51,31 @@ class Tree:
         self.principals = {ROOT: Principal(ROOT)} | {p.path: p for p in principals}
         self._used: dict[str, Vector] = {}
         self._paths: dict[str, tuple[str, ...]] = {}
+        self._limited: dict[str, tuple[tuple[str, Vector], ...]] = {}
+        self._quotas = {path: p.quota.vector for path, p in self.principals.items()}
         self._scales: dict[str, Vector | None] = {}
 
     def path(self, principal: str) -> tuple[str, ...]:
         """The principals from the root down to this one."""
-        if principal not in self._paths:
-            parts = principal.split("/") if principal else []
-            names = tuple("/".join(parts[:depth]) for depth in range(len(parts) + 1))
-            for name in names:
-                weight = self.principals.setdefault(name, Principal(name)).weight
-                self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
-            self._paths[principal] = names
-        return self._paths[principal]
+        if (known := self._paths.get(principal)) is not None:
+            return known
+        parts = principal.split("/") if principal else []
+        names = tuple("/".join(parts[:depth]) for depth in range(len(parts) + 1))
+        for name in names:
+            weight = self.principals.setdefault(name, Principal(name)).weight
+            self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
+        self._paths[principal] = names
+        return names
 
     def use(self, principal: str, amount: Resources) -> None:
         self.use_units(principal, amount.vector, 1)
 
     def use_units(self, principal: str, unit: Vector, units: int) -> None:
         used = self._used
+        cpu, memory, gpu, gpu_memory = unit if units == 1 else plus(NOTHING, unit, units)
         for name in self.path(principal):
-            used[name] = plus(used.get(name, NOTHING), unit, units)
+            now = used.get(name, NOTHING)
+            used[name] = now[0] + cpu, now[1] + memory, now[2] + gpu, now[3] + gpu_memory
 
     def usage(self, name: str) -> Resources:
         return Resources(*self._used.get(name, NOTHING))
@@ -83,29 +89,53 @@ class Tree:
 
     def over_limit(self, principal: str, amount: Resources) -> Principal | None:
         """The first principal on the path whose limit forbids this much more; none when it may be had."""
-        for name in self.path(principal):
-            limit = self.principals[name].limit
-            if limit is not None and not (self.usage(name) + amount).fits_in(limit):
-                return self.principals[name]
-        return None
+        unit = amount.vector
+        names = (name for name, limit in self.limits(principal) if not self._leaves(name, limit, unit, 1))
+        name = next(names, None)
+        return None if name is None else self.principals[name]
 
-    def within_quota(self, principal: str, amount: Resources, depth: int) -> bool:
-        """Whether the principal at this depth of the path has this much of its quota left."""
+    def within_limits(self, principal: str, unit: Vector, units: int) -> bool:
+        """Whether all limits on the path leave room for so many units more."""
+        return all(self._leaves(name, limit, unit, units) for name, limit in self.limits(principal))
+
+    def limits(self, principal: str) -> tuple[tuple[str, Vector], ...]:
+        """The principals on the path that have a limit, and their limits."""
+        if (known := self._limited.get(principal)) is None:
+            limits = ((name, self.principals[name].limit) for name in self.path(principal))
+            known = tuple((name, limit.vector) for name, limit in limits if limit is not None)
+            self._limited[principal] = known
+        return known
+
+    def within_quota(self, principal: str, unit: Vector, units: int, depth: int) -> bool:
+        """Whether the principal at this depth of the path has so many units of its quota left."""
         name = self.path(principal)[depth]
-        return (self.usage(name) + amount).fits_in(self.principals[name].quota)
+        return self._leaves(name, self._quotas.get(name, NOTHING), unit, units)
 
     def has_quota(self, principal: str, depth: int) -> bool:
         path = self.path(principal)
-        return depth < len(path) and self.principals[path[depth]].quota != Resources()
+        return depth < len(path) and self._quotas.get(path[depth], NOTHING) != NOTHING
+
+    def _leaves(self, name: str, most: Vector, unit: Vector, units: int) -> bool:
+        """Whether the principal may use ``most`` and so has so many units left."""
+        used = self._used.get(name, NOTHING)
+        return (
+            used[0] + unit[0] * units <= most[0]
+            and used[1] + unit[1] * units <= most[1]
+            and used[2] + unit[2] * units <= most[2]
+            and used[3] + unit[3] * units <= most[3]
+        )
 
 
 @dataclass(slots=True)
 class Claimant:
-    """A claim on its way to its target: ``count`` of the units that it gets, ``held`` of those it has."""
+    """A claim on its way to its target: ``count`` of the units that it gets, ``held`` of those it has, the
+    ``goal`` of the present round, and a ``step`` of units on the way there, all or none."""
 
     demand: Demand
     held: int
     count: int = 0
+    goal: int = 0
+    step: int = 1
     unit: Vector = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,13 +149,15 @@ Entry = tuple[int, float, int, float, str]
 
 @dataclass(slots=True)
 class Level:
-    """What competes right below a principal; ``behind`` is its priority negated."""
+    """What competes right below a principal; ``behind`` is its priority negated, and steps of claims right
+    below it that cannot be had are ``hopeless``."""
 
     name: str
     depth: int
     above: Level | None
     behind: int
     heap: list[Entry] = field(default_factory=list)
+    hopeless: set[tuple[Vector, int]] = field(default_factory=set)
 
     def entry(self, share: float) -> Entry:
         """The principal's own entry in the level above."""
@@ -139,63 +171,93 @@ class FairQueue:
     who asked first, then by id.
 
     Only the shares on the path of the claim that was served change, so each level is a heap whose top is
-    replaced: O(depth · log n) a unit.
+    replaced: O(depth · log n) a step.
     """
 
     def __init__(self, tree: Tree, claimants: Iterable[Claimant]) -> None:
         self._tree = tree
         self._claimants = {c.demand.claim: c for c in claimants}
-        self._scale = tree.capacity.vector
+        self._dominant: dict[Vector, tuple[int, int]] = {}
         self._levels: dict[str, Level] = {}
         for claimant in self._claimants.values():
-            self._level(claimant.demand.principal).heap.append(self._claim_entry(claimant))
+            self._level(claimant.demand.principal).heap.append(self._entry(claimant))
         for level in sorted(self._levels.values(), key=lambda each: -each.depth):
             heapq.heapify(level.heap)
             if level.above is not None:
                 level.above.heap.append(level.entry(tree.share(level.name)))
 
     def _level(self, name: str) -> Level:
-        if name not in self._levels:
-            path = self._tree.path(name)
-            above = self._level(path[-2]) if len(path) > 1 else None
-            self._levels[name] = Level(name, len(path), above, -self._tree.principals[name].priority)
-        return self._levels[name]
+        if (known := self._levels.get(name)) is not None:
+            return known
+        path = self._tree.path(name)
+        above = self._level(path[-2]) if len(path) > 1 else None
+        level = Level(name, len(path), above, -self._tree.principals[name].priority)
+        self._levels[name] = level
+        return level
 
     def best(self) -> Claimant | None:
-        """The claim to serve next; it stays at the top until ``served`` or ``drop``."""
+        """The claim to serve next; it stays at the top until it is ``served``, ``done`` or dropped."""
         top = self._levels[ROOT].heap if self._levels else None
         return self._claimants[top[0][4]] if top else None
 
     def served(self, claimant: Claimant) -> None:
-        """The best claim got units: its path has new shares."""
+        """The best claim got its step and wants more: its path has new shares."""
         level = self._levels[claimant.demand.principal]
-        heapq.heapreplace(level.heap, self._claim_entry(claimant))
-        while (above := level.above) is not None:
-            heapq.heapreplace(above.heap, level.entry(self._tree.share(level.name)))
-            level = above
+        heapq.heapreplace(level.heap, self._entry(claimant))
+        self._rise(level)
 
-    def drop(self, claimant: Claimant) -> None:
-        """The best claim wants or can get no more: the shares are what they were."""
+    def done(self, claimant: Claimant) -> None:
+        """The best claim got its step and wants no more: its path has new shares."""
         level = self._levels[claimant.demand.principal]
         heapq.heappop(level.heap)
+        self._rise(level)
+
+    def drop(self, claimant: Claimant) -> None:
+        """The best claim can get no more, nor can its siblings whose next step is the same."""
+        level = self._levels[claimant.demand.principal]
+        level.hopeless.add((claimant.unit, claimant.step))
+        while level.heap:
+            following = self._claimants[level.heap[0][4]]
+            if (following.unit, following.step) not in level.hopeless:
+                break
+            heapq.heappop(level.heap)
+        self._rise(level)
+
+    def _rise(self, level: Level) -> None:
+        """The first entry of a level is new: so are those of the levels above."""
         while (above := level.above) is not None:
-            if level.heap:
-                heapq.heapreplace(above.heap, level.entry(above.heap[0][1]))
-            else:
+            if not level.heap:
                 heapq.heappop(above.heap)
+            elif len(above.heap) == 1:  # without siblings its share decides nothing
+                above.heap[0] = level.entry(0.0)
+            else:
+                heapq.heapreplace(above.heap, level.entry(self._tree.share(level.name)))
             level = above
 
-    def _claim_entry(self, claimant: Claimant) -> Entry:
+    def _entry(self, claimant: Claimant) -> Entry:
         demand, count = claimant.demand, claimant.count
-        share = _share(plus(NOTHING, claimant.unit, count), self._scale)
+        amount, whole = self._dominant_of(claimant.unit)
         holds = 0 if claimant.held > count else 1
-        return -demand.priority, share, holds, demand.submitted, demand.claim
+        return -demand.priority, amount * count / whole, holds, demand.submitted, demand.claim
+
+    def _dominant_of(self, unit: Vector) -> tuple[int, int]:
+        """How much a unit has of the resource that is its dominant one, and how much of that there is."""
+        if (known := self._dominant.get(unit)) is None:
+            known = 0, 1
+            for amount, whole in zip(unit, self._tree.capacity.vector, strict=True):
+                if whole and amount * known[1] > known[0] * whole:
+                    known = amount, whole
+            self._dominant[unit] = known
+        return known
 
 
-def held_units(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:
-    """Units by claim and node, both sorted by name."""
+# Units by claim and node, both sorted by name.
+Held = Mapping[str, Mapping[str, int]]
+
+
+def held_units(snapshot: Snapshot) -> Held:
     units: dict[str, dict[str, int]] = {}
-    for lease in sorted(snapshot.leases, key=lambda lease: (lease.claim, lease.node)):
+    for lease in sorted(snapshot.leases, key=attrgetter("claim", "node")):
         nodes = units.setdefault(lease.claim, {})
         nodes[lease.node] = nodes.get(lease.node, 0) + lease.units
     return units

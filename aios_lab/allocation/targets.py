@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import NamedTuple
 
-from aios_lab.allocation.room import Rooms, how_many
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units, total_capacity
+from aios_lab.allocation.room import ENDLESS, Rooms, how_many, plus
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
 from aios_lab.allocation.types import Demand, Snapshot, Vector
 
-# A claim and how many units it was given at once, in the order of giving.
-Award = tuple[str, int]
+
+class Award(NamedTuple):
+    """Units given to a claim, ``together`` when it can do with no fewer of them."""
+
+    claim: str
+    units: int
+    together: bool
 
 
 def starting_units(demand: Demand) -> int:
@@ -31,13 +38,17 @@ def kept_units(demand: Demand, held: int) -> int:
 class Targets:
     """The fair targets of a snapshot: ``units`` by claim, and ``awards`` in the order of giving."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
+        """``rooms``: the empty nodes."""
         self.awards: list[Award] = []
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
-        self._rooms = Rooms(snapshot.nodes)
-        self._claimants = self._keep(snapshot)
+        self._rooms = rooms
+        # By unit, how many had no room together: there will be none while room only gets less.
+        self._hopeless: dict[Vector, int] = {}
+        self._claimants = self._keep(snapshot, held)
+        self._contending = self._after_plenty()
         depths = range(
-            max((len(self._tree.path(d.principal)) for d in snapshot.demands), default=0) - 1, -1, -1
+            max((len(self._tree.path(c.demand.principal)) for c in self._contending), default=0) - 1, -1, -1
         )
         for depth in depths:
             self._start(depth)
@@ -50,77 +61,140 @@ class Targets:
     def units(self) -> Mapping[str, int]:
         return {c.demand.claim: c.count for c in self._claimants}
 
-    def _keep(self, snapshot: Snapshot) -> list[Claimant]:
-        held = held_units(snapshot)
+    def _keep(self, snapshot: Snapshot, held: Held) -> list[Claimant]:
         claimants = []
-        for demand in sorted(snapshot.demands, key=lambda d: d.claim):
+        for demand in sorted(snapshot.demands, key=attrgetter("claim")):
             nodes = held.get(demand.claim, {})
             claimant = Claimant(demand, sum(nodes.values()))
+            claimants.append(claimant)
             left = kept_units(demand, claimant.held)
+            if not left:
+                continue
+            self._give(claimant, left)
             for node, units in nodes.items():
                 taken = min(left, units)
-                if taken:
-                    self._rooms.take(self._rooms.index[node], claimant.unit, taken)
-                    left -= taken
-                    self._give(claimant, taken)
-            claimants.append(claimant)
+                self._rooms.take(self._rooms.index[node], claimant.unit, taken)
+                left -= taken
         return claimants
 
     def _give(self, claimant: Claimant, units: int) -> None:
         claimant.count += units
         self._tree.use_units(claimant.demand.principal, claimant.unit, units)
 
+    # --- when there is room for everything -----------------------------------------------------------------
+
+    def _after_plenty(self) -> list[Claimant]:
+        """Where all claims together have room, only limits are contended: who is under none of those that are
+        gets everything, and no order is needed. The others, or all where room is scarce, are left to contend.
+        """
+        asking = [c for c in self._claimants if c.count < c.demand.max]
+        contending = self._under_tight_limits(asking)
+        claims = {claimant.demand.claim for claimant in contending}
+        served = [claimant for claimant in asking if claimant.demand.claim not in claims]
+        before = self._rooms.copy()
+        if self._all_fit(served):
+            after = self._rooms.copy()
+            if self._all_fit(contending):
+                self._rooms = after
+                self._give_everything(served)
+                return contending
+        self._rooms = before
+        self._hopeless.clear()
+        return asking
+
+    def _under_tight_limits(self, asking: Iterable[Claimant]) -> list[Claimant]:
+        """Those below a principal whose limit is lower than all that is used and asked for below it."""
+        tree, limited = self._tree, [c for c in asking if self._tree.limits(c.demand.principal)]
+        left: dict[str, Vector] = {}
+        for claimant in limited:
+            for name, limit in tree.limits(claimant.demand.principal):
+                left.setdefault(name, plus(limit, tree.usage(name).vector, -1))
+                left[name] = plus(left[name], claimant.unit, claimant.count - claimant.demand.max)
+        tight = {name for name, amount in left.items() if min(amount) < 0}
+        return [c for c in limited if any(name in tight for name, _ in tree.limits(c.demand.principal))]
+
+    def _all_fit(self, asking: Iterable[Claimant]) -> bool:
+        """Take room for all that they ask for; nobody can say which room is taken when it is not enough."""
+        return all(self._place(c.unit, c.demand.max - c.count) for c in asking)
+
+    def _give_everything(self, claimants: Iterable[Claimant]) -> None:
+        starts, growth = [], []
+        for claimant in sorted(claimants, key=lambda c: (c.demand.submitted, c.demand.claim)):
+            demand = claimant.demand
+            start = max(0, starting_units(demand) - claimant.count)
+            starts.append(Award(demand.claim, start, True))
+            growth.append(Award(demand.claim, demand.max - claimant.count - start, False))
+            self._give(claimant, demand.max - claimant.count)
+        self.awards += (award for award in (*starts, *growth) if award.units)
+
+    # --- when there is not ---------------------------------------------------------------------------------
+
     def _start(self, depth: int | None) -> None:
         """Minimums: all units of it at once or none."""
-        waiting = [c for c in self._claimants if c.count < starting_units(c.demand)]
-        self._serve(waiting, depth, lambda c: starting_units(c.demand) - c.count)
+        for claimant in self._contending:
+            claimant.goal = starting_units(claimant.demand)
+            claimant.step = claimant.goal - claimant.count
+        self._serve(depth, together=True)
 
     def _grow(self, depth: int | None) -> None:
         """Growth beyond the minimum, one unit at a time."""
-        started = [c for c in self._claimants if c.count >= starting_units(c.demand) or c.count]
-        growing = [c for c in started if c.count < c.demand.max]
-        self._serve(growing, depth, lambda c: min(1, c.demand.max - c.count))
+        for claimant in self._contending:
+            started = claimant.count or not starting_units(claimant.demand)
+            claimant.goal = claimant.demand.max if started else 0
+            claimant.step = 1
+        self._serve(depth, together=False)
 
-    def _serve(
-        self, claimants: Iterable[Claimant], depth: int | None, step: Callable[[Claimant], int]
-    ) -> None:
-        """Serve in fair order; with a depth, only within the quota of the principal there.
+    def _serve(self, depth: int | None, together: bool) -> None:
+        """Serve in fair order, step by step; with a depth, only within the quota of the principal there.
 
         Room, limits and quotas only get tighter, so a claim that cannot be served once never can.
         """
-        if depth is not None:
-            claimants = [c for c in claimants if self._tree.has_quota(c.demand.principal, depth)]
-        queue = FairQueue(self._tree, claimants)
+        queue = FairQueue(self._tree, self._hopeful(depth))
+        given: dict[str, int] = {}
         while (claimant := queue.best()) is not None:
-            units = step(claimant)
-            if (
-                units <= 0
-                or not self._allowed(claimant.demand, units, depth)
-                or not self._place(claimant.unit, units)
-            ):
+            demand, units = claimant.demand, claimant.step
+            if self._allowed(claimant, depth) and self._place(claimant.unit, units):
+                self._give(claimant, units)
+                given[demand.claim] = given.get(demand.claim, 0) + units
+                if claimant.count < claimant.goal:
+                    queue.served(claimant)
+                else:
+                    queue.done(claimant)
+            else:
                 queue.drop(claimant)
-                continue
-            self._give(claimant, units)
-            self.awards.append((claimant.demand.claim, units))
-            queue.served(claimant)
+        self.awards += (Award(claim, units, together) for claim, units in given.items())
 
-    def _allowed(self, demand: Demand, units: int, depth: int | None) -> bool:
-        amount = demand.unit if units == 1 else demand.unit * units
-        if depth is not None and not self._tree.within_quota(demand.principal, amount, depth):
+    def _hopeful(self, depth: int | None) -> list[Claimant]:
+        """Who has not reached the goal, could have room, and has a quota above it at this depth, if any."""
+        hopeless = self._hopeless
+        found = [c for c in self._contending if c.count < c.goal and c.step < hopeless.get(c.unit, ENDLESS)]
+        if depth is None:
+            return found
+        principals = {claimant.demand.principal for claimant in found}
+        having = {principal for principal in principals if self._tree.has_quota(principal, depth)}
+        return [c for c in found if c.demand.principal in having]
+
+    def _allowed(self, claimant: Claimant, depth: int | None) -> bool:
+        """Whether quota and limits leave room for the next step."""
+        tree, principal, unit, units = self._tree, claimant.demand.principal, claimant.unit, claimant.step
+        if depth is not None and not tree.within_quota(principal, unit, units, depth):
             return False
-        return self._tree.over_limit(demand.principal, amount) is None
+        return not tree.limits(principal) or tree.within_limits(principal, unit, units)
 
     def _place(self, unit: Vector, units: int) -> bool:
         """Take room for all of the units, first fit by node name, or none."""
-        rooms, taken = self._rooms, []
+        if units >= self._hopeless.get(unit, ENDLESS):
+            return False
+        rooms, missing, taken = self._rooms, units, []
         node = rooms.first(unit)
         while node is not None:
-            fitting = min(units, how_many(unit, rooms.free[node]))
+            fitting = 1 if missing == 1 else min(missing, how_many(unit, rooms.free[node]))
             taken.append((node, fitting))
-            units -= fitting
-            if not units:
+            missing -= fitting
+            if not missing:
                 for place, count in taken:
                     rooms.take(place, unit, count)
                 return True
             node = rooms.first(unit, node + 1)
+        self._hopeless[unit] = units
         return False

@@ -23,7 +23,10 @@ export function ClusterSection(): React.ReactElement {
       ))}
       {cluster.simulated && <SimulatedBadge />}
       {cluster.policy && cluster.policy !== 'fair_share' && (
-        <p className="aios-Faint" title={trans.__('Named in the quota file; without it, fair share')}>
+        <p
+          className="aios-Faint"
+          title={trans.__('Named in the quota file; without it, fair share')}
+        >
           {trans.__('Served as a queue: %1', cluster.policy)}
         </p>
       )}

@@ -15,11 +15,9 @@ from fractions import Fraction
 from typing import Literal
 
 from aios_lab.allocation.fairness.checks import amount, exact
+from aios_lab.allocation.fairness.filling import fill
 
 Vectors = Mapping[str, Mapping[str, float]]
-
-# Resources that run out within a rounding error of each other run out together.
-TOGETHER = 1 + 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,41 +176,26 @@ def _fill(
     measure: Mapping[str, float],
 ) -> Filling:
     """All users' tasks times their ``measure`` grow at the rate of their weights, until nobody can go on."""
-    tasks = dict.fromkeys(demands, 0.0)
-    free = {resource: float(value) for resource, value in capacity.items()}
-    rates = {user: weights[user] / measure[user] for user in measure if weights[user]}
-    _grow(tasks, free, demands, rates)
-    _grow(tasks, free, demands, {user: 1 / measure[user] for user in measure if not weights[user]})
-    needs = {user: {r: need for r, need in demands[user].items() if need} for user in measure}
-    shares = dict.fromkeys(demands, 0.0) | {
-        user: max(tasks[user] * need / capacity[r] for r, need in needs[user].items()) for user in measure
-    }
+    import numpy as np
+
+    users, resources = list(measure), list(capacity)
+    whole = np.array([float(value) for value in capacity.values()])
+    needs = np.array([[demands[user].get(r, 0.0) for r in resources] for user in users], dtype=float)
+    needs = needs.reshape(len(users), len(resources))
+    size, weight = np.array(list(measure.values())), np.array([weights[user] for user in users])
+    free = whole.copy()
+    counts = fill(free, needs, weight / size)
+    counts += fill(free, needs, np.where(weight > 0, 0.0, 1 / size))
+    with np.errstate(invalid="ignore"):
+        parts = np.where(needs > 0, counts[:, None] * needs / whole, 0.0)
+    nobody = dict.fromkeys(demands, 0.0)
+    shares = nobody | dict(zip(users, parts.max(axis=1, initial=0.0).tolist(), strict=True))
     return Filling(
-        tasks=tasks,
+        tasks=nobody | dict(zip(users, counts.tolist(), strict=True)),
         dominant_shares=shares,
         weighted_shares=_over(shares, weights),
-        used={r: sum(tasks[user] * demands[user].get(r, 0.0) for user in demands) for r in capacity},
+        used=dict(zip(resources, (counts @ needs).tolist(), strict=True)),
     )
-
-
-def _grow(
-    tasks: dict[str, float], free: dict[str, float], demands: Vectors, rates: Mapping[str, float]
-) -> None:
-    """Let ``tasks`` grow at ``rates`` per unit of time and ``free`` shrink; each round uses up a resource."""
-
-    def can_go_on(user: str) -> bool:
-        return all(free[resource] for resource, need in demands[user].items() if need)
-
-    active = {user: rate for user, rate in rates.items() if can_go_on(user)}
-    while active:
-        drain = {r: sum(rate * demands[user].get(r, 0.0) for user, rate in active.items()) for r in free}
-        time_left = {r: free[r] / speed for r, speed in drain.items() if speed}
-        time = min(time_left.values())
-        for user, rate in active.items():
-            tasks[user] += rate * time
-        for r, lasts in time_left.items():
-            free[r] = 0.0 if lasts <= time * TOGETHER else free[r] - drain[r] * time
-        active = {user: rate for user, rate in active.items() if can_go_on(user)}
 
 
 def _over(shares: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from aios_lab.allocation.simulation.jobs import Job
+from aios_lab.allocation.simulation import plots
+from aios_lab.allocation.simulation.jobs import FinishedJob, Job
 from aios_lab.allocation.simulation.report import Report, report
 from aios_lab.allocation.simulation.tables import text_table
 from aios_lab.allocation.simulation.world import play
-from aios_lab.allocation.types import Node, Resources
+from aios_lab.allocation.types import Node, Principal, Resources
+
+PAST = "as it was"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A report by policy, and how many jobs could not run, by the reason why not."""
+    """A report by policy, and how many jobs could not run, by the reason why not. What really happened, where
+    that is known, is the first report."""
 
     reports: Mapping[str, Report]
     refused: Mapping[str, int]
@@ -40,6 +44,10 @@ class Comparison:
         reports = {policy: one.to_json() for policy, one in self.reports.items()}
         return {"policies": reports, "refused": dict(self.refused)}
 
+    def to_html(self, title: str) -> str:
+        """A page with the table and plots, for a file; ``title`` stands above them."""
+        return plots.page(self.reports, self.to_table(), title)
+
 
 def _jobs(count: int) -> str:
     return f"{count:,} job" if count == 1 else f"{count:,} jobs"
@@ -50,8 +58,14 @@ def compare(
     nodes: Sequence[Node],
     policies: Sequence[str],
     tell: Callable[[str, int], None] | None = None,
+    *,
+    principals: Sequence[Principal] = (),
+    elastic: bool = False,
+    past: Sequence[FinishedJob] = (),
 ) -> Comparison:
     """Play the same jobs on the same nodes under each policy; ``tell`` hears a policy and its finished jobs.
+
+    ``principals`` and ``elastic`` are those of ``play``; ``past`` is what really became of the jobs.
 
     Raises:
         ValueError: as ``play``; no policy is named, or no job can run.
@@ -59,10 +73,12 @@ def compare(
     if not policies:
         raise ValueError("Name a policy or several to compare.")
     capacity = sum((node.capacity for node in nodes), Resources())
-    reports: dict[str, Report] = {}
+    reports: dict[str, Report] = {PAST: report(past, capacity)} if past else {}
     refused: Counter[str] = Counter()
     for policy in policies:
-        outcome = play(jobs, nodes, policy, tell=tell and partial(tell, policy))
+        outcome = play(
+            jobs, nodes, policy, principals=principals, elastic=elastic, tell=tell and partial(tell, policy)
+        )
         refused = Counter(why for _, why in outcome.refused)
         if not outcome.finished:
             raise ValueError(f"Nothing ran under {policy}: {next(iter(refused), 'there are no jobs')}.")

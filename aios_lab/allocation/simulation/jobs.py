@@ -17,8 +17,12 @@ class Job:
     is in seconds since the trace began, ``requested`` is the user's estimate of the run time in seconds; None
     is what the trace does not know. ``gpu_models`` are those that would do; none named, any would.
 
+    Where jobs may shrink and grow, it starts with ``least`` units or more, and unless it is ``preemptible``
+    none of them is taken away. Among its user's jobs those of higher ``priority`` go first.
+
     Raises:
-        ValueError: a time is negative or not finite, ``count`` is not positive, or an amount is negative.
+        ValueError: a time is negative or not finite, ``count`` is not positive, ``least`` is not from 1 to
+            ``count``, or an amount is negative.
     """
 
     id: int
@@ -31,6 +35,9 @@ class Job:
     group: str = ""
     queue: str = ""
     gpu_models: tuple[str, ...] = ()
+    least: int = 1
+    preemptible: bool = True
+    priority: int = 0
 
     def __post_init__(self) -> None:
         for name, seconds in (("submit", self.submit), ("run", self.run), ("requested", self.requested)):
@@ -38,6 +45,8 @@ class Job:
                 raise ValueError(f"Job {self.id}: {name} is {seconds}; give seconds, 0 or more.")
         if self.count < 1:
             raise ValueError(f"Job {self.id}: count is {self.count}; give 1 or more.")
+        if not 1 <= self.least <= self.count:
+            raise ValueError(f"Job {self.id}: least is {self.least}; give 1 to {self.count}, its count.")
         for resource, amount in self.unit.items():
             if amount < 0:
                 raise ValueError(f"Job {self.id}: {resource} is {amount}; give 0 or more.")
@@ -57,6 +66,8 @@ class Job:
 class FinishedJob:
     """A job that held ``need``, of all its units together, from ``start`` to ``end``; times in seconds.
 
+    One that had fewer units for a while says in ``work`` how long all of them would have taken.
+
     Raises:
         ValueError: a time is not finite, the times are not in their order, or an amount is negative.
     """
@@ -67,6 +78,12 @@ class FinishedJob:
     end: float
     need: Resources
     user: str = ""
+    work: float | None = None
+
+    @property
+    def alone(self) -> float:
+        """Seconds that it takes with all its units."""
+        return self.end - self.start if self.work is None else self.work
 
     def __post_init__(self) -> None:
         if not -math.inf < self.submit <= self.start <= self.end < math.inf:
@@ -74,6 +91,8 @@ class FinishedJob:
                 f"Job {self.id}: submit {self.submit}, start {self.start} and end {self.end} "
                 "have to be finite and to follow each other."
             )
+        if self.work is not None and not 0 <= self.work < math.inf:
+            raise ValueError(f"Job {self.id}: work is {self.work}; give seconds, 0 or more.")
         for resource, amount in self.need.items():
             if amount < 0:
                 raise ValueError(f"Job {self.id}: {resource} is {amount}; give 0 or more.")

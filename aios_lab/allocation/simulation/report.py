@@ -33,17 +33,19 @@ class Figures:
 class Report:
     """Times in seconds; utilisation and shares from 0 to 1.
 
-    ``slowdown`` is (wait + run) / run of the jobs that ran longer than 0 s, ``bounded_slowdown``
-    max(1, (wait + run) / max(run, 10 s)) of all (Feitelson et al., JSSPP 1997), ``completion`` wait + run.
+    ``completion`` is the time from the submit to the end. ``slowdown`` is completion / run of the jobs that
+    ran longer than 0 s, ``bounded_slowdown`` max(1, completion / max(run, 10 s)) of all (Feitelson et al.,
+    JSSPP 1997); for a job that had fewer units for a while, run is what it would have taken with all.
     ``utilisation`` has, of each resource that the cluster has, the part in use from the first submit to the
     last end; the latter is ``makespan``.
 
     ``jain`` is Jain's index (Jain, Chiu and Hawe 1984), (Σx)² / (n Σx²), over what each user got of what he
-    would have got without waiting: x = Σ share · run / Σ share · (wait + run) over his jobs, where share is a
+    would have got without waiting: x = Σ share · run / Σ share · completion over his jobs, where share is a
     job's dominant share of the cluster. 1 is fair; 1/n is one user served and the others starved.
 
     ``shares`` has every user's dominant share of the cluster (Ghodsi et al., NSDI 2011), averaged between
-    one time of ``times`` and the next, which count from the first submit.
+    one time of ``times`` and the next, which count from the first submit; ``in_use`` has the same of every
+    resource. ``waits`` and ``slowdowns`` (bounded) have the least, every percentile, and the greatest.
     """
 
     jobs: int
@@ -56,6 +58,9 @@ class Report:
     jain: float
     times: tuple[float, ...]
     shares: Mapping[str, tuple[float, ...]]
+    in_use: Mapping[str, tuple[float, ...]]
+    waits: tuple[float, ...]
+    slowdowns: tuple[float, ...]
 
     def to_table(self) -> str:
         """The figures, and the ten users who held most, each with his mean share and his greatest."""
@@ -107,24 +112,39 @@ def report(jobs: Iterable[FinishedJob], capacity: Resources, *, intervals: int =
         for name in ("submit", "start", "end")
     )
     origin, makespan = float(submit.min()), float(end.max() - submit.min())
-    wait, run = start - submit, end - start
-    held = _held(finished, capacity)
+    run = np.array([job.alone for job in finished], dtype=np.float64)
+    wait, completion = start - submit, end - submit
+    # What it held on average: all of it, unless it had fewer units for a while.
+    level = np.divide(run, end - start, out=np.ones_like(run), where=end > start)
+    whole = _held(finished, capacity)
+    held = {name: amounts * level for name, amounts in whole.items()}
     users, who = np.unique([job.user for job in finished], return_inverse=True)
-    dominant = np.max(list(held.values()), axis=0) if held else np.zeros(len(finished))
+    dominant = np.max(list(whole.values()), axis=0) if whole else np.zeros(len(finished))
     times = np.linspace(0.0, makespan, intervals + 1)
-    shares = _shares(held.values(), who, len(users), start - origin, end - origin, times)
+    span = start - origin, end - origin
+    shares = _shares(held.values(), who, len(users), *span, times)
     ran = run > 0
+    slowdown = np.maximum(1.0, completion / np.maximum(run, BOUND))
+    nobody = np.zeros(len(finished), dtype=np.intp)
     return Report(
         jobs=len(finished),
         makespan=makespan,
         wait=_figures(wait),
-        slowdown=_figures((wait[ran] + run[ran]) / run[ran]),
-        bounded_slowdown=_figures(np.maximum(1.0, (wait + run) / np.maximum(run, BOUND))),
-        completion=_figures(wait + run),
-        utilisation={name: float(part @ run) / makespan if makespan else 0.0 for name, part in held.items()},
-        jain=_jain(_by_user(who, dominant * run), _by_user(who, dominant * (wait + run))),
+        slowdown=_figures(completion[ran] / run[ran]),
+        bounded_slowdown=_figures(slowdown),
+        completion=_figures(completion),
+        utilisation={
+            name: float(part @ (end - start)) / makespan if makespan else 0.0 for name, part in held.items()
+        },
+        jain=_jain(_by_user(who, dominant * run), _by_user(who, dominant * completion)),
         times=tuple(times.tolist()),
         shares={str(user): tuple(row.tolist()) for user, row in zip(users, shares, strict=True)},
+        in_use={
+            name: tuple(_shares([amounts], nobody, 1, *span, times)[0].tolist())
+            for name, amounts in held.items()
+        },
+        waits=_percentiles(wait),
+        slowdowns=_percentiles(slowdown),
     )
 
 
@@ -193,6 +213,12 @@ def _figures(values: Floats) -> Figures:
         return Figures(None, None, None)
     p50, p99 = np.quantile(values, [0.5, 0.99])
     return Figures(float(values.mean()), float(p50), float(p99))
+
+
+def _percentiles(values: Floats) -> tuple[float, ...]:
+    import numpy as np
+
+    return tuple(np.quantile(values, np.linspace(0.0, 1.0, 101)).tolist())
 
 
 def _text(value: float | None) -> str:

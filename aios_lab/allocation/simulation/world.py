@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
-from aios_lab.allocation.decide import DEFAULT_POLICY, policy_of
+from aios_lab.allocation.decide import DEFAULT_POLICY
 from aios_lab.allocation.room import how_many
+from aios_lab.allocation.simulation.deciders import Decider, decider
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
-from aios_lab.allocation.types import Demand, Lease, Node, Plan, Principal, Snapshot
+from aios_lab.allocation.types import Demand, Node, Plan, Principal, Resources
 
 ROUNDS = 50  # decisions at one moment, after which the policy swings
 
@@ -29,16 +30,11 @@ class _Live:
     """A job in the system. ``left`` is work, in units times seconds, as of ``since``."""
 
     job: Job
-    demand: Demand
     left: float
     since: float
     start: float | None = None
-    held: dict[str, int] = field(default_factory=dict)
+    units: int = 0
     version: int = 0
-
-    @property
-    def units(self) -> int:
-        return sum(self.held.values())
 
 
 def play(
@@ -52,15 +48,15 @@ def play(
 ) -> Outcome:
     """Let the jobs, sorted by their submit times, pass through a cluster of these nodes under a policy.
 
-    A job asks for its units all at once and keeps them until it ends; with ``elastic`` it begins with one,
-    takes up to all of them, gives some back when the policy says so, and proceeds in proportion to what it
-    holds. Users are principals below their group, or below "default". What the policy plans with is the job's
-    estimate; how long it takes is its run time. ``tell`` hears how many have finished.
+    A job asks for its units all at once and keeps them until it ends; with ``elastic`` it begins with its
+    least, takes up to all of them, gives some back when the policy says so, and proceeds in proportion to
+    what it holds. Users are principals below their group, or below "default". What the policy plans with is
+    the job's estimate; how long it takes is its run time. ``tell`` hears how many have finished.
 
     Raises:
         ValueError: there is no such policy, jobs are not sorted, or two have one id.
     """
-    world = _World(nodes, policy, principals, elastic, tell)
+    world = _World(nodes, decider(policy, nodes, principals), elastic, tell)
     return world.play(iter(jobs))
 
 
@@ -68,18 +64,18 @@ class _World:
     def __init__(
         self,
         nodes: Sequence[Node],
-        policy: str,
-        principals: Sequence[Principal],
+        policy: Decider,
         elastic: bool,
         tell: Callable[[int], None] | None,
     ) -> None:
         self._nodes = tuple(nodes)
-        self._principals = tuple(principals)
-        self._policy = policy_of(policy)
+        self._policy = policy
         self._elastic = elastic
         self._tell = tell
         self._now = 0.0
         self._live: dict[str, _Live] = {}
+        self._wanting: set[str] = set()  # who holds less than all units
+        self._room: dict[Resources, int] = {}
         self._ends: list[tuple[float, int, str, int]] = []
         self._ticket = itertools.count()
         self._finished: list[FinishedJob] = []
@@ -115,61 +111,69 @@ class _World:
         if job.run is None:
             self._refused.append((job, "the trace does not know how long it ran"))
             return
-        unit = job.unit.vector
-        if sum(how_many(unit, node.capacity.vector) for node in self._nodes) < job.count:
+        if self._room_for(job.unit) < job.count:
             self._refused.append((job, "the cluster has no room for it even when empty"))
             return
-        demand = Demand(
-            claim=claim,
-            principal=f"cluster/{job.group or 'default'}/{job.user or 'unknown'}",
-            unit=job.unit,
-            min=1 if self._elastic else job.count,
-            max=job.count,
-            preemptible=self._elastic,
-            submitted=job.submit,
-            duration=job.estimate,
-            name=claim,
+        self._live[claim] = _Live(job, job.run * job.count, self._now)
+        self._wanting.add(claim)
+        self._policy.arrive(
+            Demand(
+                claim=claim,
+                principal=f"cluster/{job.group or 'default'}/{job.user or 'unknown'}",
+                unit=job.unit,
+                min=job.least if self._elastic else job.count,
+                max=job.count,
+                priority=job.priority,
+                preemptible=self._elastic and job.preemptible,
+                submitted=job.submit,
+                duration=job.estimate,
+                name=claim,
+            )
         )
-        self._live[claim] = _Live(job, demand, job.run * job.count, self._now)
 
-    def _end_due(self) -> None:
+    def _room_for(self, unit: Resources) -> int:
+        """How many units an empty cluster has room for."""
+        if unit not in self._room:
+            self._room[unit] = sum(how_many(unit.vector, node.capacity.vector) for node in self._nodes)
+        return self._room[unit]
+
+    def _end_due(self) -> bool:
+        """End what ends by now; whether anything did."""
+        some = False
         while self._ends and self._ends[0][0] <= self._now:
             _, _, claim, version = heapq.heappop(self._ends)
             live = self._live.get(claim)
             if live is None or live.version != version:
                 continue
             assert live.start is not None
+            some = True
             del self._live[claim]
-            job = live.job
-            self._finished.append(FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user))
+            self._wanting.discard(claim)
+            self._policy.leave(claim)
+            job, work = live.job, live.job.run if self._elastic else None
+            self._finished.append(
+                FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user, work)
+            )
             if self._tell is not None:
                 self._tell(len(self._finished))
+        return some
 
     def _decide(self) -> None:
-        """Decide and carry out until there is nothing to do at this moment."""
+        """Decide and carry out until there is nothing to do at this moment.
+
+        Where nobody can be shrunk, a plan that was carried out leaves nothing to do.
+        """
         for _ in range(ROUNDS):
-            if all(live.units >= live.demand.max for live in self._live.values()):
+            if not self._wanting:
                 return
-            plan, _ = self._policy(self._snapshot())
+            plan = self._policy.decide(self._now)
             self._decisions += 1
             if not plan.grants and not plan.shrinks:
                 return
             self._carry_out(plan)
-            self._end_due()
+            if not self._end_due() and not self._elastic:
+                return
         raise RuntimeError(f"The policy did not come to rest at {self._now} s.")
-
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(
-            self._nodes,
-            self._principals,
-            tuple(live.demand for live in self._live.values()),
-            tuple(
-                Lease(claim, node, units)
-                for claim, live in self._live.items()
-                for node, units in live.held.items()
-            ),
-            self._now,
-        )
 
     def _carry_out(self, plan: Plan) -> None:
         touched = {}
@@ -179,17 +183,16 @@ class _World:
                 if live.since < self._now:
                     live.left -= live.units * (self._now - live.since)
                     live.since = self._now
-                units = live.held.get(change.node, 0) + sign * change.units
-                if units:
-                    live.held[change.node] = units
-                else:
-                    live.held.pop(change.node, None)
+                live.units += sign * change.units
         for claim, live in touched.items():
             live.since = self._now
             live.version += 1
-            if units := live.units:
+            if live.units >= live.job.count:
+                self._wanting.discard(claim)
+            else:
+                self._wanting.add(claim)
+            if live.units:
                 if live.start is None:
                     live.start = self._now
-                    live.demand = replace(live.demand, started=self._now)
-                end = self._now + max(0.0, live.left) / units
+                end = self._now + max(0.0, live.left) / live.units
                 heapq.heappush(self._ends, (end, next(self._ticket), claim, live.version))

@@ -63,6 +63,16 @@ def test_the_dominant_resource_counts() -> None:
     assert made.jain == 1
 
 
+def test_a_job_that_had_fewer_units_for_a_while_used_no_more_than_its_work() -> None:
+    """Four threads for 5 s of work, in 10 s: half of the cluster on average, and twice the time."""
+    made = report([FinishedJob(1, 0, 0, 10, CPU * 4, "ada", work=5)], CLUSTER, intervals=1)
+    assert made.utilisation == {"cpu": 0.5}
+    assert made.shares == {"ada": (0.5,)}
+    assert made.slowdown == Figures(2, 2, 2)
+    assert made.completion.mean == 10
+    assert report([FinishedJob(1, 0, 0, 10, CPU * 4, "ada", work=0)], CLUSTER).utilisation == {"cpu": 0}
+
+
 def test_all_at_one_moment() -> None:
     made = report([FinishedJob(1, 5, 5, 5, CPU, "ada")], CLUSTER)
     assert made.makespan == 0
@@ -87,6 +97,9 @@ def test_as_json_and_as_a_table() -> None:
         "jain": pytest.approx(0.9),
         "times": [0, 20, 40],
         "shares": {"ada": [0.625, 0], "bob": [0, 0.5]},
+        "in_use": {"cpu": [0.625, 0.5]},
+        "waits": [0] * 51 + [pytest.approx(20 * (place / 50 - 1)) for place in range(51, 101)],
+        "slowdowns": [1] * 51 + [pytest.approx(place / 50) for place in range(51, 101)],
     }
     assert made.to_table().splitlines() == [
         "3 jobs of 2 users in 40 s; in use: cpu 56.2%; Jain's index 0.900.",

@@ -1,0 +1,143 @@
+"""The policies of the core for who decides again and again: told what changes, not shown everything anew."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Protocol
+
+from aios_lab.allocation.decide import Policy, policy_of
+from aios_lab.allocation.profile import room_now, units_of
+from aios_lab.allocation.queue import QueuePolicy
+from aios_lab.allocation.room import Rooms, plus
+from aios_lab.allocation.types import Change, Demand, Lease, Node, Plan, Principal, Snapshot, Vector
+
+
+class Decider(Protocol):
+    """One policy before one cluster. Every plan counts as carried out at the time of its making, and a claim
+    that gets its first units has started then; times in seconds."""
+
+    def arrive(self, demand: Demand) -> None:
+        """A claim that holds nothing asks from now on."""
+
+    def leave(self, claim: str) -> None:
+        """A claim is gone, with all that it held."""
+
+    def decide(self, now: float) -> Plan:
+        """The plan of ``aios_lab.allocation.decide`` at this moment, without its reasons."""
+
+
+class Books:
+    """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot."""
+
+    def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
+        self._policy = policy
+        self._nodes = tuple(nodes)
+        self._principals = tuple(principals)
+        self._demands: dict[str, Demand] = {}
+        self._leases: dict[str, tuple[Lease, ...]] = {}
+
+    def arrive(self, demand: Demand) -> None:
+        self._demands[demand.claim] = demand
+
+    def leave(self, claim: str) -> None:
+        del self._demands[claim]
+        self._leases.pop(claim, None)
+
+    def decide(self, now: float) -> Plan:
+        leases = tuple(chain.from_iterable(self._leases.values()))
+        plan, _ = self._policy(Snapshot(self._nodes, self._principals, self._seen(), leases, now))
+        for sign, changes in ((-1, plan.shrinks), (1, plan.grants)):
+            for change in changes:
+                self._change(change, sign, now)
+        return plan
+
+    def _seen(self) -> tuple[Demand, ...]:
+        return tuple(self._demands.values())
+
+    def _change(self, change: Change, sign: int, now: float) -> None:
+        claim = change.claim
+        units = {lease.node: lease.units for lease in self._leases.get(claim, ())}
+        units[change.node] = units.get(change.node, 0) + sign * change.units
+        self._leases[claim] = tuple(Lease(claim, node, count) for node, count in units.items() if count)
+        if self._demands[claim].started is None:
+            self._demands[claim] = replace(self._demands[claim], started=now)
+
+
+class RigidBooks(Books):
+    """Books for ``fair_share`` while nobody can be shrunk or grow: whoever has no room now is not shown.
+
+    Such a claim is tried in its turn and gives way to the next, so that without it the plan is the same; and
+    where nobody has room there is nothing to decide. With claims that may be shrunk, that grow, or that are
+    of different priority (one without room lends its user's others its place among equals) all are shown.
+    """
+
+    def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
+        super().__init__(policy, nodes, principals)
+        self._rooms = Rooms(self._nodes)
+        self._waiting: dict[Vector, list[tuple[int, str]]] = {}  # units and claims, fewest first
+        self._rigid = True
+        self._priority: int | None = None
+
+    def arrive(self, demand: Demand) -> None:
+        super().arrive(demand)
+        insort(self._waiting.setdefault(demand.unit.vector, []), (demand.min, demand.claim))
+        if self._priority is None:
+            self._priority = demand.priority
+        self._rigid &= not demand.preemptible and 0 < demand.min == demand.max
+        self._rigid &= demand.priority == self._priority
+
+    def leave(self, claim: str) -> None:
+        demand, leases = self._demands[claim], self._leases.get(claim, ())
+        for lease in leases:
+            node = self._rooms.index[lease.node]
+            self._rooms.put(node, plus(self._rooms.free[node], demand.unit.vector, lease.units))
+        if not leases:
+            self._waits_no_more(demand)
+        super().leave(claim)
+
+    def decide(self, now: float) -> Plan:
+        return super().decide(now) if not self._rigid or self._hopeful() else Plan()
+
+    def _hopeful(self) -> list[str]:
+        """Who waits and has room now, were he alone."""
+        hopeful: list[str] = []
+        for unit, waiting in self._waiting.items():
+            if waiting:
+                room = units_of(room_now(self._rooms, unit, waiting[-1][0]))
+                hopeful += [claim for _, claim in waiting[: bisect_left(waiting, (room + 1, ""))]]
+        return hopeful
+
+    def _seen(self) -> tuple[Demand, ...]:
+        if not self._rigid:
+            return super()._seen()
+        return tuple(self._demands[claim] for claim in chain(self._leases, self._hopeful()))
+
+    def _change(self, change: Change, sign: int, now: float) -> None:
+        demand = self._demands[change.claim]
+        if not self._leases.get(change.claim):
+            self._waits_no_more(demand)
+        super()._change(change, sign, now)
+        if not self._leases[change.claim]:
+            insort(self._waiting[demand.unit.vector], (demand.min, demand.claim))
+        node, unit = self._rooms.index[change.node], demand.unit.vector
+        self._rooms.put(node, plus(self._rooms.free[node], unit, -sign * change.units))
+
+    def _waits_no_more(self, demand: Demand) -> None:
+        waiting = self._waiting[demand.unit.vector]
+        del waiting[bisect_left(waiting, (demand.min, demand.claim))]
+
+
+def decider(policy: str, nodes: Sequence[Node], principals: Sequence[Principal]) -> Decider:
+    """The policy of this name before an empty cluster.
+
+    Raises:
+        ValueError: there is no such policy.
+    """
+    found = policy_of(policy)
+    if isinstance(found, QueuePolicy):
+        return found.open(nodes, principals)
+    books = RigidBooks if policy == "fair_share" else Books
+    return books(found, nodes, principals)
