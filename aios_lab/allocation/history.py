@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from aios_lab.allocation.types import Demand, Resources
 
 OWN_WEIGHT = 10  # so many records of its own count as much as those of everybody
+# Whose records: a principal's, those of claims with the same stated duration, or everybody's.
+Group = str | float | None
+
 FEWEST = 10  # records below which nothing is said of arrivals
 
 
@@ -108,22 +111,24 @@ class Holdings:
 
     def __init__(self, past: Sequence[Past], now: float) -> None:
         self.past = tuple(sorted((one for one in past if one.submitted <= now), key=_order))
-        self._of: dict[str | None, list[tuple[float, bool]]] = {}
-        self._word_of: dict[str | None, list[tuple[float, bool]]] = {}
+        self._lengths: dict[Group, list[tuple[float, bool]]] = {}
+        self._ratios: dict[Group, list[tuple[float, bool]]] = {}  # of what was held to what was stated
         for one in self.past:
             if (held := one.held(now)) is None:
                 continue
             length, done = held
-            for whose in (None, one.principal):
-                self._of.setdefault(whose, []).append(held)
-                if one.duration is not None:
-                    self._word_of.setdefault(whose, []).append((length / one.duration, done))
-        self._made: dict[tuple[bool, str | None], Lifetimes] = {}
+            whose: tuple[Group, ...] = (None, one.principal)
+            for group in whose:
+                self._lengths.setdefault(group, []).append(held)
+            if one.duration is not None:
+                for group in (*whose, one.duration):
+                    self._ratios.setdefault(group, []).append((length / one.duration, done))
+        self._made: dict[tuple[bool, Group], Lifetimes] = {}
 
     @property
     def ended(self) -> int:
         """How many past holdings are known from their beginning to their end."""
-        return self._lifetimes(None, word=False).ended
+        return self._lifetimes(None, stated=False).ended
 
     def knows(self, demand: Demand) -> bool:
         """Whether anything is known of how long this claim holds."""
@@ -133,27 +138,34 @@ class Holdings:
         """Seconds that a claim holds its units in all, given that it has held them for ``age``.
 
         ``part`` (0 to 1) says where in the distribution; ``whose`` (0 to 1) chooses between the records of
-        the claim's own principal and those of everybody, more of its own the more there are. What owners
-        state is corrected by how long they held before for what they stated. Infinite where nothing is known.
+        the claim's own principal and those of everybody, more of its own the more there are. What an owner
+        states is corrected by how much of it was held before: by those who stated the same, since people
+        give round figures, then by the owner, then by everybody. Infinite where nothing is known.
         """
         if demand.duration is not None:
             age /= demand.duration
-            ratios = self._chosen(demand.principal, whose, word=True)
+            ratios = self._chosen((demand.duration, demand.principal), whose, stated=True)
             if ratios.ended:
                 return ratios.draw(age, part) * demand.duration
             return demand.duration * (1.0 if age < 1 else age / max(1 - part, 1e-3))
-        lengths = self._chosen(demand.principal, whose, word=False)
+        lengths = self._chosen((demand.principal,), whose, stated=False)
         return lengths.draw(age, part) if lengths.ended else math.inf
 
-    def _chosen(self, principal: str, whose: float, word: bool) -> Lifetimes:
-        own = self._lifetimes(principal, word)
-        return own if whose < own.ended / (own.ended + OWN_WEIGHT) else self._lifetimes(None, word)
+    def _chosen(self, groups: tuple[Group, ...], whose: float, stated: bool) -> Lifetimes:
+        """The first of the groups that the number falls to; what falls to none is everybody's."""
+        for group in groups:
+            lifetimes = self._lifetimes(group, stated)
+            own = lifetimes.ended / (lifetimes.ended + OWN_WEIGHT)
+            if whose < own:
+                return lifetimes
+            whose = (whose - own) / (1 - own)
+        return self._lifetimes(None, stated)
 
-    def _lifetimes(self, whose: str | None, word: bool) -> Lifetimes:
-        if (word, whose) not in self._made:
-            records = self._word_of if word else self._of
-            self._made[word, whose] = Lifetimes(records.get(whose, ()))
-        return self._made[word, whose]
+    def _lifetimes(self, group: Group, stated: bool) -> Lifetimes:
+        if (stated, group) not in self._made:
+            records = self._ratios if stated else self._lengths
+            self._made[stated, group] = Lifetimes(records.get(group, ()))
+        return self._made[stated, group]
 
 
 def _order(one: Past) -> tuple[float, str, int, int]:

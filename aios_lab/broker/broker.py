@@ -15,6 +15,7 @@ from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.life import Life
+from aios_lab.broker.outlook import Outlook
 from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import plan_record, take_snapshot
@@ -48,6 +49,7 @@ class Broker:
         self._loop: asyncio.Task[None] | None = None
         self._trouble: dict[str, Refused] = {}
         self._life = Life(engine, ledger, self._slice_changed)
+        self._outlook = Outlook(ledger, quotas)
 
     async def start(self) -> None:
         """Take the ledger, end what an earlier server left in it, start the engine and the loop.
@@ -243,6 +245,20 @@ class Broker:
         members = {(one.claim.project, one.owner.user) for one in slices}
         principals = self._quotas.principals(sorted(members))
         return cluster_view(self._engine.inventory(), slices, principals, self._quotas.policy)
+
+    async def forecast(self, slice_id: str) -> wire.Forecast:
+        """When the slice gets what it waits for. Raises: Refused (404; 409 'ledger_unavailable')."""
+        one, living = self._life.get(slice_id), list(self._life.slices.values())
+        return await self._outlook.forecast(one, living, self._engine.inventory())
+
+    async def what_if(self, slice_id: str, request: ClaimRequest) -> wire.WhatIf:
+        """What would be if the slice asked for this; nothing is asked for.
+
+        Raises:
+            Refused: as ``request``; 409 'ledger_unavailable'.
+        """
+        one, living = self._life.get(slice_id), list(self._life.slices.values())
+        return await self._outlook.what_if(one, request, living, self._engine.inventory())
 
     def problems(self) -> list[wire.Problem]:
         """What an administrator should mend now: the quota file, the ledger's disk."""

@@ -26,11 +26,11 @@ def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice],
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
     return Snapshot(
-        inventory.nodes, quotas.principals(sorted(members)), tuple(map(_demand, living)), tuple(leases), now
+        inventory.nodes, quotas.principals(sorted(members)), tuple(map(demand_of, living)), tuple(leases), now
     )
 
 
-def _demand(one: Slice) -> Demand:
+def demand_of(one: Slice) -> Demand:
     """What a slice wants. One that gives back, or changes the size of its units, wants none of its present
     shape; a run that is on it keeps its units until it ends."""
     claim = one.claim
