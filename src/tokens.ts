@@ -7,11 +7,13 @@ import type { Topic } from './topics';
 import type {
   ClaimRequest,
   CompressRequest,
+  Forecast,
   Job,
   ModelVersion,
   RegisterRequest,
   Run,
-  Slice
+  Slice,
+  WhatIf
 } from './wire';
 
 /** What the server says, kept up to date, and what can be asked of it. Calls reject with a `ProblemError`. */
@@ -30,6 +32,10 @@ export interface IAIOSModel {
   retry(): void;
   resize(sliceId: string, request: ClaimRequest): Promise<Slice>;
   release(sliceId: string): Promise<Slice>;
+  /** When a slice gets what it waits for. */
+  forecast(sliceId: string): Promise<Forecast>;
+  /** What another request would bring; nothing is asked for. */
+  whatIf(sliceId: string, request: ClaimRequest): Promise<WhatIf>;
   stop(runId: string, kill?: boolean): Promise<Run>;
   register(request: RegisterRequest): Promise<ModelVersion>;
   compress(name: string, version: number, request: CompressRequest): Promise<Job>;
