@@ -21,6 +21,7 @@ from traitlets import Dict, List, Type, Unicode, default
 
 from aios_lab.broker import Broker, Ledger, Quotas, territory
 from aios_lab.broker.errors import Refused
+from aios_lab.broker.replays import Replays
 from aios_lab.engines.base import Engine, EngineError
 from aios_lab.engines.local.engine import LocalEngine
 from aios_lab.kernel_claims import KernelClaims
@@ -178,7 +179,9 @@ class AIOSLab(ExtensionApp):
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
         stack.push_async_callback(jobs.stop)
         use = Use(lambda: self._processes(engine, broker))
-        self.services.open(broker, runs, registry, jobs, use)
+        replays = Replays(ledger.path)
+        stack.push_async_callback(replays.stop)
+        self.services.open(broker, runs, registry, jobs, use, replays)
         self.services.feed.look(use.measure, {"models": partial(asyncio.to_thread, registry.stamp)})
         broker.subscribe(self._slice_changed)
         runs.subscribe(self._run_changed)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.figure import HEADINGS, Figure
 
-MODULES = ("first_operation", "kernel_start", "train_steps", "decisions", "max_min")
+MODULES = ("first_operation", "kernel_start", "train_steps", "decisions", "max_min", "simulator")
 RESULTS = Path(__file__).parent / "results"
 
 

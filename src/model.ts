@@ -13,7 +13,10 @@ import type {
   Forecast,
   Job,
   ModelVersion,
+  Policies,
   RegisterRequest,
+  Replay,
+  ReplayRequest,
   Run,
   Slice,
   WhatIf
@@ -114,6 +117,22 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     const job = await this._client.compress(name, version, request);
     this._apply({ type: 'job', job });
     return job;
+  }
+
+  policies(): Promise<Policies> {
+    return this._client.policies();
+  }
+
+  replay(request: ReplayRequest): Promise<Replay> {
+    return this._client.replay(request);
+  }
+
+  followReplay(replayId: string): Promise<Replay> {
+    return this._client.followReplay(replayId);
+  }
+
+  cancelReplay(replayId: string): Promise<Replay> {
+    return this._client.cancelReplay(replayId);
   }
 
   dispose(): void {

@@ -10,7 +10,10 @@ import type {
   Model,
   ModelVersion,
   Problem,
+  Policies,
   RegisterRequest,
+  Replay,
+  ReplayRequest,
   Run,
   Slice,
   Status,
@@ -172,6 +175,23 @@ export class AIOSClient {
 
   compress(name: string, version: number, request: CompressRequest): Promise<Job> {
     return this._call('POST', `models/${part(name)}/versions/${version}/compress`, request);
+  }
+
+  policies(): Promise<Policies> {
+    return this._call('GET', 'policies');
+  }
+
+  replay(request: ReplayRequest): Promise<Replay> {
+    return this._call('POST', 'replays', request);
+  }
+
+  /** The replay once it is another, or after some seconds. */
+  followReplay(replayId: string): Promise<Replay> {
+    return this._call('GET', `replays/${part(replayId)}?wait=20`);
+  }
+
+  cancelReplay(replayId: string): Promise<Replay> {
+    return this._call('DELETE', `replays/${part(replayId)}`);
   }
 
   private async _call<T>(method: string, path: string, body?: unknown): Promise<T> {

@@ -10,7 +10,10 @@ import type {
   Forecast,
   Job,
   ModelVersion,
+  Policies,
   RegisterRequest,
+  Replay,
+  ReplayRequest,
   Run,
   Slice,
   WhatIf
@@ -39,6 +42,11 @@ export interface IAIOSModel {
   stop(runId: string, kill?: boolean): Promise<Run>;
   register(request: RegisterRequest): Promise<ModelVersion>;
   compress(name: string, version: number, request: CompressRequest): Promise<Job>;
+  policies(): Promise<Policies>;
+  /** Play what was recorded again under other policies; `followReplay` tells when it is another. */
+  replay(request: ReplayRequest): Promise<Replay>;
+  followReplay(replayId: string): Promise<Replay>;
+  cancelReplay(replayId: string): Promise<Replay>;
 }
 
 export const IAIOSModel = new Token<IAIOSModel>(

@@ -1,5 +1,6 @@
 // Made from aios_lab/wire.py by `make types`. Change that file, not this one.
 export type JobState = 'queued' | 'running' | 'finished' | 'failed';
+export type ReplayState = 'running' | 'finished' | 'failed' | 'cancelled';
 export type RunState = 'pending' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
 export type SliceState =
   'requested' | 'granted' | 'active' | 'resizing' | 'draining' | 'released' | 'expired' | 'failed';
@@ -266,9 +267,106 @@ export interface Point {
   time: number;
   value: number;
 }
+export interface Policies {
+  /**
+   * all there are, the default first
+   */
+  names: string[];
+  in_force: string;
+}
 export interface RegisterRequest {
   run_id: string;
   name: string;
+}
+/**
+ * What would have happened: ``figures`` has a line for what did, then one a policy.
+ */
+export interface Replay {
+  id: string;
+  state: ReplayState;
+  /**
+   * 0 to 1
+   */
+  progress: number;
+  days: number;
+  policies: string[];
+  began: number;
+  ended: number;
+  /**
+   * times that a claim got units and gave them back
+   */
+  uses: number;
+  /**
+   * the policies under which it happened
+   */
+  in_force: string[];
+  notes: string[];
+  figures: ReplayFigures[];
+  /**
+   * why there are no figures; 'too_little' is no fault of anybody
+   */
+  problem: Problem | null;
+}
+/**
+ * What came of the uses under one policy. Times in seconds, parts and shares from 0 to 1.
+ */
+export interface ReplayFigures {
+  /**
+   * 'as it was' for what really happened
+   */
+  policy: string;
+  past: boolean;
+  uses: number;
+  wait_mean: number;
+  wait_p50: number;
+  wait_p99: number;
+  /**
+   * bounded at 10 s, as slowdown_p50
+   */
+  slowdown_mean: number;
+  slowdown_p50: number;
+  /**
+   * the resource of which most was in use
+   */
+  busiest: string;
+  /**
+   * the part of it that was in use
+   */
+  used: number;
+  /**
+   * Jain's index over users: 1 is fair
+   */
+  jain: number;
+  /**
+   * the least wait, every percentile, and the greatest
+   */
+  waits: number[];
+  /**
+   * where the intervals of the next three begin, and their end
+   */
+  times: number[];
+  /**
+   * of the busiest resource, by interval
+   */
+  in_use: number[];
+  /**
+   * the caller's dominant share, by interval
+   */
+  mine: number[];
+  /**
+   * the sum of everybody else's
+   */
+  others: number[];
+}
+/**
+ * Play what was recorded of the last days again, under other policies.
+ */
+export interface ReplayRequest {
+  days?: number;
+  /**
+   * one to six names
+   */
+  policies: string[];
 }
 export interface Run {
   id: string;

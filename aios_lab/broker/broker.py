@@ -274,8 +274,15 @@ class Broker:
 
     def _slice_changed(self, slice_id: str) -> None:
         self._wake.set()
+        self._call_back(slice_id)
+
+    def _call_back(self, slice_id: str) -> None:
+        """Whoever listens must not keep a step from being made whole."""
         for callback in list(self._callbacks):
-            callback(slice_id)
+            try:
+                callback(slice_id)
+            except Exception:
+                log.exception("A listener failed at a change of slice %s.", slice_id)
 
     async def _run(self) -> None:
         """Decide after every change; heartbeat and look at the quota file at every tick."""
@@ -329,5 +336,4 @@ class Broker:
         before, self._reasons = self._reasons, dict(plan.reasons)
         for slice_id in sorted({*before, *self._reasons}):
             if before.get(slice_id) != self._reasons.get(slice_id):
-                for callback in list(self._callbacks):
-                    callback(slice_id)
+                self._call_back(slice_id)

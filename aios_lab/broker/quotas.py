@@ -59,6 +59,9 @@ class Tree:
     policy: str = DEFAULT_POLICY
 
 
+UNREADABLE = (-1, -1)
+
+
 class Quotas:
     """The principals of the quota file, read again when it changes.
 
@@ -148,6 +151,8 @@ class Quotas:
             stat = self.path.stat()
         except FileNotFoundError:
             return None
+        except OSError:  # reading it says why
+            return UNREADABLE
         return stat.st_mtime_ns, stat.st_size
 
 
@@ -166,6 +171,9 @@ def parse(text: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise QuotaError(f"line {line}: {error.problem or 'this is not YAML'}.") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise QuotaError(f"line {line}: it has a character that YAML forbids.") from error
     reader = _Reader()
     tree = reader.tree(root) if root is not None else Tree()
     if reader.mistakes:
@@ -269,12 +277,20 @@ class _Reader:
         for name, part in self.mapping(node, what, tuple(_AMOUNTS)).items():
             field_name, read = _AMOUNTS[name]
             try:
-                values[field_name] = read(
-                    yaml.safe_load(part.value) if isinstance(part, yaml.ScalarNode) else part
-                )
+                values[field_name] = read(_scalar(part))
             except Refused as refused:
                 self.wrong(part, f"{what}: {refused.message} {refused.hint}")
         return replace(Resources(rest, rest, rest, rest), **values)
+
+
+def _scalar(node: yaml.Node) -> object:
+    """What a value without its tag means: what YAML cannot read stays text."""
+    if not isinstance(node, yaml.ScalarNode):
+        return node
+    try:
+        return yaml.safe_load(node.value)
+    except (yaml.YAMLError, ValueError):
+        return node.value
 
 
 def _mebibytes(value: object) -> int:

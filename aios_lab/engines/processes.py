@@ -140,10 +140,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class EngineId:
-    """Names an engine by the process it serves, so that anybody can tell whether that process still lives."""
+    """Names an engine by the process it serves, so that anybody can tell whether that process still lives.
+
+    ``namespace`` is the one (an inode) in which the process has that pid: a container has pids of its own.
+    """
 
     pid: int
     started: int
+    namespace: int
     nonce: str
 
     @classmethod
@@ -152,24 +156,29 @@ class EngineId:
         started = start_time(os.getpid())
         if started is None:
             raise OSError("/proc does not show this process: the local engine needs Linux with /proc mounted")
-        return cls(os.getpid(), started, uuid.uuid4().hex[:8])
+        return cls(os.getpid(), started, _namespace(), uuid.uuid4().hex[:8])
 
     @classmethod
     def parse(cls, text: str) -> EngineId | None:
         """The id that ``str`` made; None for any other text."""
-        pid, _, rest = text.partition(".")
-        started, _, nonce = rest.partition(".")
-        if not (pid.isdigit() and started.isdigit() and nonce):
+        *numbers, nonce = text.split(".")
+        if len(numbers) != 3 or not all(map(str.isdigit, numbers)) or not nonce:
             return None
-        return cls(int(pid), int(started), nonce)
+        pid, started, namespace = map(int, numbers)
+        return cls(pid, started, namespace, nonce)
 
     def __str__(self) -> str:
-        return f"{self.pid}.{self.started}.{self.nonce}"
+        return f"{self.pid}.{self.started}.{self.namespace}.{self.nonce}"
 
     @property
     def alive(self) -> bool:
-        """Whether the process that this engine serves still runs."""
-        return start_time(self.pid) == self.started
+        """Whether the process that this engine serves still runs, or may: of those in another namespace of
+        pids, such as a container's, nothing can be told from here."""
+        return self.namespace != _namespace() or start_time(self.pid) == self.started
+
+
+def _namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def marked() -> Iterator[tuple[int, EngineId]]:

@@ -13,6 +13,7 @@ from aios_lab.wire import Problem
 
 if TYPE_CHECKING:
     from aios_lab.broker import Broker
+    from aios_lab.broker.replays import Replays
     from aios_lab.models.jobs import Jobs
     from aios_lab.models.registry import Registry
     from aios_lab.routes.feed import Feed
@@ -38,6 +39,7 @@ class Services:
         self._catalogue: Catalogue | None = None
         self._jobs: Jobs | None = None
         self._use: Use | None = None
+        self._replays: Replays | None = None
         # MLflow's store blocks: its calls go one at a time through a thread of their own.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aios-models")
 
@@ -69,14 +71,22 @@ class Services:
     def use(self) -> Use:
         return self._there(self._use)
 
-    def open(self, broker: Broker, runs: RunStore, registry: Registry, jobs: Jobs, use: Use) -> None:
+    @property
+    def replays(self) -> Replays:
+        return self._there(self._replays)
+
+    def open(
+        self, broker: Broker, runs: RunStore, registry: Registry, jobs: Jobs, use: Use, replays: Replays
+    ) -> None:
         self._broker, self._runs, self._registry, self._jobs, self._use = broker, runs, registry, jobs, use
+        self._replays = replays
         self._catalogue = Catalogue(registry)
         self.problems = []
 
     def close(self, problem: Problem) -> None:
         """From now on every accessor refuses, for this reason."""
         self._broker = self._runs = self._registry = self._catalogue = self._jobs = self._use = None
+        self._replays = None
         self.problems = [problem]
 
     def shutdown(self) -> None:

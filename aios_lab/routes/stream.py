@@ -111,7 +111,8 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
         super().on_close()
 
     def mark(self, topic: str) -> None:
-        self._subscribed[topic].mark()
+        if (subscribed := self._subscribed.get(topic)) is not None:  # none yet: it is marked when it starts
+            subscribed.mark()
 
     def _start(self, name: str, read: Reader) -> None:
         self._subscribed[name] = topic = Topic(read, partial(self._push, name))

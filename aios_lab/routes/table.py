@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aios_lab.routes import cluster, jobs, models, runs, slices
+from aios_lab.routes import cluster, jobs, models, replays, runs, slices
 from aios_lab.routes.call import Call, Route
 from aios_lab.routes.openapi import document
 
@@ -20,4 +20,5 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES,
     *models.ROUTES,
     *jobs.ROUTES,
+    *replays.ROUTES,
 )

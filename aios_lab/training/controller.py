@@ -15,7 +15,7 @@ from aios_lab.training.bus import bus_of
 from aios_lab.training.environment import is_loopback
 from aios_lab.training.failures import root_cause
 from aios_lab.training.gang import Gang
-from aios_lab.training.placement import Place
+from aios_lab.training.placement import Place, workers_of
 from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
 from aios_lab.training.spec import End, OrderName, RankSpec
@@ -87,7 +87,7 @@ class Controller(threading.Thread):
     def _submit(self) -> None:
         addresses = [place.address for place in self._places]
         bus_of(self._client).attach(self._client, self._id, self._post, addresses)
-        living = self._client.scheduler_info()["workers"]
+        living = workers_of(self._client)
         work: Any = self._work
         if len(self._work) > SCATTER_ABOVE:
             work = self._client.scatter(self._work, workers=addresses, broadcast=True, hash=False)

@@ -36,7 +36,7 @@ def place(client: Client, wanted: int | None) -> list[Place]:
         )
     workers = [
         (str(w["host"]), str(w["name"]), a)
-        for a, w in _workers(client).items()
+        for a, w in workers_of(client).items()
         if w.get("status") == "running"
     ]
     if not workers:
@@ -51,8 +51,8 @@ def place(client: Client, wanted: int | None) -> list[Place]:
     return _numbered(sorted(workers)[: wanted or len(workers)])
 
 
-def _workers(client: Client) -> dict[str, dict[str, Any]]:
-    workers: dict[str, dict[str, Any]] = client.scheduler_info()["workers"]
+def workers_of(client: Client) -> dict[str, dict[str, Any]]:
+    workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
     return workers
 
 

@@ -5,7 +5,7 @@ import { CommandIDs } from '../commands';
 import { RunOutput, RUN_MIME } from '../renderer/RunOutput';
 import { RunsSection } from '../runs/RunsSection';
 import { RunView, fractionOf } from '../runs/RunView';
-import { plotted } from '../runs/plotly';
+import { plotted } from '../runs/figure';
 import type { Run } from '../wire';
 import { Drawing } from './drawing';
 import { run, Socket } from './samples';

@@ -3,7 +3,9 @@ import * as React from 'react';
 import { bytes, count, percent } from '../format';
 import { EmptyState, ProblemNotice, Waiting } from '../parts/Notice';
 import { Gauge } from '../parts/Bars';
+import { Fold } from '../parts/Fold';
 import { useAIOS, useServices } from '../parts/services';
+import { ReplayView } from '../replay/ReplayView';
 import type { Cluster } from '../wire';
 import { Accelerators } from './Accelerators';
 import { Holders } from './Holders';
@@ -39,6 +41,9 @@ export function ClusterSection(): React.ReactElement {
           <Gauges cluster={cluster} />
           <Accelerators cluster={cluster} />
           <Holders cluster={cluster} />
+          <Fold title={trans.__('What would have happened')} open={false} kind="replay">
+            <ReplayView />
+          </Fold>
         </>
       )}
     </div>

@@ -8,10 +8,11 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from aios_lab.engines.local import strays
-from aios_lab.engines.processes import kill, marked
+from aios_lab.engines.processes import MARKER, EngineId, kill, marked
 from live import until
 
 _BROKER = textwrap.dedent("""
@@ -83,6 +84,22 @@ def _marked_like(server: int) -> subprocess.Popen[bytes]:
         entry.split("=", 1) for entry in Path(f"/proc/{server}/environ").read_text().split("\0") if entry
     )
     return subprocess.Popen(["sleep", "3600"], env=env, start_new_session=True)
+
+
+def test_engines_of_other_containers_are_left_alone(tmp_path: Path):
+    """Their pids mean other processes here, or none."""
+    mine = EngineId.mine()
+    foreign = replace(mine, pid=2**22 + 1, namespace=mine.namespace + 1)
+    folder = tmp_path / strays.folder_name(foreign)
+    folder.mkdir()
+    process = subprocess.Popen(["sleep", "3600"], env={MARKER: str(foreign)}, start_new_session=True)
+    try:
+        assert process.pid not in strays.reap(tmp_path)
+        assert process.poll() is None
+        assert folder.is_dir()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_living_engines_are_left_alone(tmp_path: Path):

@@ -6,6 +6,7 @@ import os
 import signal
 import ssl
 import sys
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -14,6 +15,7 @@ import pytest
 from distributed import Client, get_worker
 
 from aios_lab.allocation.types import Resources
+from aios_lab.engines import processes
 from aios_lab.engines.base import Credentials, EngineError, SliceInfo
 from aios_lab.engines.local import tls
 from aios_lab.engines.local.nodes import security
@@ -316,6 +318,51 @@ def test_closing_cuts_a_growth_short(engine: Running):
     engine.call(scenario(slice_id))
     assert engine.info(slice_id) is None
     assert slice_id not in engine.heard.gone
+
+
+def test_closing_while_the_engine_warms_up_leaves_nothing(tmp_path: Path):
+    import asyncio
+
+    running = Running(tmp_path, {"cpus": 8, "memory": "16GB"})
+
+    async def scenario() -> None:
+        opening = asyncio.create_task(running.engine.scale("s-00000001", UNIT, 2))
+        await asyncio.sleep(0)  # it waits for the forkserver, which imports for seconds
+        await running.engine.close("s-00000001")
+        with pytest.raises(EngineError, match="closed before it was open"):
+            await opening
+
+    try:
+        running.call(scenario())
+        assert running.info("s-00000001") is None
+        info = running.scale("s-00000001", 1)  # the name is free, and the engine well
+        assert running.heard.gone == {}
+        (engine_id,) = {engine for pid, engine in marked() if pid in info.pids}
+        assert len(processes.of_engine(engine_id)) == len(info.pids) + 1  # and the forkserver
+    finally:
+        running.stop()
+
+
+def test_a_slice_can_be_closed_at_any_moment_of_its_opening(own_engine: Running):
+    """Only the forkserver is left, whenever it came: each round closes a little later."""
+    import asyncio
+
+    async def scenario(slice_id: str, turns: int) -> None:
+        opening = asyncio.create_task(own_engine.engine.scale(slice_id, UNIT, 1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await own_engine.engine.close(slice_id)
+        await asyncio.gather(opening, return_exceptions=True)
+
+    own_engine.scale("s-ffffffff", 0)
+    (host,) = own_engine.pids("s-ffffffff")
+    (engine_id,) = {engine for pid, engine in marked() if pid == host}
+    own_engine.close("s-ffffffff")
+    for turns in range(1, 60, 5):
+        own_engine.call(scenario(f"s-{turns:08x}", turns))
+        assert own_engine.info(f"s-{turns:08x}") is None
+        assert len(processes.of_engine(engine_id)) == 1
+    assert own_engine.heard.gone == {}
 
 
 def test_all_ends_with_the_engine(own_engine: Running):

@@ -136,7 +136,14 @@ async def bad_messages_are_answered(api, jp_ws_fetch):
 
 async def a_problem_is_said_once_and_so_is_its_end(api, jp_ws_fetch):
     services = api.app.services
-    parts = services.broker, services.runs, services.registry, services.jobs, services.use
+    parts = (
+        services.broker,
+        services.runs,
+        services.registry,
+        services.jobs,
+        services.use,
+        services.replays,
+    )
     socket = await jp_ws_fetch("aios/api/stream")
     await socket.write_message(json.dumps({"topics": ["runs", "jobs"]}))
     await read(socket, "runs")

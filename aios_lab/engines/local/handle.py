@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import socket
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +50,8 @@ class SliceHandle:
         self._order = order
         self._warm = warm
         self._owner = owner
-        self._closing = False
+        self._closing = asyncio.Event()
+        self._opening: asyncio.Task[None] | None = None
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._ids = itertools.count(1)
         self._ready = asyncio.Event()
@@ -64,13 +66,19 @@ class SliceHandle:
         """Return when the slice's scheduler listens.
 
         Raises:
-            EngineError: the host did not start.
+            EngineError: the host did not start, or ``close`` was called meanwhile.
         """
+        self._opening = asyncio.create_task(self._open())
+        await asyncio.shield(self._opening)  # a host half made can be neither left nor ended
+        await self._unless(self.ended, self._ready.wait(), "ended before its scheduler listened")
+
+    async def _open(self) -> None:
         ours, theirs = socket.socketpair()
+        folder = Path(self._order.folder)
         try:
             with theirs:
-                await asyncio.to_thread(Path(self._order.folder).mkdir, parents=True, exist_ok=True)
-                await self._warm.ready()
+                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+                await self._unless(self._closing, self._warm.ready(), "was closed before it was open")
                 self._child = await asyncio.to_thread(
                     self._warm.spawner.spawn,
                     "aios_lab.engines.local.host:main",
@@ -78,12 +86,14 @@ class SliceHandle:
                     {"control": theirs.fileno()},
                     env=environment() | {"AIOS_SLICE": self.slice_id, "CUDA_VISIBLE_DEVICES": ""},
                 )
-        except (spawn.SpawnError, OSError) as error:
+        except (spawn.SpawnError, OSError, EngineError) as error:
             ours.close()
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            if isinstance(error, EngineError):
+                raise
             raise EngineError(f"Slice {self.slice_id} could not be opened: {error}") from error
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
         self._listening = asyncio.create_task(self._listen(reader))
-        await self._or_lost(self._ready.wait())
 
     async def scale(self, order: orders.Scale) -> None:
         """Bring the slice to a size; see ``order`` for errors."""
@@ -102,13 +112,15 @@ class SliceHandle:
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         self._writer.write(orders.dump({"op": op, "id": number} | details))
         try:
-            await self._or_lost(answer)
+            await self._unless(self.ended, answer, "ended before it had done what was asked")
         finally:
             del self._answers[number]
 
     async def close(self) -> None:
-        """End the slice; on return its processes and files are gone."""
-        self._closing = True
+        """End the slice, also one that is being opened; on return its processes and files are gone."""
+        self._closing.set()
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
         if self._listening is None:
             return
         if not self.ended.is_set():
@@ -119,18 +131,18 @@ class SliceHandle:
                 self._child.kill()
         await self._listening
 
-    async def _or_lost(self, awaited: Any) -> None:
-        """Await something that only a living host brings about."""
+    async def _unless(self, happens: asyncio.Event, awaited: Awaitable[object], what: str) -> None:
+        """Await something that is not to be had any more once an event happens."""
         wanted = asyncio.ensure_future(awaited)
-        ended = asyncio.ensure_future(self.ended.wait())
+        event = asyncio.ensure_future(happens.wait())
         try:
-            await asyncio.wait({wanted, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({wanted, event}, return_when=asyncio.FIRST_COMPLETED)
             if not wanted.done():
-                raise EngineError(f"Slice {self.slice_id} ended before it had done what was asked.")
+                raise EngineError(f"Slice {self.slice_id} {what}.")
             wanted.result()
         finally:
             wanted.cancel()
-            ended.cancel()
+            event.cancel()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Take in what the host says until it is gone, then see that all of the slice is."""
@@ -150,7 +162,7 @@ class SliceHandle:
         await asyncio.to_thread(shutil.rmtree, self._order.folder, ignore_errors=True)
         self.report = dataclasses.replace(self.report, workers=0, devices=[], pids=[])
         self.ended.set()
-        if not self._closing:
+        if not self._closing.is_set():
             self._owner.handle_lost(self, _cause(code, self._child.told))
 
     async def _until_gone(self) -> None:

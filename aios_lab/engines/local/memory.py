@@ -45,7 +45,8 @@ async def watch(
             for excess in await asyncio.to_thread(_look, pairs, family):
                 exceeded(excess)
                 spawn.kill(excess.culprit)
-        except spawn.SpawnError as error:  # a forkserver too busy to answer; were it gone, so were we
+        # A forkserver too busy to answer (were it gone, so were we), or no descriptor left to ask it with.
+        except (spawn.SpawnError, OSError) as error:
             log.warning("memory could not be watched: %s", error)
 
 

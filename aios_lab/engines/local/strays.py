@@ -21,7 +21,7 @@ def folder_name(engine: EngineId) -> str:
 def reap(base: Path) -> list[int]:
     """SIGKILL the processes of dead engines and remove their folders in ``base``; returns the pids.
 
-    Engines whose process lives are left alone, whoever they belong to.
+    Engines whose process lives are left alone, whoever they belong to, and so are those of containers.
     """
     strays = [pid for pid, engine in marked() if not engine.alive]
     for pid in strays:

@@ -1,0 +1,61 @@
+import { colours, layoutFor, type IFigure } from '../parts/plotly';
+import type { ReplayFigures } from '../wire';
+
+/** What a plot of replayed policies shows. */
+export type View = 'waits' | 'use' | 'shares';
+
+type Line = IFigure['data'][number];
+
+/** One line a policy; what really happened is dashed. */
+function line(one: ReplayFigures, colour: string, x: number[], y: number[]): Line {
+  return {
+    type: 'scatter',
+    mode: 'lines',
+    name: one.policy,
+    x,
+    y,
+    line: { color: colour, width: 1.5, shape: 'hv', dash: one.past ? 'dot' : 'solid' }
+  };
+}
+
+/** Values of intervals as a line with steps: the last one lasts to the end. */
+function steps(values: number[]): number[] {
+  return values.length > 0 ? [...values, values[values.length - 1]] : [];
+}
+
+const hours = (one: ReplayFigures): number[] => one.times.map(seconds => seconds / 3600);
+
+/** The lines of a view, each with its name, in the order of the figures. */
+export function lines(view: View, figures: ReplayFigures[], palette: string[]): Line[] {
+  return figures.map((one, index) => {
+    const colour = palette[index % palette.length];
+    switch (view) {
+      case 'waits':
+        return line(
+          one,
+          colour,
+          one.waits.map(seconds => Math.max(1, seconds)),
+          one.waits.map((_, place) => place / (one.waits.length - 1))
+        );
+      case 'use':
+        return line(one, colour, hours(one), steps(one.in_use));
+      case 'shares':
+        return line(one, colour, hours(one), steps(one.mine));
+    }
+  });
+}
+
+/** Traces and layout of a view. */
+export function figure(node: HTMLElement, view: View, figures: ReplayFigures[]): IFigure {
+  const layout = layoutFor(node, true);
+  const xaxis: Partial<Plotly.LayoutAxis> =
+    view === 'waits' ? { type: 'log', ticksuffix: ' s' } : { ticksuffix: ' h' };
+  return {
+    data: lines(view, figures, colours(node).lines),
+    layout: {
+      ...layout,
+      xaxis: { ...layout.xaxis, ...xaxis },
+      yaxis: { ...layout.yaxis, tickformat: '.0%', rangemode: 'tozero' }
+    }
+  };
+}
