@@ -22,6 +22,7 @@ from aios_lab.allocation.words import count
 REPLAYS = 100
 HORIZON = 30 * 86_400.0
 LOW, HIGH = 0.1, 0.9
+LEAST = 9  # replays below which there is no tenth of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def forecast(
 
     ``units`` asks for another amount. ``horizon`` is in seconds. ``seed`` makes other draws; without one, the
     same snapshot gives the same forecast. ``enough`` is asked at every event: when it says so, replays that
-    were not finished do not count.
+    were not finished do not count, and fewer than nine finished ones tell nothing.
 
     Raises:
         KeyError: the snapshot has no such claim.
@@ -221,8 +222,9 @@ def _starts(draws: _Draws, policy: Policy, claim: str, goal: int, enough: Callab
 
 
 def _told(claim: str, goal: int, starts: list[float], draws: _Draws, queue: Queue | None) -> Forecast:
-    if not starts:
-        return _certain(claim, goal, "unknown", math.inf, "There was no time for a single replay.", queue)
+    if len(starts) < min(LEAST, draws.replays):
+        basis = f"there was time for {len(starts)} of {draws.replays} replays, too few to tell an interval."
+        return replace(_certain(claim, goal, "unknown", math.inf, basis, queue), replays=len(starts))
     median = quantile(starts, 0.5)
     if draws.unknown and median == math.inf:
         basis = (
