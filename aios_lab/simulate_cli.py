@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import re
 import sys
@@ -12,17 +11,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aios_lab.allocation import POLICIES, Node, Resources
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, RULES
 from aios_lab.allocation.simulation import (
     ORDERS,
     Comparison,
+    Filling,
     SlowdownTable,
     Trace,
     compare,
     evaluate,
+    fill,
     prepare,
     read_nodes,
     read_trace,
 )
+from aios_lab.allocation.simulation.filling import RANDOM, SEEDS
 from aios_lab.allocation.simulation.protocol import LENGTH, STARTS
 from aios_lab.allocation.simulation.traces import FORMATS
 from aios_lab.broker.history import is_ledger, read_history
@@ -48,8 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--protocol",
-        choices=["rlscheduler"],
-        help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020)",
+        choices=["rlscheduler", "fgd"],
+        help="rlscheduler: average bounded slowdown of ten sequences of 1,024 jobs (Zhang et al., SC 2020); "
+        "fgd: how many GPUs can be given away when jobs come and none leaves (Weng et al., USENIX ATC 2023)",
+    )
+    parser.add_argument(
+        "--placement",
+        action="append",
+        choices=[RANDOM, *RULES],
+        metavar="NAME",
+        help=f"on which nodes jobs go; several for a comparison: {', '.join(RULES)}, and with --protocol fgd "
+        f"also {RANDOM} ({DEFAULT_PLACEMENT}; with --protocol fgd all)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, metavar="N", help=f"with --protocol fgd: runs ({SEEDS})"
     )
     parser.add_argument(
         "--nodes",
@@ -63,7 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPAN",
         help="of a ledger, only the last 90m, 12h, 7d or 4w (all that it has)",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="with --policy: the first N jobs only")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="with --policy: the first N jobs of the file only"
+    )
     parser.add_argument("--order", nargs="+", choices=ORDERS, default=[*ORDERS], help="these orders (all)")
     parser.add_argument(
         "--defect", action="store_true", help="also WFP3 and UNICEP with the mistake of the published table"
@@ -99,7 +116,7 @@ def simulate(options: argparse.Namespace) -> int:
             text = json.dumps(table.to_json() | {"notes": notes}, indent=2, allow_nan=False)
             options.json.write_text(text + "\n", encoding="utf-8")
         if options.plot is not None:
-            if isinstance(table, SlowdownTable):
+            if not isinstance(table, Comparison):
                 raise ValueError("--plot draws policies, and the protocol's table has none: name a --policy.")
             options.plot.write_text(table.to_html(options.trace.name), encoding="utf-8")
     except OSError as error:
@@ -114,7 +131,8 @@ def simulate(options: argparse.Namespace) -> int:
     return 0
 
 
-Result = tuple[Comparison | SlowdownTable, tuple[str, ...]]
+Table = Comparison | SlowdownTable | Filling
+Result = tuple[Table, tuple[str, ...]]
 
 
 def _span(text: str) -> float:
@@ -138,6 +156,7 @@ def _ledger(options: argparse.Namespace) -> Result:
         options.policy,
         _teller(len(history.jobs)),
         principals=history.principals,
+        placements=_placements(options),
         elastic=True,
         past=history.past,
     )
@@ -147,8 +166,30 @@ def _ledger(options: argparse.Namespace) -> Result:
 def _trace(options: argparse.Namespace) -> Result:
     if options.since is not None:
         raise ValueError(f"--since is for ledgers, and {options.trace} is none: name a number of --jobs.")
-    trace = read_trace(options.trace, options.format)
-    return _protocol(trace, options) if options.protocol else _policies(trace, options), trace.notes
+    if options.protocol and options.jobs is not None:
+        raise ValueError("--jobs is for a --policy: the protocols say how many jobs they take.")
+    trace = read_trace(options.trace, options.format, options.jobs)
+    return _table(trace, options), trace.notes
+
+
+def _table(trace: Trace, options: argparse.Namespace) -> Table:
+    if options.protocol == "fgd":
+        return _filling(trace, options)
+    return _protocol(trace, options) if options.protocol else _policies(trace, options)
+
+
+def _filling(trace: Trace, options: argparse.Namespace) -> Filling:
+    if options.nodes is None:
+        raise ValueError("The fgd protocol fills nodes with GPUs: name a file of them with --nodes.")
+    if options.seeds < 1:
+        raise ValueError(f"--seeds is {options.seeds}: give 1 or more.")
+
+    def tell(rule: str, seed: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{rule}: {seed + 1} of {options.seeds} ", end="\r", file=sys.stderr)
+
+    rules = options.placement or [RANDOM, *RULES]
+    return fill(trace, read_nodes(options.nodes), rules, options.seeds, tell)
 
 
 def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
@@ -162,8 +203,8 @@ def _protocol(trace: Trace, options: argparse.Namespace) -> SlowdownTable:
 
 
 def _policies(trace: Trace, options: argparse.Namespace) -> Comparison:
-    jobs = [*itertools.islice(trace, options.jobs)]
-    return compare(jobs, _nodes(trace, options), options.policy, _teller(len(jobs)))
+    nodes, tell = _nodes(trace, options), _teller(len(trace))
+    return compare(trace, nodes, options.policy, tell, placements=_placements(options))
 
 
 def _teller(jobs: int) -> Callable[[str, int], None] | None:
@@ -178,9 +219,15 @@ def _teller(jobs: int) -> Callable[[str, int], None] | None:
     return tell
 
 
+def _placements(options: argparse.Namespace) -> list[str]:
+    return options.placement or [DEFAULT_PLACEMENT]
+
+
 def _nodes(trace: Trace, options: argparse.Namespace) -> tuple[Node, ...]:
     if options.nodes is not None:
         return read_nodes(options.nodes)
+    if options.processors is not None and options.processors < 1:
+        raise ValueError(f"A cluster of {options.processors} processors runs nothing: give 1 or more.")
     processors = options.processors or trace.processors
     if processors is None:
         raise ValueError(

@@ -236,6 +236,9 @@ class Run(Wire):
     mlflow_run_id: str | None = None
     has_model: bool = False
     log_tail: list[str] = Field(default_factory=list, description="the last lines of all ranks")
+    abridged: bool = Field(
+        False, description="as lists give a run that has ended: few points, no log; ask for it by its id"
+    )
 
 
 class RunRequest(Wire):

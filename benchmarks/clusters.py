@@ -51,17 +51,45 @@ def with_arrival(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, demands=(*snapshot.demands, new))
 
 
+def with_change(snapshot: Snapshot) -> Snapshot:
+    """The last claim that holds nothing, or simply the last one, asks for one unit more at most."""
+    holding = {lease.claim for lease in snapshot.leases}
+    one = max(snapshot.demands, key=lambda demand: (demand.claim not in holding, demand.claim))
+    demands = (replace(each, max=each.max + 1) if each is one else each for each in snapshot.demands)
+    return replace(snapshot, demands=tuple(demands))
+
+
 def with_end(snapshot: Snapshot) -> Snapshot:
     """One claim less: of those that hold most units the first by name."""
-    held = dict.fromkeys(sorted(demand.claim for demand in snapshot.demands), 0)
-    for lease in snapshot.leases:
-        held[lease.claim] += lease.units
-    ended = max(held, key=lambda claim: held[claim])
+    ended = _largest(snapshot)
     return replace(
         snapshot,
         demands=tuple(demand for demand in snapshot.demands if demand.claim != ended),
         leases=tuple(lease for lease in snapshot.leases if lease.claim != ended),
     )
+
+
+def with_lease_gone(snapshot: Snapshot) -> Snapshot:
+    """The units of that claim on one of its nodes are gone; it wants them back."""
+    largest = _largest(snapshot)
+    gone = next(lease for lease in snapshot.leases if lease.claim == largest)
+    return replace(snapshot, leases=tuple(lease for lease in snapshot.leases if lease is not gone))
+
+
+def _largest(snapshot: Snapshot) -> str:
+    """The claim that holds most units."""
+    held = dict.fromkeys(sorted(demand.claim for demand in snapshot.demands), 0)
+    for lease in snapshot.leases:
+        held[lease.claim] += lease.units
+    return max(held, key=lambda claim: held[claim])
+
+
+def with_crowd(claims: int) -> Snapshot:
+    """Every second project had the cluster for itself, at rest; now the others ask for their part."""
+    everyone = waiting(claims)
+    early = {f"cluster/project-{number:02}" for number in range(0, PROJECTS, 2)}
+    demands = (demand for demand in everyone.demands if demand.principal.rpartition("/")[0] in early)
+    return replace(at_rest(replace(everyone, demands=tuple(demands))), demands=everyone.demands)
 
 
 def _nodes() -> tuple[Node, ...]:

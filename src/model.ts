@@ -101,6 +101,10 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     return this._client.whatIf(sliceId, request);
   }
 
+  run(runId: string): Promise<Run> {
+    return this._client.run(runId);
+  }
+
   async stop(runId: string, kill = false): Promise<Run> {
     const run = await this._client.stop(runId, kill);
     this._apply({ type: 'run', run });

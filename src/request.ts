@@ -136,6 +136,10 @@ export class AIOSClient {
     return this._call('GET', 'runs');
   }
 
+  run(runId: string): Promise<Run> {
+    return this._call('GET', `runs/${part(runId)}`);
+  }
+
   models(): Promise<Model[]> {
     return this._call('GET', 'models');
   }

@@ -13,6 +13,9 @@ export type Link = 'idle' | 'connecting' | 'connected' | 'lost';
 /** Milliseconds before the first and before the latest of the retries. */
 export const BACKOFF = { first: 500, longest: 15_000 };
 
+/** Milliseconds a connection holds before it counts as a success: a server may take us in and fail right after. */
+export const STEADY = 5000;
+
 /**
  * How long to wait before a retry.
  *
@@ -168,7 +171,9 @@ export class Stream implements IDisposable {
   }
 
   private _onOpen(): void {
-    this._failures = 0;
+    this._steady = setTimeout(() => {
+      this._failures = 0;
+    }, STEADY);
     this._sequence.reset();
     this._send();
     this._setLink('connected');
@@ -195,8 +200,9 @@ export class Stream implements IDisposable {
     }, wait);
   }
 
-  /** Let go of the socket and the retry timer, whatever state they are in. */
+  /** Let go of the socket and the timers, whatever state they are in. */
   private _drop(): void {
+    clearTimeout(this._steady);
     clearTimeout(this._timer);
     this._timer = undefined;
     this._sent = '';
@@ -226,6 +232,7 @@ export class Stream implements IDisposable {
   private _isDisposed = false;
   private _socket: WebSocket | null = null;
   private _timer: ReturnType<typeof setTimeout> | undefined;
+  private _steady: ReturnType<typeof setTimeout> | undefined;
   private _received = new Signal<this, Frame>(this);
   private _linkChanged = new Signal<this, Link>(this);
 }

@@ -39,6 +39,8 @@ export interface IAIOSModel {
   forecast(sliceId: string): Promise<Forecast>;
   /** What another request would bring; nothing is asked for. */
   whatIf(sliceId: string, request: ClaimRequest): Promise<WhatIf>;
+  /** One run as a whole, where the list gives an abridged one. */
+  run(runId: string): Promise<Run>;
   stop(runId: string, kill?: boolean): Promise<Run>;
   register(request: RegisterRequest): Promise<ModelVersion>;
   compress(name: string, version: number, request: CompressRequest): Promise<Job>;

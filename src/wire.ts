@@ -411,6 +411,10 @@ export interface Run {
    * the last lines of all ranks
    */
   log_tail: string[];
+  /**
+   * as lists give a run that has ended: few points, no log; ask for it by its id
+   */
+  abridged: boolean;
 }
 /**
  * Values at a step. A loss that diverged is one of them, and JSON has no NaN but as a string.

@@ -2,6 +2,7 @@
 
 from aios_lab.allocation import queueing, utility
 from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide
+from aios_lab.allocation.decider import Decider
 from aios_lab.allocation.explain import explain
 from aios_lab.allocation.fairness import (
     asset_fairness,
@@ -20,6 +21,7 @@ from aios_lab.allocation.types import (
     Demand,
     Lease,
     Node,
+    Placement,
     Plan,
     Principal,
     Resources,
@@ -35,6 +37,7 @@ __all__ = [
     "RESOURCES",
     "UNLIMITED",
     "Change",
+    "Decider",
     "Demand",
     "Forecast",
     "InvalidPlan",
@@ -42,6 +45,7 @@ __all__ = [
     "Lease",
     "Node",
     "Past",
+    "Placement",
     "Plan",
     "Principal",
     "Resources",

@@ -10,17 +10,22 @@ from aios_lab.allocation.fair_share import fair_share
 from aios_lab.allocation.queue import BACKFILLS, ORDERS, queue_policy
 from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
+from aios_lab.allocation.utility.policy import PROGRAMS, utility_policy
 
 # What a policy decides: a plan, whose reasons are at most what a queue says of those who wait, and how many
 # units every claim should have.
 Policy = Callable[[Snapshot], tuple[Plan, Mapping[str, int]]]
 
 DEFAULT_POLICY = "fair_share"
-POLICIES: Mapping[str, Policy] = {DEFAULT_POLICY: fair_share} | {
-    name + ("" if backfill == "none" else f"+{backfill}"): queue_policy(order, backfill)
-    for name, order in ORDERS.items()
-    for backfill in BACKFILLS
-}
+POLICIES: Mapping[str, Policy] = (
+    {DEFAULT_POLICY: fair_share}
+    | {
+        name + ("" if backfill == "none" else f"+{backfill}"): queue_policy(order, backfill)
+        for name, order in ORDERS.items()
+        for backfill in BACKFILLS
+    }
+    | {name: utility_policy(program) for name, program in PROGRAMS.items()}
+)
 
 
 class InvalidSnapshot(ValueError):
@@ -31,8 +36,8 @@ def decide(snapshot: Snapshot, policy: str = DEFAULT_POLICY) -> Plan:
     """Who gets units now, who gives some back, and why everybody else waits.
 
     Grants use only room that is free now. What shrinks free is granted by a later decision, when the
-    leases are gone from the snapshot. ``policy`` is one of ``POLICIES``: the default, or an order of a queue,
-    alone or with a backfill, such as "sjf+easy".
+    leases are gone from the snapshot. ``policy`` is one of ``POLICIES``: the default, a program such as
+    "utility", or an order of a queue, alone or with a backfill, such as "sjf+easy".
 
     Raises:
         InvalidSnapshot: names are not unique, an amount is negative, or a lease has no claim or no node.

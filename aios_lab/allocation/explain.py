@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from aios_lab.allocation.decide import DEFAULT_POLICY, Policy, decide, policy_of
-from aios_lab.allocation.room import plus
+from aios_lab.allocation.room import how_many, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree, total_capacity
 from aios_lab.allocation.targets import starting_units
 from aios_lab.allocation.types import Demand, Resources, Snapshot, Vector
@@ -74,20 +74,28 @@ def _at_once(snapshot: Snapshot, demand: Demand, policy: Policy) -> str:
 
 
 def _smaller(snapshot: Snapshot, demand: Demand) -> Iterator[Demand]:
-    if starting_units(demand) > 1:
-        yield replace(demand, min=1, max=demand.min)
-    unit = _what_fits(snapshot, demand.unit)
+    free = _free(snapshot)
+    fitting = sum(how_many(demand.unit.vector, room) for room in free)
+    for units in dict.fromkeys((min(fitting, starting_units(demand) - 1), 1)):
+        if 0 < units < starting_units(demand):
+            yield replace(demand, min=units, max=units)
+    unit = _what_fits(free, demand.unit)
     if unit is not None and unit != demand.unit:
         yield replace(demand, unit=unit, min=1, max=1)
 
 
-def _what_fits(snapshot: Snapshot, unit: Resources) -> Resources | None:
-    """The part of a unit that the node with the most of it free has, in amounts that people ask for."""
+def _free(snapshot: Snapshot) -> list[Vector]:
+    """What is free on every node."""
     free = {node.name: node.capacity.vector for node in snapshot.nodes}
     units = {one.claim: one.unit.vector for one in snapshot.demands}
     for lease in snapshot.leases:
         free[lease.node] = plus(free[lease.node], units[lease.claim], -lease.units)
-    fitting = [fit for room in free.values() if (fit := _fit(unit, room)) is not None]
+    return list(free.values())
+
+
+def _what_fits(free: list[Vector], unit: Resources) -> Resources | None:
+    """The part of a unit that the node with the most of it free has, in amounts that people ask for."""
+    fitting = [fit for room in free if (fit := _fit(unit, room)) is not None]
     return max(fitting, key=lambda fit: (fit.gpu, fit.cpu, fit.memory), default=None)
 
 

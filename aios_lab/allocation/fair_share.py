@@ -6,53 +6,66 @@ units where they are, and those above target go only when somebody below target 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
+from aios_lab.allocation.placement.rooms import rooms_for
+from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import Claimant, FairQueue, Tree, held_units
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
-Spot = tuple[str, int]  # a claim and a node
+Spots = list[tuple[int, int]]  # nodes, and how many units on each
 
 
-class Placement:
+class Placed:
     """Units of claims on nodes: those that start now, and those that wait for others to leave."""
 
     def __init__(self) -> None:
-        self.ready: dict[Spot, int] = {}
+        self.ready: dict[str, dict[int, int]] = {}
         self.hopeless: set[tuple[Vector, tuple[str, ...], int, bool]] = set()
         self._units: dict[str, int] = {}
-        self._ready: dict[str, int] = {}
 
-    def add(self, claim: str, node: int, units: int, ready: bool) -> None:
-        self._units[claim] = self.of(claim) + units
+    def add(self, claim: str, ready: Spots, later: Spots) -> None:
         if ready:
-            self.ready[claim, node] = self.ready.get((claim, node), 0) + units
-            self._ready[claim] = self.ready_of(claim) + units
+            nodes = self.ready.setdefault(claim, {})
+            for node, units in ready:
+                nodes[node] = nodes.get(node, 0) + units
+        self._units[claim] = self.of(claim) + sum(units for _, units in ready + later)
 
     def of(self, claim: str) -> int:
         return self._units.get(claim, 0)
 
-    def ready_of(self, claim: str) -> int:
-        return self._ready.get(claim, 0)
-
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    held, rooms = held_units(snapshot), Rooms(snapshot.nodes)
-    targets = Targets(snapshot, held, rooms.copy())
-    board = Board(snapshot, held, rooms, targets.units)
+    targets = fair_targets(snapshot)
+    return carried_out(snapshot, targets), targets.units
+
+
+def fair_targets(snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets] = Targets) -> Targets:
+    """How many units everybody should have, as fair share or other ``goals`` have it."""
+    return goals(snapshot, held_units(snapshot), _empty(snapshot))
+
+
+def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
+    """The grants and shrinks that bring everybody nearer to the targets now."""
+    board = Board(snapshot, held_units(snapshot), _empty(snapshot), targets.units)
     give_back(board)
-    placement = Placement()
+    reclaim = Reclaim(board)
+    placed = Placed()
     for award in _deficits(targets, board):
-        _place(board, placement, award)
+        _place(board, placed, award, reclaim)
     for place in board.places():
-        while (missing := board.overdrawn(place)) and board.shrink_for(place, missing):
+        while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
-    _use_what_is_left(snapshot, board, placement)
-    return Plan(grants=_grants(board, placement), shrinks=board.changes()), board.targets
+    _use_what_is_left(snapshot, board, placed)
+    return Plan(grants=_grants(board, placed), shrinks=board.changes())
+
+
+def _empty(snapshot: Snapshot) -> Rooms:
+    return rooms_for(snapshot.nodes, snapshot.placement)
 
 
 def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
@@ -67,62 +80,49 @@ def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
             yield Award(claim, given[claim] - before, together)
 
 
-def _place(board: Board, placement: Placement, award: Award, only_now: bool = False) -> bool:
-    """Find room for the units, from others where needed; together they have room all of them or none.
+def _place(board: Board, placed: Placed, award: Award, reclaim: Reclaim | None = None) -> bool:
+    """Find room for the units: what is free now, and with ``reclaim`` what is being freed, or what others
+    have to give back. Together they have room all of them or none.
 
     What one claim did not get, no later one of the same shape and under the same limits does.
     """
     claim, units, together = award
-    case = board.vectors[claim], board.limited[claim], units if together else 1, only_now
-    if case in placement.hopeless:
+    case = board.vectors[claim], board.limited[claim], units if together else 1, reclaim is None
+    if case in placed.hopeless:
         return False
-    mark = board.mark()
-    found: list[tuple[int, int, bool]] = []
-    while units and (spot := _find(board, claim, units, only_now)) is not None:
-        found.append(spot)
-        units -= spot[1]
-    if units:
-        placement.hopeless.add(case)
+    mark, left = board.mark(), units
+    ready = board.take(claim, left)
+    later: Spots = []
+    left -= sum(count for _, count in ready)
+    while left and reclaim is not None:
+        spots = board.take(claim, left, later=True)
+        if not spots and not reclaim.make_room(claim):
+            break
+        left -= sum(count for _, count in spots)
+        later += spots
+    if left:
+        placed.hopeless.add(case)
         if together:
             board.back(mark)
             return False
-    for node, count, ready in found:
-        placement.add(claim, node, count, ready)
-    return not units
+    board.settle()
+    placed.add(claim, ready, later)
+    return not left
 
 
-def _find(board: Board, claim: str, units: int, only_now: bool) -> tuple[int, int, bool] | None:
-    """Room on one node for some of the units: what is free now, else what is being freed, else where the
-    fewest units have to go. Where, how many, and whether they can start now; the room is taken."""
-    unit = board.vectors[claim]
-    if board.limits_leave(claim) and (node := board.now.first(unit)) is not None:
-        ready, count = True, board.fitting(claim, node)
-    elif only_now:
-        return None
-    elif board.limits_leave(claim, later=True) and (node := board.room.first(unit)) is not None:
-        ready, count = False, board.fitting(claim, node, later=True)
-    elif (node := board.room_by_shrinking(claim)) is not None:
-        ready, count = False, 1
-    else:
-        return None
-    count = min(count, units)
-    board.reserve(claim, node, count, ready)
-    return node, count, ready
-
-
-def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) -> None:
+def _use_what_is_left(snapshot: Snapshot, board: Board, placed: Placed) -> None:
     """Nobody waits while room is free: what the targets leave over goes round once more in fair order."""
-    claimants = _hopeful(board, placement)
+    claimants = _hopeful(board, placed)
     if not claimants:
         return
     tree = Tree(snapshot.principals, board.capacity)
     for claim, demand in board.demands.items():
-        if held := board.held(claim) + placement.of(claim):
+        if held := board.held(claim) + placed.of(claim):
             tree.use_units(demand.principal, board.vectors[claim], held)
     queue = FairQueue(tree, claimants)
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
-        if _place(board, placement, Award(demand.claim, units, together=True), only_now=True):
+        if _place(board, placed, Award(demand.claim, units, together=True)):
             claimant.count += units
             tree.use_units(demand.principal, claimant.unit, units)
             claimant.step = 1
@@ -134,24 +134,23 @@ def _use_what_is_left(snapshot: Snapshot, board: Board, placement: Placement) ->
             queue.drop(claimant)
 
 
-def _hopeful(board: Board, placement: Placement) -> list[Claimant]:
+def _hopeful(board: Board, placed: Placed) -> list[Claimant]:
     """Who wants more, loses nothing, and has room for one unit now."""
     losing = {claim for (claim, _), units in board.lost.items() if units}
     found = []
     for claim, demand in board.demands.items():
-        if board.now.first(board.vectors[claim]) is None or not board.limits_leave(claim):
+        if not board.fits_now(claim):
             continue
-        held = board.held(claim) + placement.of(claim)
+        held = board.held(claim) + placed.of(claim)
         if held < demand.max and claim not in losing:
             found.append(Claimant(demand, held, held, step=max(1, starting_units(demand) - held)))
     return found
 
 
-def _grants(board: Board, placement: Placement) -> tuple[Change, ...]:
+def _grants(board: Board, placed: Placed) -> tuple[Change, ...]:
     """The units that can start now; a claim starts with its minimum or not at all."""
-    names = board.now.names
-    return tuple(
-        Change(claim, names[node], units)
-        for (claim, node), units in sorted(placement.ready.items())
-        if board.held(claim) or placement.ready_of(claim) >= starting_units(board.demands[claim])
-    )
+    names, grants = board.now.names, []
+    for claim, nodes in sorted(placed.ready.items()):
+        if board.held(claim) or sum(nodes.values()) >= starting_units(board.demands[claim]):
+            grants += [Change(claim, names[node], units) for node, units in sorted(nodes.items())]
+    return tuple(grants)

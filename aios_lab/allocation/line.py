@@ -14,11 +14,22 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from aios_lab.allocation.board import surplus
+from aios_lab.allocation.placement.rooms import FIRST, rooms_for
 from aios_lab.allocation.profile import End, Profile, Shadow, Spots, room_now, units_of
-from aios_lab.allocation.room import NOTHING, Rooms, how_many, plus
+from aios_lab.allocation.room import NOTHING, how_many, plus
 from aios_lab.allocation.shares import Tree
 from aios_lab.allocation.targets import starting_units
-from aios_lab.allocation.types import UNLIMITED, Change, Demand, Node, Plan, Principal, Resources, Vector
+from aios_lab.allocation.types import (
+    UNLIMITED,
+    Change,
+    Demand,
+    Node,
+    Placement,
+    Plan,
+    Principal,
+    Resources,
+    Vector,
+)
 
 Backfill = Literal["none", "easy", "conservative"]
 
@@ -60,10 +71,16 @@ class Places:
 class Line:
     """Who waits in order, who holds what, and what is free. A plan counts as carried out once it is made."""
 
-    def __init__(self, nodes: Sequence[Node], principals: Iterable[Principal], backfill: Backfill) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        principals: Iterable[Principal],
+        backfill: Backfill,
+        placement: Placement = FIRST,
+    ) -> None:
         self.capacity = sum((node.capacity for node in nodes), Resources())
         self._backfill = backfill
-        self._rooms = Rooms(nodes)
+        self._rooms = rooms_for(nodes, placement)
         self._empty = [*self._rooms.free]
         self._most: dict[Vector, int] = {}
         principals = tuple(principals)
@@ -234,7 +251,7 @@ class Line:
             unit, units, length = member.unit, member.needs, member.length
             if not self._possible(member, units):
                 continue
-            if spots := profile.now(unit, units, length):
+            if spots := profile.now(self._rooms.order(unit), unit, units, length):
                 self._give(entry, spots, now, grants)
                 profile.take(now, length, unit, spots)
             elif (found := profile.earliest(unit, units, length)) is not None:

@@ -16,13 +16,13 @@ End = tuple[float, int, Vector]
 
 
 def room_now(rooms: Rooms, unit: Vector, units: int) -> Spots:
-    """Where so many units have room now, first fit by node; fewer where there is not room for all."""
+    """Where so many units have room now, in the order of placement; fewer where there is not room for all."""
     spots: Spots = []
-    node = rooms.first(unit)
-    while node is not None:
+    for node in rooms.order(unit):
         spots.append((node, min(units, how_many(unit, rooms.free[node]))))
         units -= spots[-1][1]
-        node = rooms.first(unit, node + 1) if units else None
+        if not units:
+            break
     return spots
 
 
@@ -84,15 +84,15 @@ class Shadow:
             return room_now(self._rooms, unit, units)
         free, then = self._rooms.free, self._then
         spots: Spots = []
-        node = self._rooms.first(unit)
-        while node is not None and units:
+        for node in self._rooms.order(unit):
             fitting = min(units, how_many(unit, free[node]))
             if node in then:
                 fitting = min(fitting, how_many(unit, then[node]))
             if fitting:
                 spots.append((node, fitting))
                 units -= fitting
-            node = self._rooms.first(unit, node + 1)
+            if not units:
+                break
         return spots
 
     def took(self, unit: Vector, spots: Spots, end: float) -> None:
@@ -127,13 +127,14 @@ class Profile:
     def earliest(self, unit: Vector, units: int, duration: float) -> tuple[float, Spots] | None:
         """When so many units have room for so long, and where; None when they never have."""
         for begin, start in enumerate(self._times):
-            if spots := self._spots(begin, unit, units, duration):
+            if spots := self._spots(begin, range(len(self._free[begin])), unit, units, duration):
                 return start, spots
         return None
 
-    def now(self, unit: Vector, units: int, duration: float) -> Spots:
-        """Where so many units have room from now on for so long; empty when they have not."""
-        return self._spots(0, unit, units, duration)
+    def now(self, nodes: Iterable[int], unit: Vector, units: int, duration: float) -> Spots:
+        """Where so many units have room from now on for so long, the first of these nodes; empty when they
+        have not."""
+        return self._spots(0, nodes, unit, units, duration)
 
     def take(self, start: float, duration: float, unit: Vector, spots: Spots) -> None:
         """Promise the room from ``start`` on for ``duration`` seconds, and for a moment at least."""
@@ -144,12 +145,12 @@ class Profile:
             for node, units in spots:
                 free[node] = plus(free[node], unit, -units)
 
-    def _spots(self, begin: int, unit: Vector, units: int, duration: float) -> Spots:
+    def _spots(self, begin: int, nodes: Iterable[int], unit: Vector, units: int, duration: float) -> Spots:
         """First fit by node, in room that lasts from the beginning of a span to the end of the duration."""
         end = bisect_left(self._times, self._times[begin] + duration)
         spots: Spots = []
-        for node, free in enumerate(self._free[begin]):
-            fitting = min(units, how_many(unit, free))
+        for node in nodes:
+            fitting = min(units, how_many(unit, self._free[begin][node]))
             for later in self._free[begin + 1 : end]:
                 if not fitting:
                     break

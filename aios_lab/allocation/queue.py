@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aios_lab.allocation.line import Backfill, Line
+from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.shares import held_units, weighted_share
 from aios_lab.allocation.targets import starting_units
-from aios_lab.allocation.types import Demand, Node, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation.types import Demand, Node, Placement, Plan, Principal, Resources, Snapshot
 from aios_lab.allocation.words import listed, who
 
 BACKFILLS: tuple[Backfill, ...] = ("none", "easy", "conservative")
@@ -64,12 +65,22 @@ ORDERS: Mapping[str, Order] = {
 
 
 class Queue:
-    """A queue while it lasts: claims come and go, and every plan counts as carried out."""
+    """A queue while it lasts: claims come and go, and every plan counts as carried out.
+
+    It ``settles``: after a plan nothing is left to do at the same moment.
+    """
+
+    settles = True
 
     def __init__(
-        self, order: Order, backfill: Backfill, nodes: Sequence[Node], principals: Iterable[Principal]
+        self,
+        order: Order,
+        backfill: Backfill,
+        nodes: Sequence[Node],
+        principals: Iterable[Principal],
+        placement: Placement = FIRST,
     ) -> None:
-        self.line = Line(nodes, principals, backfill)
+        self.line = Line(nodes, principals, backfill, placement)
         self._order = order
 
     def arrive(self, demand: Demand) -> None:
@@ -94,7 +105,7 @@ class QueuePolicy:
     backfill: Backfill
 
     def __call__(self, snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
-        queue = self.open(snapshot.nodes, snapshot.principals)
+        queue = self.open(snapshot.nodes, snapshot.principals, snapshot.placement)
         for demand in snapshot.demands:
             queue.arrive(demand)
         line = queue.line
@@ -106,9 +117,11 @@ class QueuePolicy:
             demand.claim: line.units(demand.claim) for demand in snapshot.demands
         }
 
-    def open(self, nodes: Sequence[Node], principals: Iterable[Principal]) -> Queue:
+    def open(
+        self, nodes: Sequence[Node], principals: Iterable[Principal], placement: Placement = FIRST
+    ) -> Queue:
         """An empty queue before these nodes, for who decides again and again."""
-        return Queue(self.order, self.backfill, nodes, principals)
+        return Queue(self.order, self.backfill, nodes, principals, placement)
 
     def _reasons(self, line: Line, snapshot: Snapshot) -> dict[str, str]:
         waiting = [*line.waiting()]

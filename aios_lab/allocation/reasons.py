@@ -8,7 +8,7 @@ from functools import cached_property
 from heapq import nsmallest
 
 from aios_lab.allocation.board import short_of
-from aios_lab.allocation.room import how_many, plus
+from aios_lab.allocation.room import fits, how_many, plus
 from aios_lab.allocation.shares import Tree, total_capacity
 from aios_lab.allocation.targets import starting_units
 from aios_lab.allocation.types import Change, Demand, Lease, Plan, Principal, Resources, Snapshot, Vector
@@ -23,20 +23,15 @@ def reasons(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> dict[
     ``targets`` are the units that every claim should have by the policy that made the plan. Where that is a
     queue, the plan says of those who wait for room which place they have in it.
     """
-    book = _Book(snapshot, plan, targets)
-    return {
-        claim: book.reason(demand)
-        for claim, demand in sorted(book.demands.items())
-        if book.held[claim] < demand.max
-    }
+    return Book(snapshot, plan, targets).reasons()
 
 
-class _Book:
+class Book:
     """What everyone holds once the plan is carried out."""
 
     def __init__(self, snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> None:
         self.snapshot = snapshot
-        self.targets = targets
+        self.targets = dict(targets)
         self.capacity = total_capacity(snapshot)
         self.demands = {demand.claim: demand for demand in snapshot.demands}
         self.leased = _sums(snapshot.leases)
@@ -55,22 +50,41 @@ class _Book:
         self._possible_of: dict[Vector, int] = {}
         self._missing_of: dict[Vector, str] = {}
         self._said: dict[tuple[object, ...], str] = {}
+        self._named: set[str] = set()
         self._leaving = [(claim, units) for claim, units in sorted(self.shrinking.items()) if units]
         self._kinds = Counter(node.capacity.vector for node in snapshot.nodes)
+
+    def reasons(self) -> dict[str, str]:
+        return {
+            claim: self.reason(demand)
+            for claim, demand in sorted(self.demands.items())
+            if self.held[claim] < demand.max
+        }
+
+    def waits(self, demand: Demand) -> str:
+        """The reason of a claim that came later, holds nothing and gets nothing."""
+        self.demands[demand.claim] = demand
+        self.held[demand.claim] = self.targets[demand.claim] = 0
+        return self.reason(demand)
+
+    def forget(self, demand: Demand) -> None:
+        """A claim that held nothing is gone."""
+        del self.demands[demand.claim], self.held[demand.claim], self.targets[demand.claim]
 
     def reason(self, demand: Demand) -> str:
         """Claims in the same case hear the same, but for who is named himself and who is told his place."""
         claim, held = demand.claim, self.held[demand.claim]
-        named = self._largest_holders(self._missing(demand))
-        if claim in self.queue or any(claim == holder for holder, _ in named):
+        if claim in self.queue or claim in self._named:
             return self._reason(demand, held)
         case = (
             demand.unit.vector, starting_units(demand), demand.max, held, self.targets[claim],
             self.shrinking.get(claim), demand.principal if self.tree.limits(demand.principal) else None,
         )  # fmt: skip
-        if case not in self._said:
-            self._said[case] = self._reason(demand, held)
-        return self._said[case]
+        if (said := self._said.get(case)) is None:
+            said = self._reason(demand, held)
+            if claim not in self._named:
+                self._said[case] = said
+        return said
 
     def _reason(self, demand: Demand, held: int) -> str:
         return self._never(demand) or self._limited(demand, held) or self._waiting(demand, held)
@@ -171,6 +185,7 @@ class _Book:
             largest = nsmallest(NAMED + 1, rows)
             said = [(claim, self._holds(claim, amount_of(resource, -part, whole))) for part, claim in largest]
             self._by_resource[resource] = len(rows), said
+            self._named.update(claim for _, claim in largest)
         return self._by_resource[resource][1]
 
     def _holds(self, claim: str, what: str) -> str:
@@ -188,20 +203,22 @@ class _Book:
     def _lacks_first(self, demand: Demand) -> str:
         fewest: tuple[str, ...] = ()
         for room in self._free:
-            lack = short_of(demand.unit, room)
-            if lack and (not fewest or len(lack) < len(fewest)):
+            if fits(demand.unit.vector, room):
+                continue
+            lack = short_of(demand.unit, Resources(*room))
+            if not fewest or len(lack) < len(fewest):
                 fewest = lack
             if len(fewest) == 1:
                 break
         return fewest[0] if fewest else scarcest(demand.unit, self.capacity)
 
     @cached_property
-    def _free(self) -> list[Resources]:
+    def _free(self) -> list[Vector]:
         """What is free on every node, by name."""
         free = {node.name: node.capacity.vector for node in self.snapshot.nodes}
         for lease in self.snapshot.leases:
             free[lease.node] = plus(free[lease.node], self.demands[lease.claim].unit.vector, -lease.units)
-        return [Resources(*room) for _, room in sorted(free.items())]
+        return [room for _, room in sorted(free.items())]
 
     def _step(self, demand: Demand, held: int) -> int:
         return max(1, starting_units(demand) - held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import copy
 
 from aios_lab.allocation.types import Node, Vector
@@ -40,6 +40,10 @@ def smaller(a: Vector, b: Vector) -> Vector:
     return min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
+def larger(a: Vector, b: Vector) -> Vector:
+    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
 class Rooms:
     """Room by node. Every block of nodes has a bound that no node in it exceeds, so that a search leaves out
     the blocks where nothing can fit: O(nodes / BLOCK + BLOCK) where the bounds are tight. While room only
@@ -72,7 +76,7 @@ class Rooms:
         self.free[node] = room
         self._full_before.clear()
         block = node // BLOCK
-        self._bounds[block] = _larger(self._bounds[block], room)
+        self._bounds[block] = larger(self._bounds[block], room)
 
     def first(self, unit: Vector, start: int = 0) -> int | None:
         """The first node from ``start`` on where one unit fits; None where there is none."""
@@ -84,6 +88,17 @@ class Rooms:
         found = self._search(unit, full_before)
         self._full_before[unit] = len(self.free) if found is None else found
         return found
+
+    def pick(self, unit: Vector) -> int | None:
+        """The node where the next unit goes; None where it fits nowhere."""
+        return self.first(unit)
+
+    def order(self, unit: Vector) -> Iterator[int]:
+        """All nodes where one unit fits, the one where it goes first; no room is to change meanwhile."""
+        node = self.first(unit)
+        while node is not None:
+            yield node
+            node = self.first(unit, node + 1)
 
     def _search(self, unit: Vector, start: int) -> int | None:
         free, size = self.free, len(self.free)
@@ -99,7 +114,3 @@ class Rooms:
     def _bound(self, block: int) -> Vector:
         cpu, memory, gpu, gpu_memory = zip(*self.free[block * BLOCK : (block + 1) * BLOCK], strict=True)
         return max(cpu), max(memory), max(gpu), max(gpu_memory)
-
-
-def _larger(a: Vector, b: Vector) -> Vector:
-    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from aios_lab.allocation.room import NOTHING, plus
+from aios_lab.allocation.room import ENDLESS, NOTHING, plus
 from aios_lab.allocation.types import Demand, Principal, Resources, Snapshot, Vector
 
 ROOT = ""
@@ -40,6 +40,15 @@ def _share(used: Vector, scale: Vector | None) -> float:
     )
 
 
+def dominant_part(unit: Vector, capacity: Resources) -> tuple[int, int]:
+    """How much a unit has of the resource of which it takes the largest part, and how much there is of it."""
+    part, total = 0, 1
+    for amount, whole in zip(unit, capacity.vector, strict=True):
+        if whole and amount * total > part * whole:
+            part, total = amount, whole
+    return part, total
+
+
 class Tree:
     """What every principal uses, on the way from the root to the one a claim belongs to.
 
@@ -62,8 +71,9 @@ class Tree:
         parts = principal.split("/") if principal else []
         names = tuple("/".join(parts[:depth]) for depth in range(len(parts) + 1))
         for name in names:
-            weight = self.principals.setdefault(name, Principal(name)).weight
-            self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
+            if name not in self._scales:
+                weight = self.principals.setdefault(name, Principal(name)).weight
+                self._scales[name] = (self.capacity * weight).vector if weight > 0 else None
         self._paths[principal] = names
         return names
 
@@ -73,7 +83,7 @@ class Tree:
     def use_units(self, principal: str, unit: Vector, units: int) -> None:
         used = self._used
         cpu, memory, gpu, gpu_memory = unit if units == 1 else plus(NOTHING, unit, units)
-        for name in self.path(principal):
+        for name in self._paths.get(principal) or self.path(principal):
             now = used.get(name, NOTHING)
             used[name] = now[0] + cpu, now[1] + memory, now[2] + gpu, now[3] + gpu_memory
 
@@ -96,7 +106,8 @@ class Tree:
 
     def within_limits(self, principal: str, unit: Vector, units: int) -> bool:
         """Whether all limits on the path leave room for so many units more."""
-        return all(self._leaves(name, limit, unit, units) for name, limit in self.limits(principal))
+        limits = self.limits(principal)
+        return not limits or all(self._leaves(name, limit, unit, units) for name, limit in limits)
 
     def limits(self, principal: str) -> tuple[tuple[str, Vector], ...]:
         """The principals on the path that have a limit, and their limits."""
@@ -114,6 +125,11 @@ class Tree:
     def has_quota(self, principal: str, depth: int) -> bool:
         path = self.path(principal)
         return depth < len(path) and self._quotas.get(path[depth], NOTHING) != NOTHING
+
+    def quota_depths(self) -> list[int]:
+        """How deep below the root there are quotas, deepest first."""
+        depths = {len(self.path(name)) - 1 for name, quota in self._quotas.items() if quota != NOTHING}
+        return sorted(depths, reverse=True)
 
     def _leaves(self, name: str, most: Vector, unit: Vector, units: int) -> bool:
         """Whether the principal may use ``most`` and so has so many units left."""
@@ -149,15 +165,15 @@ Entry = tuple[int, float, int, float, str]
 
 @dataclass(slots=True)
 class Level:
-    """What competes right below a principal; ``behind`` is its priority negated, and steps of claims right
-    below it that cannot be had are ``hopeless``."""
+    """What competes right below a principal; ``behind`` is its priority negated. For claims right below it
+    so many units of a shape at once, or more, are ``hopeless``."""
 
     name: str
     depth: int
     above: Level | None
     behind: int
     heap: list[Entry] = field(default_factory=list)
-    hopeless: set[tuple[Vector, int]] = field(default_factory=set)
+    hopeless: dict[Vector, int] = field(default_factory=dict)
 
     def entry(self, share: float) -> Entry:
         """The principal's own entry in the level above."""
@@ -177,7 +193,8 @@ class FairQueue:
     def __init__(self, tree: Tree, claimants: Iterable[Claimant]) -> None:
         self._tree = tree
         self._claimants = {c.demand.claim: c for c in claimants}
-        self._dominant: dict[Vector, tuple[int, int]] = {}
+        units = {claimant.unit for claimant in self._claimants.values()}
+        self._parts = {unit: dominant_part(unit, tree.capacity) for unit in units}
         self._levels: dict[str, Level] = {}
         for claimant in self._claimants.values():
             self._level(claimant.demand.principal).heap.append(self._entry(claimant))
@@ -204,23 +221,28 @@ class FairQueue:
         """The best claim got its step and wants more: its path has new shares."""
         level = self._levels[claimant.demand.principal]
         heapq.heapreplace(level.heap, self._entry(claimant))
-        self._rise(level)
+        self._clear(level)
 
     def done(self, claimant: Claimant) -> None:
         """The best claim got its step and wants no more: its path has new shares."""
         level = self._levels[claimant.demand.principal]
         heapq.heappop(level.heap)
-        self._rise(level)
+        self._clear(level)
 
     def drop(self, claimant: Claimant) -> None:
-        """The best claim can get no more, nor can its siblings whose next step is the same."""
+        """The best claim can get no more, nor can its siblings that need as much of its shape at once."""
         level = self._levels[claimant.demand.principal]
-        level.hopeless.add((claimant.unit, claimant.step))
-        while level.heap:
-            following = self._claimants[level.heap[0][4]]
-            if (following.unit, following.step) not in level.hopeless:
+        level.hopeless[claimant.unit] = claimant.step
+        self._clear(level)
+
+    def _clear(self, level: Level) -> None:
+        """Who has no hope does not stand for his principal."""
+        heap, hopeless = level.heap, level.hopeless
+        while heap and hopeless:
+            first = self._claimants[heap[0][4]]
+            if first.step < hopeless.get(first.unit, ENDLESS):
                 break
-            heapq.heappop(level.heap)
+            heapq.heappop(heap)
         self._rise(level)
 
     def _rise(self, level: Level) -> None:
@@ -236,19 +258,9 @@ class FairQueue:
 
     def _entry(self, claimant: Claimant) -> Entry:
         demand, count = claimant.demand, claimant.count
-        amount, whole = self._dominant_of(claimant.unit)
+        amount, whole = self._parts[claimant.unit]
         holds = 0 if claimant.held > count else 1
         return -demand.priority, amount * count / whole, holds, demand.submitted, demand.claim
-
-    def _dominant_of(self, unit: Vector) -> tuple[int, int]:
-        """How much a unit has of the resource that is its dominant one, and how much of that there is."""
-        if (known := self._dominant.get(unit)) is None:
-            known = 0, 1
-            for amount, whole in zip(unit, self._tree.capacity.vector, strict=True):
-                if whole and amount * known[1] > known[0] * whole:
-                    known = amount, whole
-            self._dominant[unit] = known
-        return known
 
 
 # Units by claim and node, both sorted by name.

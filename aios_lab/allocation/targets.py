@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
-from aios_lab.allocation.room import ENDLESS, Rooms, how_many, plus
+from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, how_many, larger, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
 from aios_lab.allocation.types import Demand, Snapshot, Vector
 
@@ -36,7 +36,10 @@ def kept_units(demand: Demand, held: int) -> int:
 
 
 class Targets:
-    """The fair targets of a snapshot: ``units`` by claim, and ``awards`` in the order of giving."""
+    """The fair targets of a snapshot: ``units`` by claim, and ``awards`` in the order of giving.
+
+    ``lacking`` is by how much more is asked for than there is; where it is positive, there is not enough.
+    """
 
     def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
         """``rooms``: the empty nodes."""
@@ -47,19 +50,21 @@ class Targets:
         self._hopeless: dict[Vector, int] = {}
         self._claimants = self._keep(snapshot, held)
         self._contending = self._after_plenty()
-        depths = range(
-            max((len(self._tree.path(c.demand.principal)) for c in self._contending), default=0) - 1, -1, -1
-        )
+        depths = self._tree.quota_depths()
         for depth in depths:
             self._start(depth)
         for depth in depths:
             self._grow(depth)
-        self._start(None)
-        self._grow(None)
+        self._share_out()
 
     @property
     def units(self) -> Mapping[str, int]:
         return {c.demand.claim: c.count for c in self._claimants}
+
+    def _share_out(self) -> None:
+        """What is neither kept nor guaranteed."""
+        self._start(None)
+        self._grow(None)
 
     def _keep(self, snapshot: Snapshot, held: Held) -> list[Claimant]:
         claimants = []
@@ -88,6 +93,9 @@ class Targets:
         gets everything, and no order is needed. The others, or all where room is scarce, are left to contend.
         """
         asking = [c for c in self._claimants if c.count < c.demand.max]
+        self.lacking = self._lacking(asking)
+        if max(self.lacking) > 0:
+            return asking
         contending = self._under_tight_limits(asking)
         claims = {claimant.demand.claim for claimant in contending}
         served = [claimant for claimant in asking if claimant.demand.claim not in claims]
@@ -117,15 +125,29 @@ class Targets:
         """Take room for all that they ask for; nobody can say which room is taken when it is not enough."""
         return all(self._place(c.unit, c.demand.max - c.count) for c in asking)
 
+    def _lacking(self, asking: Iterable[Claimant]) -> Vector:
+        """By how much they ask for more than all nodes have left together; negative where that is less."""
+        units: dict[Vector, int] = {}
+        for claimant in asking:
+            units[claimant.unit] = units.get(claimant.unit, 0) + claimant.demand.max - claimant.count
+        lacking = NOTHING
+        for room in self._rooms.free:
+            lacking = plus(lacking, larger(room, NOTHING), -1)
+        for unit, count in units.items():
+            lacking = plus(lacking, unit, count)
+        return lacking
+
     def _give_everything(self, claimants: Iterable[Claimant]) -> None:
         starts, growth = [], []
         for claimant in sorted(claimants, key=lambda c: (c.demand.submitted, c.demand.claim)):
-            demand = claimant.demand
-            start = max(0, starting_units(demand) - claimant.count)
-            starts.append(Award(demand.claim, start, True))
-            growth.append(Award(demand.claim, demand.max - claimant.count - start, False))
-            self._give(claimant, demand.max - claimant.count)
-        self.awards += (award for award in (*starts, *growth) if award.units)
+            demand, count = claimant.demand, claimant.count
+            start = max(0, starting_units(demand) - count)
+            if start:
+                starts.append(Award(demand.claim, start, True))
+            if demand.max > count + start:
+                growth.append(Award(demand.claim, demand.max - count - start, False))
+            self._give(claimant, demand.max - count)
+        self.awards += (*starts, *growth)
 
     # --- when there is not ---------------------------------------------------------------------------------
 
@@ -152,16 +174,17 @@ class Targets:
         queue = FairQueue(self._tree, self._hopeful(depth))
         given: dict[str, int] = {}
         while (claimant := queue.best()) is not None:
-            demand, units = claimant.demand, claimant.step
-            if self._allowed(claimant, depth) and self._place(claimant.unit, units):
-                self._give(claimant, units)
-                given[demand.claim] = given.get(demand.claim, 0) + units
-                if claimant.count < claimant.goal:
-                    queue.served(claimant)
-                else:
-                    queue.done(claimant)
-            else:
+            units = claimant.step
+            if not self._allowed(claimant, depth) or not self._place(claimant.unit, units):
                 queue.drop(claimant)
+                continue
+            self._give(claimant, units)
+            claim = claimant.demand.claim
+            given[claim] = given.get(claim, 0) + units
+            if claimant.count < claimant.goal:
+                queue.served(claimant)
+            else:
+                queue.done(claimant)
         self.awards += (Award(claim, units, together) for claim, units in given.items())
 
     def _hopeful(self, depth: int | None) -> list[Claimant]:
@@ -176,19 +199,23 @@ class Targets:
 
     def _allowed(self, claimant: Claimant, depth: int | None) -> bool:
         """Whether quota and limits leave room for the next step."""
-        tree, principal, unit, units = self._tree, claimant.demand.principal, claimant.unit, claimant.step
-        if depth is not None and not tree.within_quota(principal, unit, units, depth):
+        tree, principal = self._tree, claimant.demand.principal
+        if depth is not None and not tree.within_quota(principal, claimant.unit, claimant.step, depth):
             return False
-        return not tree.limits(principal) or tree.within_limits(principal, unit, units)
+        return tree.within_limits(principal, claimant.unit, claimant.step)
 
     def _place(self, unit: Vector, units: int) -> bool:
         """Take room for all of the units, first fit by node name, or none."""
         if units >= self._hopeless.get(unit, ENDLESS):
             return False
-        rooms, missing, taken = self._rooms, units, []
+        rooms, missing = self._rooms, units
+        taken: list[tuple[int, int]] = []
         node = rooms.first(unit)
         while node is not None:
-            fitting = 1 if missing == 1 else min(missing, how_many(unit, rooms.free[node]))
+            fitting = min(missing, how_many(unit, rooms.free[node])) if missing > 1 else 1
+            if fitting == units:
+                rooms.take(node, unit, units)
+                return True
             taken.append((node, fitting))
             missing -= fitting
             if not missing:

@@ -128,6 +128,17 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """On which of the nodes with room a unit goes: by one of ``placement.RULES``.
+
+    ``expected`` is what "fgd" expects: units, and how many of each; the others need none.
+    """
+
+    rule: str = "first"
+    expected: tuple[tuple[Resources, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a decision may depend on. ``now`` is in seconds since the epoch."""
 
@@ -136,6 +147,7 @@ class Snapshot:
     demands: tuple[Demand, ...]
     leases: tuple[Lease, ...] = ()
     now: float = 0.0
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +161,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now. ``reasons`` has one sentence for every claim that holds less than it asked for."""
+    """What to do now. ``reasons`` has one sentence for every claim that holds less than it asked for.
+
+    ``note`` says why fair share decided in place of the policy that was chosen; empty where that decided.
+    """
 
     grants: tuple[Change, ...] = ()
     shrinks: tuple[Change, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""

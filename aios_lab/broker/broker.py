@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from aios_lab import wire
-from aios_lab.allocation import Plan, decide, validate
+from aios_lab.allocation import Decider, Plan, validate
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
@@ -48,6 +48,7 @@ class Broker:
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._trouble: dict[str, Refused] = {}
+        self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._slice_changed)
         self._outlook = Outlook(ledger, quotas)
 
@@ -325,11 +326,23 @@ class Broker:
         slices = self._life.slices
         policy = self._quotas.policy
         snapshot = take_snapshot(self._engine.inventory(), self._quotas, slices.values(), time.time())
-        plan = decide(snapshot, policy)
+        if self._decider.policy != policy:
+            self._decider = Decider(policy)
+        plan = self._decider.decide(snapshot)
         validate(snapshot, plan)
         acting = self._life.acting(plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
+        self._note(policy, plan.note)
+
+    def _note(self, policy: str, note: str) -> None:
+        """Show the administrator that another policy decided than the one that was chosen."""
+        known = self._trouble.pop("policy", None)
+        if note:
+            hint = "Choose another policy in the quota file if this does not pass by itself."
+            self._trouble["policy"] = Refused(409, f"policy {policy}: {note}", "policy_failed", hint)
+            if known is None:
+                log.warning("%s", self._trouble["policy"].message)
 
     def _tell(self, plan: Plan) -> None:
         """Hand on the reasons that changed."""

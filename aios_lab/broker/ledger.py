@@ -63,15 +63,6 @@ class Entry:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LivingLease:
-    slice_id: str
-    node: str
-    units: int
-    epoch: int
-    heartbeat: float
-
-
 class Ledger:
     """One server's ledger at ``path``; ``open`` it before use. Every write is one short transaction."""
 
@@ -150,24 +141,6 @@ class Ledger:
                 connection.execute(sa.insert(EVENTS).values(**event))
             connection.execute(sa.delete(LEASES))
         return [slice_id for slice_id, _ in rows]
-
-    def living_leases(self, now: float) -> list[LivingLease]:
-        """Leases whose broker gave a sign of life within the TTL."""
-        query = (
-            sa.select(LEASES)
-            .where(LEASES.c.heartbeat >= now - TTL)
-            .order_by(LEASES.c.slice_id, LEASES.c.node)
-        )
-        with self._writing() as connection:
-            return [LivingLease(**row._mapping) for row in connection.execute(query)]
-
-    def events(self, slice_id: str | None = None) -> list[dict[str, Any]]:
-        """The record, oldest first; with an id only that slice's."""
-        query = sa.select(EVENTS).order_by(EVENTS.c.id)
-        if slice_id is not None:
-            query = query.where(EVENTS.c.slice_id == slice_id)
-        with self._writing() as connection:
-            return [dict(row._mapping) for row in connection.execute(query)]
 
     def steps(self, after: int, newest: int) -> list[dict[str, Any]]:
         """What happened to slices since the line ``after``, oldest first; at most the newest lines of it."""

@@ -2,6 +2,7 @@
 
 ```yaml
 policy: fair_share                # or an order of a queue, alone or with a backfill: fcfs, sjf+easy, …
+placement: first                  # on which node workers go: first, pack, spread, fgd
 cluster: {limit: {gpus: 4}}
 projects:
   default: {}                     # always there
@@ -29,6 +30,7 @@ from pathlib import Path
 import yaml
 
 from aios_lab.allocation import DEFAULT_POLICY, POLICIES, UNLIMITED, Principal, Resources
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, RULES
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.sizes import MIB, memory_bytes, thousandths
 
@@ -57,6 +59,7 @@ class Tree:
     cluster: Principal = field(default_factory=lambda: Principal(CLUSTER))
     projects: Mapping[str, Project] = field(default_factory=dict)
     policy: str = DEFAULT_POLICY
+    placement: str = DEFAULT_PLACEMENT
 
 
 UNREADABLE = (-1, -1)
@@ -106,6 +109,11 @@ class Quotas:
     def policy(self) -> str:
         """By which rule claims are served now: one of ``allocation.POLICIES``."""
         return self._tree.policy
+
+    @property
+    def placement(self) -> str:
+        """On which node workers go: one of ``allocation.placement.RULES``."""
+        return self._tree.placement
 
     @property
     def projects(self) -> tuple[str, ...]:
@@ -191,8 +199,9 @@ class _Reader:
         self.mistakes.append((node.start_mark.line + 1, text))
 
     def tree(self, root: yaml.Node) -> Tree:
-        parts = self.mapping(root, "the file", ("policy", "cluster", "projects"))
-        policy = self.policy(parts["policy"]) if "policy" in parts else DEFAULT_POLICY
+        parts = self.mapping(root, "the file", ("policy", "placement", "cluster", "projects"))
+        policy = self.one_of(parts.get("policy"), "policy", POLICIES, DEFAULT_POLICY)
+        placement = self.one_of(parts.get("placement"), "placement", RULES, DEFAULT_PLACEMENT)
         cluster = self.principal(parts["cluster"], CLUSTER) if "cluster" in parts else Principal(CLUSTER)
         projects = {}
         for name, node in self.mapping(parts.get("projects"), "projects").items():
@@ -206,13 +215,15 @@ class _Reader:
             path = f"{CLUSTER}/{name.replace('/', '%2F')}"
             people = {user: self.principal(n, principal_path(name, user)) for user, n in users.items()}
             projects[name] = Project(self.fields(fields, path), people, members)
-        return Tree(cluster, projects, policy)
+        return Tree(cluster, projects, policy, placement)
 
-    def policy(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode) or node.value not in POLICIES:
+    def one_of(self, node: yaml.Node | None, what: str, names: Iterable[str], default: str) -> str:
+        if node is None:
+            return default
+        if not isinstance(node, yaml.ScalarNode) or node.value not in names:
             said = repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
-            self.wrong(node, f"policy: {said} is none; there are: {', '.join(POLICIES)}.")
-            return DEFAULT_POLICY
+            self.wrong(node, f"{what}: {said} is none; there are: {', '.join(names)}.")
+            return default
         return str(node.value)
 
     def mapping(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from aios_lab.allocation import Demand, Lease, Node, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation import Demand, Lease, Node, Placement, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, typical_units
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.quotas import Quotas, principal_path
 from aios_lab.broker.slices import Slice
@@ -25,9 +26,11 @@ def take_snapshot(inventory: Inventory, quotas: Quotas, slices: Iterable[Slice],
     leases = (
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
-    return Snapshot(
-        inventory.nodes, quotas.principals(sorted(members)), tuple(map(demand_of, living)), tuple(leases), now
-    )
+    demands = tuple(map(demand_of, living))
+    asked = ((demand.unit, max(1, demand.max)) for demand in demands)
+    placement = Placement(quotas.placement, typical_units(asked) if quotas.placement == "fgd" else ())
+    principals = quotas.principals(sorted(members))
+    return Snapshot(inventory.nodes, principals, demands, tuple(leases), now, placement)
 
 
 def demand_of(one: Slice) -> Demand:
@@ -61,7 +64,7 @@ def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
         "snapshot": json.loads(seen),
         "grants": [asdict(change) for change in plan.grants],
         "shrinks": [asdict(change) for change in plan.shrinks],
-    }
+    } | ({"note": plan.note} if plan.note else {})
 
 
 def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
@@ -73,7 +76,14 @@ def recorded_snapshot(record: Mapping[str, Any]) -> Snapshot:
         demands=tuple(_with_vectors(Demand, one, "unit") for one in seen["demands"]),
         leases=tuple(Lease(**one) for one in seen["leases"]),
         now=seen["now"],
+        placement=_placement(seen.get("placement", {})),
     )
+
+
+def _placement(one: Mapping[str, Any]) -> Placement:
+    """That of a snapshot; those of older records had none, which is the first of all."""
+    expected = ((Resources(**unit), count) for unit, count in one.get("expected", ()))
+    return Placement(one.get("rule", DEFAULT_PLACEMENT), tuple(expected))
 
 
 def _with_vectors(kind: Callable[..., T], fields: Mapping[str, Any], *vectors: str) -> T:

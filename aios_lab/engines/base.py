@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from aios_lab.allocation.placement import Topology
 from aios_lab.allocation.types import Node, Resources
 
 
@@ -20,11 +21,15 @@ class Accelerator:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What an engine has to give. ``simulated`` is true when an administrator declared it."""
+    """What an engine has to give. ``simulated`` is true when an administrator declared it.
+
+    ``topology`` says which accelerators, by their index, belong together.
+    """
 
     nodes: tuple[Node, ...]
     accelerators: tuple[Accelerator, ...] = ()
     simulated: bool = False
+    topology: Topology = field(default_factory=Topology)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jupyter_core.paths import jupyter_data_dir
 
@@ -24,6 +25,12 @@ def absolute(uri: str) -> str:
         return uri
     path, mark, options = uri.removeprefix(_SQLITE).partition("?")
     return f"{_SQLITE}{Path(path).absolute()}{mark}{options}" if path and path != ":memory:" else uri
+
+
+def without_password(text: str, uri: str) -> str:
+    """``text``, such as an error or the ``uri`` itself, without the password that the URI may carry."""
+    password = urlsplit(uri).password
+    return text.replace(f":{password}@", ":…@") if password else text
 
 
 def tracking_uri(environ: Mapping[str, str] = os.environ) -> str:

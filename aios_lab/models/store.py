@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from .errors import BadRequest, ModelError, NotFound, RegistryUnavailable
+from .places import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,11 +39,13 @@ _LIMITS = {
 _importing = threading.Lock()
 
 
-def import_mlflow() -> None:
+def import_mlflow(uri: str) -> None:
     """Import MLflow, one thread at a time: two can deadlock in its circular imports. It takes seconds."""
     with _importing:
         for name, value in _LIMITS.items():
             os.environ.setdefault(name, value)
+        if urlsplit(uri).password:  # at the end of each run it prints an address that has the password
+            os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         importlib.import_module("mlflow")
 
 
@@ -106,7 +109,7 @@ class Store:
             return self._client
 
     def _open(self) -> MlflowClient:
-        import_mlflow()
+        import_mlflow(self.uri)
         if self._file is not None:
             self._prepare_sqlite(self._file)
         with plain_errors(self.uri):
@@ -165,14 +168,7 @@ def _translate(uri: str, code: str, message: str) -> ModelError:
 
 def _unavailable(uri: str, detail: str) -> RegistryUnavailable:
     return RegistryUnavailable(
-        f"The model registry at {_without_password(uri)} cannot be used: {detail.rstrip('.')}.",
+        without_password(f"The model registry at {uri} cannot be used: {detail.rstrip('.')}.", uri),
         "Start the MLflow server, or set AIOS_MLFLOW_URI (the server's option mlflow_uri) to one that works; "
         "nothing was changed.",
     )
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":…@")

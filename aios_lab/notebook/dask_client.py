@@ -31,9 +31,10 @@ class Client(distributed.Client):
     def dashboard_link(self) -> str | None:
         """None: the schedulers of slices have no dashboard; the AIOS panel shows what they do."""
         try:
-            return str(super().dashboard_link)
+            link = super().dashboard_link
         except KeyError:
             return None
+        return None if link is None else str(link)
 
     def end(self, why: AIOSError) -> None:
         """Close, and answer every later use with ``why``."""

@@ -71,10 +71,6 @@ class Parser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown
 
-    def parse_line(self, line: str) -> argparse.Namespace:
-        options: argparse.Namespace = self.parse_args(split(line))
-        return options
-
 
 def split(line: str) -> list[str]:
     """The words of a line as a shell sees them. Raises UsageError for a quotation that does not end."""

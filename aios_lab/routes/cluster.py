@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from aios_lab import __version__
 from aios_lab.routes.call import Answer, Call, Route
-from aios_lab.wire import Cluster, Status
+from aios_lab.routes.services import Services
+from aios_lab.wire import Cluster, Problem, Status
 
 
 async def status(call: Call) -> Status:
     """Answers also when nothing else can: this is where people learn what to mend."""
     services = call.services
     simulated = services.broker.cluster().simulated if services.ready else False
-    problems = services.broker.problems() if services.ready else services.problems
     return Status(
         version=__version__,
         user=call.caller.user,
         ready=services.ready,
         simulated=simulated,
-        problems=problems,
+        problems=_problems(services),
     )
+
+
+def _problems(services: Services) -> list[Problem]:
+    if not services.ready:
+        return services.problems
+    of_runs = services.runs.problem
+    return services.broker.problems() + ([of_runs] if of_runs else [])
 
 
 async def cluster(call: Call) -> Cluster:

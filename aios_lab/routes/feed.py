@@ -60,10 +60,6 @@ class Feed:
             for topic in watcher.topics.intersection(topics):
                 watcher.mark(topic)
 
-    @property
-    def sampling(self) -> bool:
-        return self._task is not None
-
     def close(self) -> None:
         self._watchers.clear()
         self.look(None, {})

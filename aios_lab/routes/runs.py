@@ -65,7 +65,13 @@ async def stop(call: Call) -> Run:
 
 
 ROUTES = (
-    Route("GET", "runs", list_runs, "The caller's runs, newest first.", {200: list[Run]}),
+    Route(
+        "GET",
+        "runs",
+        list_runs,
+        "The caller's runs, newest first; those that have ended are abridged.",
+        {200: list[Run]},
+    ),
     Route("POST", "runs", begin, "A kernel begins a run on its slice.", {200: Run}, body=RunRequest),
     Route("GET", "runs/{run_id}", get_run, "One run.", {200: Run}),
     Route(

@@ -30,7 +30,12 @@ class Use:
         return time.monotonic() - self._measured
 
     async def measure(self) -> None:
-        """Measure now. Reading /proc and NVML blocks, so a thread does it."""
+        """Measure now. Reading /proc and NVML blocks, so a thread does it; it keeps its turn until it has
+        ended, also when nobody waits for it any more.
+        """
+        await asyncio.shield(self._measure())
+
+    async def _measure(self) -> None:
         async with self._turn:
             self._slices, self._gpus = await asyncio.to_thread(self._sample, self._processes())
             self._measured = time.monotonic()

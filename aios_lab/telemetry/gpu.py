@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 log = logging.getLogger(__name__)
+
+PCI = Path("/sys/bus/pci/devices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +39,55 @@ def gpus() -> list[Gpu]:
     return [gpu for gpu in found if gpu is not None]
 
 
-def processes() -> dict[int, int]:
-    """Device memory by process over all devices: pid to bytes."""
+def links() -> dict[int, tuple[int, ...]]:
+    """By device, the others that it reaches over NVLink, directly or through a switch."""
     nvml = _load()
     if nvml is None:
         return {}
-    used: dict[int, int] = {}
-    for index in range(nvml.nvmlDeviceGetCount()):
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            running = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        except nvml.NVMLError:
-            continue
-        for process in running:
-            used[process.pid] = used.get(process.pid, 0) + (process.usedGpuMemory or 0)
-    return used
+    handles = {gpu.index: nvml.nvmlDeviceGetHandleByIndex(gpu.index) for gpu in gpus()}
+    return {
+        one: tuple(other for other in handles if other != one and _linked(nvml, handles[one], handles[other]))
+        for one in handles
+    }
+
+
+def numa_nodes() -> dict[int, int]:
+    """By device, its NUMA node; without those of which the system does not say it."""
+    nvml = _load()
+    if nvml is None:
+        return {}
+    buses = {gpu.index: _bus(nvml, gpu.index) for gpu in gpus()}
+    found = {index: numa_node(bus) for index, bus in buses.items() if bus}
+    return {index: node for index, node in found.items() if node is not None}
+
+
+def numa_node(bus: str, devices: Path = PCI) -> int | None:
+    """The NUMA node of a device that NVML calls 00000000:C1:00.0 and Linux 0000:c1:00.0; None where the
+    system does not know it, which it writes as -1."""
+    domain, _, rest = bus.lower().partition(":")
+    try:
+        node = int((devices / f"{domain[-4:]}:{rest}" / "numa_node").read_text())
+    except (OSError, ValueError):
+        return None
+    return node if node >= 0 else None
+
+
+def _bus(nvml: ModuleType, index: int) -> str:
+    """Empty where NVML cannot say it."""
+    try:
+        bus = nvml.nvmlDeviceGetPciInfo(nvml.nvmlDeviceGetHandleByIndex(index)).busId
+    except nvml.NVMLError:
+        return ""
+    return bus.decode() if isinstance(bus, bytes) else str(bus)
+
+
+def _linked(nvml: ModuleType, one: object, other: object) -> bool:
+    """False also where NVML cannot say it."""
+    try:
+        status = nvml.nvmlDeviceGetP2PStatus(one, other, nvml.NVML_P2P_CAPS_INDEX_NVLINK)
+    except nvml.NVMLError:
+        return False
+    return bool(status == nvml.NVML_P2P_STATUS_OK)
 
 
 def _load() -> ModuleType | None:

@@ -1,4 +1,4 @@
-"""Use of CPU and memory, by process tree and for the machine; rates are since the last call."""
+"""Use of CPU and memory, by process tree; rates are since the last call."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class Sampler:
 
     def __init__(self) -> None:
         self._processes: dict[int, _Process] = {}
-        psutil.cpu_percent(None)
 
     def sample(self, groups: Mapping[str, Iterable[int]]) -> dict[str, Usage]:
         """Use of each group of process trees, such as a slice's ``SliceInfo.pids``.
@@ -56,12 +55,6 @@ class Sampler:
             result[name] = Usage(cpus, sum(self._memory(pid, now) for pid in pids))
         self._processes = {pid: seen for pid, seen in self._processes.items() if pid in alive}
         return result
-
-    def machine(self) -> Usage:
-        """Use of the whole machine by everybody."""
-        threads = psutil.cpu_percent(None) / 100 * (psutil.cpu_count() or 1)
-        memory = psutil.virtual_memory()
-        return Usage(threads, memory.total - memory.available)
 
     def _cpus(self, pid: int, now: float) -> float:
         try:

@@ -22,8 +22,6 @@ class LiveRun:
 
     def __init__(self, run: Run) -> None:
         self._lock = threading.Lock()
-        self._changed = threading.Condition()
-        self._version = 0
         self._callbacks: list[Callable[[], None]] = []
         self._progress = Progress(run)
         self._values: dict[str, deque[tuple[int, float]]] = {}
@@ -87,16 +85,7 @@ class LiveRun:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback) if callback in self._callbacks else None
 
-    def wait_change(self, seen: int, timeout: float | None) -> int:
-        """Block until something is newer than ``seen``, at most ``timeout`` seconds; what is newest then."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._version != seen, timeout)
-            return self._version
-
     def _tell(self) -> None:
-        with self._changed:
-            self._version += 1
-            self._changed.notify_all()
         for callback in list(self._callbacks):
             try:
                 callback()

@@ -14,12 +14,16 @@ from aios_lab.training.store_entry import LIVING, Entry, history, restored
 from aios_lab.training.store_files import Record, RunFolder
 from aios_lab.training.store_mlflow import MlflowWriter
 from aios_lab.training.store_writer import FolderWriter
-from aios_lab.wire import Run, RunOrder, RunRequest, RunState, RunUpdate
+from aios_lab.wire import Problem, Run, RunOrder, RunRequest, RunState, RunUpdate
 
 KEPT = 200  # ended runs in memory; older ones are read from their folders when asked for
 LISTED = 100  # ended runs that list() gives
 SILENCE = 30.0  # seconds without a word from its kernel, which speaks twice a second, that end a run
 UNHEARD = 0.1  # of SILENCE: from then on a stop does not wait for the kernel to carry it out
+MEND_MLFLOW = (
+    "Start that MLflow server, or set AIOSLab.mlflow_uri to one that answers "
+    "(left out, it is a SQLite file of this server)."
+)
 UNREPORTED = "Nobody reports this run any more: its kernel was interrupted while it began, hangs or is gone."
 
 Callback = Callable[[str, bool], None]
@@ -104,9 +108,16 @@ class RunStore:
                     self._end(entry, RunState.FAILED, UNREPORTED)
 
     @property
-    def problem(self) -> str:
-        """Why MLflow was not written at the last attempt; empty when all is well."""
-        return self._mlflow.problem
+    def problem(self) -> Problem | None:
+        """Why MLflow was not written at the last attempt; None when all is well."""
+        if not (why := self._mlflow.problem):
+            return None
+        return Problem(
+            message=f"MLflow at {self._mlflow.shown_uri} cannot be written: {why.rstrip('.')}. "
+            "What it misses is kept, and written once it can be.",
+            reason="mlflow_unreachable",
+            hint=MEND_MLFLOW,
+        )
 
     async def begin(self, request: RunRequest, slice_id: str, user: str, run_id: str | None = None) -> Run:
         """Record a new run. Refused with 409 where MLflow does not answer or the disk cannot take it.
@@ -157,12 +168,12 @@ class RunStore:
         try:
             await self._mlflow.check(self._timeout)
         except OSError as error:
+            where = self._mlflow.shown_uri
             raise RunRefused(
                 409,
-                f"MLflow at {self._mlflow.uri} does not answer, so the run would not be tracked: {error}.",
+                f"MLflow at {where} does not answer, so the run would not be tracked: {error}.",
                 "mlflow_unreachable",
-                "Start that MLflow server, or set AIOSLab.mlflow_uri to one that answers "
-                "(left out, it is a SQLite file of this server).",
+                MEND_MLFLOW,
             ) from error
 
     def update(self, run_id: str, update: RunUpdate) -> RunOrder:
@@ -252,12 +263,8 @@ class RunStore:
         """Call ``callback(run_id, state_changed)`` on the event loop after each change of a run."""
         self._callbacks.append(callback)
 
-    def unsubscribe(self, callback: Callback) -> None:
-        if callback in self._callbacks:
-            self._callbacks.remove(callback)
-
     def _notify(self, run_id: str, state_changed: bool) -> None:
-        for callback in list(self._callbacks):
+        for callback in self._callbacks:
             callback(run_id, state_changed)
 
     def _entry(self, run_id: str) -> Entry:

@@ -12,7 +12,7 @@ from aios_lab.wire import Point, Run, RunMetric, RunState
 
 LIVING = {RunState.PENDING, RunState.RUNNING, RunState.STOPPING}
 LOG_LINES = 200
-LISTED_POINTS = 60  # points a series of an ended run has in a list
+LISTED_POINTS = 30  # points a series of an ended run has in a list
 PUBLIC = {"id", "slice_id", "user", "state", "strategy", "world_size", "created", "started", "ended"}
 
 
@@ -57,13 +57,13 @@ class Entry:
         return self._copy(self.progress.points())
 
     def listed(self) -> Run:
-        """As ``view``, with fewer points once it has ended; nothing changes then, so it is kept."""
+        """As ``view``, but abridged once it has ended: each report of one run sends the list of all to every
+        open panel. Nothing changes then, so it is kept."""
         if self.living:
             return self.view()
         if self._listed is None:
-            self._listed = self._copy(
-                {key: thin(one, LISTED_POINTS) for key, one in self.progress.points().items()}
-            )
+            series = {key: thin(one, LISTED_POINTS) for key, one in self.progress.points().items()}
+            self._listed = self._copy(series).model_copy(update={"log_tail": [], "abridged": True})
         return self._listed
 
     def _copy(self, series: dict[str, list[Point]]) -> Run:

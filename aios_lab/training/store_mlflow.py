@@ -7,6 +7,7 @@ how far it came: a tracking server that is away, or a crash of ours, delays what
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import re
 import sqlite3
@@ -17,8 +18,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+from aios_lab.models.places import without_password
 from aios_lab.models.store import import_mlflow
 from aios_lab.training.store_files import Cursor, Record, RunFolder
 from aios_lab.wire import RunMetric, RunState
@@ -45,8 +47,16 @@ def probe(uri: str) -> None:
 
 
 def _probe_http(uri: str) -> None:
+    parts = urlsplit(uri)
+    user_info, at, host = parts.netloc.rpartition("@")
+    place = urlunsplit(parts._replace(netloc=host)).rstrip("/")
+    request = urllib.request.Request(f"{place}/health")
+    if at:  # not for whoever a redirection may name
+        name, _, password = user_info.partition(":")
+        given = f"{unquote(name)}:{unquote(password)}".encode()
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(given).decode()}")
     try:
-        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=2):
+        with urllib.request.urlopen(request, timeout=2):
             return
     except urllib.error.HTTPError as error:
         if error.code >= 500:
@@ -83,6 +93,7 @@ class MlflowWriter:
         interval: float = 1.0,
     ) -> None:
         self.uri = uri
+        self.shown_uri = without_password(uri, uri)
         self.problem = ""
         self._tracked = tracked
         self._artifacts = _artifacts(uri, artifact_root)
@@ -147,7 +158,7 @@ class MlflowWriter:
             asked, self._asked = self._asked, []
         problem = self._sync_all(dirty)
         if problem and problem != self.problem:
-            log.warning("MLflow at %s cannot be written, will try again: %s", self.uri, problem)
+            log.warning("MLflow at %s cannot be written, will try again: %s", self.shown_uri, problem)
         self.problem = problem
         for answer in asked:
             if answer.set_running_or_notify_cancel():
@@ -163,17 +174,20 @@ class MlflowWriter:
                     self._sync(dirty[run_id])
             except Exception as error:  # whatever MLflow raises: no thread but this one tries again
                 if run_id and getattr(error, "error_code", "") in REFUSED_FOR_GOOD:
-                    log.warning("MLflow refuses run %s, it is left out there: %s", run_id, error)
+                    log.warning("MLflow refuses run %s, it is left out there: %s", run_id, self._text(error))
                 else:
                     with self._lock:
                         self._dirty = {**dirty, **self._dirty}
-                    return " ".join(str(error).split())[:300]
+                    return self._text(error)
             dirty.pop(run_id, None)
         return ""
 
+    def _text(self, error: Exception) -> str:
+        return " ".join(without_password(str(error), self.uri).split())[:300]
+
     def _connect(self) -> MlflowClient:
         if self._client is None:
-            import_mlflow()
+            import_mlflow(self.uri)
             from mlflow.tracking import MlflowClient
 
             client = MlflowClient(self.uri)

@@ -54,6 +54,36 @@ describe('RunView', () => {
     expect(page.node.querySelector('.aios-Run-log')).toBeNull();
   });
 
+  it('asks for what a list left out of an ended run once its log is opened', async () => {
+    const ended: Partial<Run> = { state: 'finished', metrics: {} };
+    const answer = Response.json(run({ ...ended, log_tail: ['epoch 1', 'done'] }));
+    page = new Drawing(answer);
+    page.draw(<RunView run={run({ ...ended, abridged: true })} plot={false} reachable={true} />);
+    expect(page.asked).toHaveLength(0);
+    const fold = page.find<HTMLDetailsElement>('details');
+    await page.settle(() => {
+      fold.open = true;
+      fold.dispatchEvent(new Event('toggle'));
+    });
+    expect(page.asked.map(one => new URL(one.url).pathname)).toEqual([
+      '/user/ada/aios/api/runs/r-1'
+    ]);
+    expect(page.find('.aios-Run-log').textContent).toBe('epoch 1\ndone');
+  });
+
+  const refusal = { message: 'There is no run r-1.', reason: 'unknown_run', hint: 'Look.' };
+  it.each([
+    [refusal, 404, refusal.message],
+    [run({ state: 'finished' }), 200, 'It printed nothing.']
+  ])('shows the log of a run that ends, or says why there is none', async (body, status, said) => {
+    page = new Drawing(Response.json(body, { status }));
+    const draws = (changes: Partial<Run>): void =>
+      page.draw(<RunView run={run({ metrics: {}, ...changes })} plot={false} reachable={true} />);
+    draws({ log_tail: ['hello'] });
+    await page.settle(() => draws({ state: 'finished', abridged: true }));
+    expect(page.find('details').textContent).toContain(said);
+  });
+
   it('names the run in what a button is called', () => {
     draw({ state: 'finished', has_model: true });
     const names = [...page.node.querySelectorAll('button')].map(one =>

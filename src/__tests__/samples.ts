@@ -56,6 +56,7 @@ export function run(changes: Partial<Run> = {}): Run {
     mlflow_run_id: null,
     has_model: false,
     log_tail: [],
+    abridged: false,
     ...changes
   };
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { BACKOFF, Sequence, Stream, backoff } from '../stream';
+import { BACKOFF, STEADY, Sequence, Stream, backoff } from '../stream';
 import { settings, Socket } from './samples';
 
 function open(): Stream {
@@ -134,7 +134,22 @@ describe('Stream', () => {
     expect(links).toEqual(['connecting', 'connected', 'lost', 'connected']);
   });
 
-  it('starts the waits over after a success', () => {
+  it('waits ever longer for a server that takes it in and sends it away', () => {
+    const stream = open();
+    stream.want(['runs']);
+    for (const wait of [500, 1000, 2000, 4000]) {
+      const made = Socket.made.length;
+      Socket.last.onopen?.();
+      Socket.last.frame('runs', 1);
+      Socket.last.onclose?.();
+      vi.advanceTimersByTime(wait - 1);
+      expect(Socket.made).toHaveLength(made);
+      vi.advanceTimersByTime(1);
+      expect(Socket.made).toHaveLength(made + 1);
+    }
+  });
+
+  it('starts the waits over once a connection has held', () => {
     const stream = open();
     stream.want(['runs']);
     for (const wait of [500, 1000]) {
@@ -142,6 +157,7 @@ describe('Stream', () => {
       vi.advanceTimersByTime(wait);
     }
     Socket.last.onopen?.();
+    vi.advanceTimersByTime(STEADY);
     Socket.last.onclose?.();
     const before = Socket.made.length;
     vi.advanceTimersByTime(500);

@@ -48,7 +48,9 @@ function pickSaved(services: IServices): Promise<Run | null> {
   const { trans } = services;
   return pickRun(services, run => run.has_model, {
     title: trans.__('Register the model of which run?'),
-    none: trans.__('None of your runs has saved a model yet. Call ctx.save(model) when training.')
+    none: trans.__(
+      'None of your runs has saved a model yet. Call ctx.save_model(model) when training.'
+    )
   });
 }
 

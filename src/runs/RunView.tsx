@@ -9,6 +9,7 @@ import { useServices } from '../parts/services';
 import { hasEnded } from '../state';
 import type { Run } from '../wire';
 import { LossPlot } from './LossPlot';
+import { Whole } from './Whole';
 
 /** How far a run is, 0 to 1, by steps, else by epochs; null when it has not said how many there are. */
 export function fractionOf(run: Run): number | null {
@@ -40,7 +41,9 @@ export function RunView(props: {
   const { trans } = useServices();
   const { run, lost = false } = props;
   const points = Object.values(run.series).some(series => series.length > 0);
-  const quiet = !points && !run.error && Object.keys(run.metrics).length === 0;
+  // of what ended before it was first drawn here, nothing is asked for until somebody opens it
+  const [watched] = React.useState(!run.abridged);
+  const quiet = watched && !points && !run.error && Object.keys(run.metrics).length === 0;
   return (
     <section
       className="aios-Card aios-Run"
@@ -72,18 +75,29 @@ export function RunView(props: {
       )}
       {points && (
         <Fold title={trans.__('Loss')} open={props.plot}>
-          <LossPlot series={run.series} />
+          <Whole run={run}>{whole => <LossPlot series={whole.series} />}</Whole>
         </Fold>
       )}
-      {run.log_tail.length > 0 && (
+      {(run.log_tail.length > 0 || run.abridged) && (
         <Fold title={trans.__('Log')} open={quiet} follow={true}>
-          <pre className="aios-Run-log" tabIndex={0}>
-            {run.log_tail.join('\n')}
-          </pre>
+          <Whole run={run}>{whole => <Log run={whole} />}</Whole>
         </Fold>
       )}
       {run.mine && <Actions run={run} usable={props.reachable && !lost} />}
     </section>
+  );
+}
+
+function Log(props: { run: Run }): React.ReactElement | null {
+  const { trans } = useServices();
+  const { abridged, log_tail: lines } = props.run;
+  if (lines.length === 0) {
+    return abridged ? null : <p className="aios-Faint">{trans.__('It printed nothing.')}</p>;
+  }
+  return (
+    <pre className="aios-Run-log" tabIndex={0}>
+      {lines.join('\n')}
+    </pre>
   );
 }
 

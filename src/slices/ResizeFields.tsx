@@ -18,8 +18,6 @@ export interface IClaimForm {
   project: string;
 }
 
-export const PRIORITIES: readonly Priority[] = ['low', 'normal', 'high'];
-
 export function formOf(slice: Slice): IClaimForm {
   return {
     workers: String(slice.max_workers),

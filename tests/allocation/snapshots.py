@@ -6,7 +6,18 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from aios_lab.allocation import UNLIMITED, Demand, Lease, Node, Plan, Principal, Resources, Snapshot
+from aios_lab.allocation import (
+    UNLIMITED,
+    Demand,
+    Lease,
+    Node,
+    Placement,
+    Plan,
+    Principal,
+    Resources,
+    Snapshot,
+)
+from aios_lab.allocation.placement import RULES
 
 THREAD = Resources(cpu=1000, memory=1024)
 
@@ -105,7 +116,9 @@ def snapshots(draw: st.DrawFn, nodes: int = 3, claims: int = 6, holding: bool = 
             )
         )
     leases = draw(_leases(machines, demands)) if holding else []
-    return Snapshot(tuple(machines), tuple(principals), tuple(demands), tuple(leases), now=5.0)
+    expected = tuple((unit, 1) for unit in draw(st.lists(unit_vectors, max_size=3, unique=True)))
+    placement = Placement(draw(st.sampled_from(sorted(RULES))), expected)
+    return Snapshot(tuple(machines), tuple(principals), tuple(demands), tuple(leases), 5.0, placement)
 
 
 @st.composite

@@ -44,6 +44,7 @@ def test_order_of_the_snapshot_does_not_matter(snapshot: Snapshot, policy: str, 
         shuffled(snapshot.demands),
         shuffled(snapshot.leases),
         snapshot.now,
+        snapshot.placement,
     )
     assert decide(snapshot, policy) == decide(snapshot, policy) == decide(other, policy)
 

@@ -13,6 +13,7 @@ from aios_lab.broker import Broker, Ledger, Owner, Quotas, Refused
 from aios_lab.wire import ClaimRequest, SliceState
 from broker.cluster import Cluster, running
 from broker.memory_engine import MemoryEngine
+from broker.records import events, living_leases
 
 
 def run(folder: Path, story: Callable[[Cluster], Awaitable[None]], **options: object) -> None:
@@ -81,7 +82,7 @@ def test_units_count_as_held_until_the_engine_confirms(tmp_path: Path) -> None:
         assert at.broker.view(first).state == SliceState.RESIZING
         assert at.broker.view(second).target == 0
         assert "ada's ada.ipynb gives back 1 worker" in at.broker.view(second).reason
-        assert {(lease.slice_id, lease.units) for lease in at.ledger.living_leases(0)} == {(first, 2)}
+        assert {(lease.slice_id, lease.units) for lease in living_leases(at.ledger, 0)} == {(first, 2)}
         at.engine.go.set()
         await at.active(second, 1)
 
@@ -164,7 +165,7 @@ def test_given_back_while_it_starts(tmp_path: Path) -> None:
         at.engine.go.set()
         await at.reach(one, SliceState.REQUESTED, 0)
         assert not at.engine.open
-        assert at.ledger.living_leases(0) == []
+        assert living_leases(at.ledger, 0) == []
 
     run(tmp_path, story)
 
@@ -178,7 +179,7 @@ def test_an_engine_that_fails(tmp_path: Path) -> None:
             lambda: at.broker.view(one).state == SliceState.FAILED and not at.broker.view(one).target
         )
         assert at.broker.view(one).problem == at.engine.broken
-        assert at.ledger.living_leases(0) == []
+        assert living_leases(at.ledger, 0) == []
         assert len(at.engine.calls) == 1
         at.engine.broken = ""
         at.broker.activate(one)
@@ -217,7 +218,7 @@ def test_a_killed_host_frees_its_units_and_the_claim_sleeps(tmp_path: Path) -> N
         view = at.broker.view(first)
         assert (view.state, view.dormant, view.busy) == (SliceState.REQUESTED, True, False)
         assert "killed by signal 9" in view.problem
-        assert "failed" in [event["kind"] for event in at.ledger.events(first)]
+        assert "failed" in [event.kind for event in events(at.ledger, first)]
         at.broker.activate(first)
         await at.active(first, 1)
 
@@ -233,7 +234,7 @@ def test_trouble_in_a_slice_is_its_owners_to_read_until_the_next_request(tmp_pat
         assert "700 MB" in at.broker.view(one).problem
         assert [view.problem for view in at.broker.views("bob")] == [""]
         assert at.broker.view(one).workers == 2
-        assert "trouble" in [event["kind"] for event in at.ledger.events(one)]
+        assert "trouble" in [event.kind for event in events(at.ledger, one)]
         at.broker.request(one, ClaimRequest(workers=2, memory="900MB"))
         assert at.broker.view(one).problem == ""
 
@@ -341,7 +342,7 @@ def test_stopping_leaves_no_lease(tmp_path: Path) -> None:
         assert not at.engine.open
         ledger = Ledger(tmp_path / "ledger.db")
         ledger.open()
-        assert ledger.living_leases(0) == []
+        assert living_leases(ledger, 0) == []
         assert ledger.expire(0) == []
         ledger.close()
 
@@ -395,7 +396,7 @@ def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None
         await at.until(lambda: not at.broker.living(first) and not at.broker.view(second).busy)
         at.broker.activate(second)
         await at.active(second, 1)
-        assert [event["kind"] for event in at.ledger.events(first)][-2:] == ["owner_ended", "emptied"]
+        assert [event.kind for event in events(at.ledger, first)][-2:] == ["owner_ended", "emptied"]
 
     run(tmp_path, story)
 
@@ -407,7 +408,7 @@ def test_every_decision_is_in_the_ledger(tmp_path: Path) -> None:
         await at.active(first, 2)
         at.broker.activate(second)
         await at.active(second, 1)
-        plans = [event["data"] for event in at.ledger.events() if event["kind"] == "plan"]
+        plans = [event.data for event in events(at.ledger) if event.kind == "plan"]
         assert [(len(plan["grants"]), len(plan["shrinks"])) for plan in plans] == [(1, 0), (0, 1), (1, 0)]
         assert len({plan["hash"] for plan in plans}) == 3
         assert plans[1]["snapshot"]["leases"] == [{"claim": first, "node": "local", "units": 2}]
@@ -436,6 +437,38 @@ def test_a_policy_that_changes_counts_without_a_restart(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
         assert "'quick' is none; there are: fair_share, fcfs" in at.broker.problems()[0].message
         assert at.broker.cluster().policy == "fair_share"
+
+    run(tmp_path, story, quotas=quotas)
+
+
+def test_a_program_without_an_answer_is_shown_and_leaves_the_decision_to_fair_share(tmp_path: Path) -> None:
+    """Weights that are more than 1e30 apart cannot be computed with."""
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text(
+        "policy: utility:linear\n"
+        "projects:\n"
+        "  default: {weight: 1000000, priority: 20, users: {ada: {weight: 1000000, priority: 20}}}\n"
+        "  other: {weight: 1, priority: -20, users: {bob: {weight: 1, priority: -20}}}\n"
+    )
+
+    async def story(at: Cluster) -> None:
+        first, second = at.file("ada", 2), at.file("bob", 2, project="other")
+        at.broker.activate(first)
+        await at.active(first, 2)
+        assert at.broker.problems() == []
+        at.broker.activate(second)
+        async with asyncio.timeout(20):
+            while not at.broker.problems():
+                await asyncio.sleep(0.05)
+        problem = at.broker.problems()[0]
+        assert problem.reason == "policy_failed"
+        assert problem.message.startswith("policy utility:linear: Fair share decided, because the program")
+        plan = [event["data"] for event in at.ledger.events() if event["kind"] == "plan"][-1]
+        assert plan["note"] in problem.message
+        quotas.write_text("policy: utility\nprojects: {other: {}}\n")
+        async with asyncio.timeout(20):
+            while at.broker.problems():
+                await asyncio.sleep(0.05)
 
     run(tmp_path, story, quotas=quotas)
 

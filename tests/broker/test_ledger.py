@@ -16,6 +16,7 @@ from aios_lab.broker import TTL, Ledger, Owner, Refused
 from aios_lab.broker.ledger import Entry
 from aios_lab.broker.slices import Claim, Slice
 from aios_lab.wire import SliceState
+from broker.records import events, living_leases
 
 CLAIM = Claim(unit=Resources(1000, 1024), min=1, max=2, project="default")
 FILED = Slice("s-1", Owner("ada"), CLAIM, created=1.0, since=1.0, epoch=1)
@@ -36,10 +37,10 @@ def granted(now: float = 2.0) -> Slice:
 def test_it_keeps_every_step(ledger: Ledger) -> None:
     ledger.write([Entry("filed", FILED)], 1.0)
     ledger.write([Entry("plan", data={"hash": "x"}), Entry("granted", granted())], 2.0)
-    assert [event["kind"] for event in ledger.events()] == ["filed", "plan", "granted"]
-    last = ledger.events("s-1")[-1]
-    assert (last["epoch"], last["data"]["state"], last["data"]["units"]) == (2, "granted", {"local": 2})
-    (lease,) = ledger.living_leases(2.0)
+    assert [event.kind for event in events(ledger)] == ["filed", "plan", "granted"]
+    last = events(ledger, "s-1")[-1]
+    assert (last.epoch, last.data["state"], last.data["units"]) == (2, "granted", {"local": 2})
+    (lease,) = living_leases(ledger, 2.0)
     assert (lease.slice_id, lease.node, lease.units, lease.epoch) == ("s-1", "local", 2, 2)
 
 
@@ -48,15 +49,15 @@ def test_an_old_epoch_changes_nothing(ledger: Ledger) -> None:
     with pytest.raises(Refused) as refused:
         ledger.write([Entry("plan", data={}), Entry("granted", granted())], 3.0)
     assert refused.value.reason == "ledger_conflict"
-    assert len(ledger.events()) == 2
+    assert len(events(ledger)) == 2
 
 
 def test_leases_without_heartbeat_expire(ledger: Ledger) -> None:
     ledger.write([Entry("filed", FILED), Entry("granted", granted())], 100.0)
-    assert len(ledger.living_leases(100.0 + TTL)) == 1
-    assert ledger.living_leases(100.1 + TTL) == []
+    assert len(living_leases(ledger, 100.0 + TTL)) == 1
+    assert living_leases(ledger, 100.1 + TTL) == []
     ledger.heartbeat(105.0)
-    assert len(ledger.living_leases(105.0 + TTL)) == 1
+    assert len(living_leases(ledger, 105.0 + TTL)) == 1
 
 
 def test_the_next_server_ends_what_a_dead_one_left(tmp_path: Path) -> None:
@@ -74,10 +75,10 @@ def test_the_next_server_ends_what_a_dead_one_left(tmp_path: Path) -> None:
     assert done.returncode == -9
     ledger = Ledger(path)
     ledger.open()
-    assert len(ledger.living_leases(100.0)) == 1
+    assert len(living_leases(ledger, 100.0)) == 1
     assert ledger.expire(120.0) == ["s-1"]
-    assert ledger.living_leases(100.0) == []
-    assert ledger.events("s-1")[-1]["kind"] == SliceState.EXPIRED
+    assert living_leases(ledger, 100.0) == []
+    assert events(ledger, "s-1")[-1].kind == SliceState.EXPIRED
     assert ledger.expire(121.0) == []
     ledger.close()
 
@@ -108,8 +109,8 @@ def test_a_locked_or_full_ledger_refuses_and_keeps_what_it_has(ledger: Ledger) -
     with pytest.raises(Refused, match="full") as refused:
         ledger.write([big], 3.0)
     assert refused.value.reason == "ledger_unavailable"
-    assert len(ledger.events()) == 2
-    assert len(ledger.living_leases(2.0)) == 1
+    assert len(events(ledger)) == 2
+    assert len(living_leases(ledger, 2.0)) == 1
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

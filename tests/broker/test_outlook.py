@@ -15,6 +15,7 @@ from aios_lab.broker.record import Record
 from aios_lab.broker.slices import Claim, Slice
 from aios_lab.wire import ClaimRequest, SliceState
 from broker.cluster import Cluster
+from broker.records import events
 from broker.test_broker import run
 
 UNIT = Resources(1000, 1024)
@@ -140,14 +141,14 @@ def test_what_if_says_what_would_start_and_asks_for_nothing(tmp_path: Path) -> N
         await at.active(first, 3)
         at.broker.activate(second)
         await at.until(lambda: bool(at.broker.view(second).reason))
-        lines = len(at.ledger.events())
+        lines = len(events(at.ledger))
         told = await at.broker.what_if(second, ClaimRequest(workers=1))
         assert (told.at_once, told.soon, told.max_workers) == (1, 1, 1)
         assert told.after.state == "now"
         assert told.before is not None
         assert told.before.state == "expected"
         assert at.broker.view(second).max_workers == 2
-        assert len(at.ledger.events()) == lines
+        assert len(events(at.ledger)) == lines
         with pytest.raises(Refused) as refused:
             await at.broker.what_if(second, ClaimRequest(workers=99))
         assert (refused.value.status, refused.value.reason) == (422, "too_large")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from aios_lab.allocation import UNLIMITED, Principal, Resources
+from aios_lab.allocation import UNLIMITED, Placement, Plan, Principal, Resources
 from aios_lab.broker import Quotas, Refused
 from aios_lab.broker.claims import make_claim
-from aios_lab.broker.quotas import parse, principal_path
+from aios_lab.broker.quotas import QuotaError, parse, principal_path
+from aios_lab.broker.slices import Owner, Slice
+from aios_lab.broker.snapshot import plan_record, recorded_snapshot, take_snapshot
 from aios_lab.engines.local.inventory import declared
 from aios_lab.wire import ClaimRequest
 
@@ -129,6 +132,35 @@ def test_a_file_is_read_again_and_a_wrong_one_changes_nothing(tmp_path: Path) ->
     assert quotas.reload()
     assert quotas.problem is None
     assert quotas.projects == ("default",)
+
+
+def test_placement_is_chosen_beside_the_policy() -> None:
+    tree = parse("policy: utility:linear\nplacement: fgd\n")
+    assert (tree.policy, tree.placement) == ("utility:linear", "fgd")
+    assert parse("").placement == "first"
+    with pytest.raises(
+        QuotaError, match="line 2: placement: 'tight' is none; there are: first, pack, spread, fgd"
+    ):
+        parse("policy: fcfs\nplacement: tight\n")
+
+
+def test_what_claims_ask_for_is_what_fragments_are_measured_by(tmp_path: Path) -> None:
+    """Recorded with the decision, so that it is decided alike again."""
+    path = tmp_path / "quotas.yaml"
+    path.write_text("placement: fgd\n")
+    quotas = Quotas(path)
+    claim = make_claim(
+        ClaimRequest(workers=2, gpus=0.5), None, "ada", declared({"cpus": 4, "gpus": 2}), quotas
+    )
+    one = Slice(
+        "s-1", Owner(user="ada", kernel_id="k", name="a.ipynb"), claim, created=1.0, since=1.0, wanted=True
+    )
+    snapshot = take_snapshot(INVENTORY, quotas, [one], 2.0)
+    assert snapshot.placement == Placement("fgd", ((claim.unit, 2),))
+    record = json.loads(json.dumps(plan_record(snapshot, "fair_share", Plan())))
+    assert recorded_snapshot(record) == snapshot
+    del record["snapshot"]["placement"]
+    assert recorded_snapshot(record).placement == Placement("first")
 
 
 def test_names_with_slashes_stay_one_step() -> None:

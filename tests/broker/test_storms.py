@@ -13,15 +13,17 @@ from random import Random
 import pytest
 
 from aios_lab.allocation import POLICIES, decide
+from aios_lab.allocation.placement import RULES
 from aios_lab.broker import Refused
 from aios_lab.broker.snapshot import plan_record, recorded_snapshot
 from aios_lab.wire import ClaimRequest, Slice, SliceState
 from broker.cluster import Cluster, running
+from broker.records import events, living_leases
 
 
 def replay(at: Cluster) -> None:
     """Decide again on all that the ledger recorded, and compare byte for byte."""
-    for record in (event["data"] for event in at.ledger.events() if event["kind"] == "plan"):
+    for record in (event.data for event in events(at.ledger) if event.kind == "plan"):
         snapshot = recorded_snapshot(record)
         plan = decide(snapshot, record["policy"])
         assert json.dumps(plan_record(snapshot, record["policy"], plan)) == json.dumps(record)
@@ -80,7 +82,8 @@ def do(at: Cluster, random: Random, deed: str, ids: list[str]) -> None:
 @pytest.mark.parametrize("seed", range(400 if "AIOS_SOAK" in os.environ else 25))
 def test_a_storm(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     quotas = tmp_path / "quotas.yaml"
-    quotas.write_text(f"policy: {[*POLICIES][seed % len(POLICIES)]}\n")
+    policy, placement = [*POLICIES][seed % len(POLICIES)], [*RULES][seed % len(RULES)]
+    quotas.write_text(f"policy: {policy}\nplacement: {placement}\n")
 
     async def main() -> None:
         random = Random(seed)
@@ -99,7 +102,7 @@ def test_a_storm(tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture) ->
                 at.broker.end(one, "over")
             await at.until(lambda: not at.broker.views(None))
             assert not at.engine.open
-            assert at.ledger.living_leases(0) == []
+            assert living_leases(at.ledger, 0) == []
             assert at.broker.problems() == []
             assert at.broker.cluster().used.cpus == 0
             replay(at)
@@ -123,6 +126,6 @@ async def calm(at: Cluster) -> None:
     await at.until(settled)
     held = {view.id: view.target for view in at.broker.views(None) if view.target}
     leases: dict[str, int] = {}
-    for lease in at.ledger.living_leases(0):
+    for lease in living_leases(at.ledger, 0):
         leases[lease.slice_id] = leases.get(lease.slice_id, 0) + lease.units
     assert leases == held

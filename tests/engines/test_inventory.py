@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from aios_lab.engines.base import EngineError
-from aios_lab.engines.local.inventory import declared, measured
+from aios_lab.engines.local.inventory import declared, measured, visible
+from aios_lab.telemetry.gpu import Gpu
 
 
 def test_the_machine_keeps_a_reserve_of_memory():
@@ -36,6 +37,26 @@ def test_what_is_not_declared_is_as_measured():
     found, (node,) = measured(), declared({"gpus": 1}).nodes
     assert node.capacity.cpu == found.nodes[0].capacity.cpu
     assert abs(node.capacity.memory - found.nodes[0].capacity.memory) <= 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "left"),
+    [
+        (None, [0, 1, 2]),
+        ("", []),
+        ("2,0", [0, 2]),
+        (" 1 , 1", [1]),
+        ("GPU-b", [1]),
+        ("GPU-c3,GPU-a0", [0, 2]),
+        ("1,-1,2", [1]),
+        ("9,1", []),
+        ("GPU-,1", []),
+        ("MIG-b7,1", []),
+    ],
+)
+def test_accelerators_that_the_server_may_not_use_are_not_handed_out(setting: str | None, left: list[int]):
+    found = [Gpu(index, "A", uuid, 1 << 30) for index, uuid in enumerate(("GPU-a0", "GPU-b7", "GPU-c3"))]
+    assert [gpu.index for gpu in visible(found, setting)] == left
 
 
 @pytest.mark.parametrize(

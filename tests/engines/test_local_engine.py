@@ -67,7 +67,7 @@ def test_a_worker_sees_its_slice_its_threads_and_no_device(engine: Running):
     def see() -> dict[str, Any]:
         import torch
 
-        names = ("AIOS_SLICE", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+        names = ("AIOS_SLICE", "OMP_NUM_THREADS", "CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES")
         return {name: os.environ.get(name) for name in names} | {
             "torch": torch.get_num_threads(),
             "nthreads": get_worker().state.nthreads,
@@ -78,6 +78,7 @@ def test_a_worker_sees_its_slice_its_threads_and_no_device(engine: Running):
         assert client.submit(see).result(30) == {
             "AIOS_SLICE": slice_id,
             "OMP_NUM_THREADS": "2",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": "",
             "torch": 2,
             "nthreads": 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from aios_lab.notebook import load_ipython_extension, unload_ipython_extension
 from aios_lab.notebook.errors import AIOSError
-from aios_lab.notebook.parsers import PARSERS, completions
+from aios_lab.notebook.parsers import PARSERS, completions, split
 
 
 @pytest.fixture
@@ -156,13 +157,17 @@ def test_of_several_functions_the_one_that_is_trained_is_named(shell, capsys) ->
 
 
 def test_set_values_are_literals_or_text() -> None:
-    options = PARSERS["train"].parse_line("--set lr=0.1 --set name=digits --set 'sizes=[1, 2]' --arg=--fast")
+    def trained(line: str) -> Namespace:
+        options: Namespace = PARSERS["train"].parse_args(split(line))
+        return options
+
+    options = trained("--set lr=0.1 --set name=digits --set 'sizes=[1, 2]' --arg=--fast")
     assert dict(options.set) == {"lr": 0.1, "name": "digits", "sizes": [1, 2]}
     assert options.arg == ["--fast"]
-    assert PARSERS["train"].parse_line("--script").script == ""
-    assert PARSERS["train"].parse_line("--script a.py --workers 2").script == "a.py"
+    assert trained("--script").script == ""
+    assert trained("--script a.py --workers 2").script == "a.py"
     with pytest.raises(UsageError):
-        PARSERS["train"].parse_line("--set 1x=2")
+        trained("--set 1x=2")
 
 
 def test_completion_offers_commands_then_options(shell) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import aios_lab
 from aios_lab.models.tables import size
+from aios_lab.notebook.dask_client import Client
 from aios_lab.notebook.display import Output, progress
 from aios_lab.notebook.errors import AIOSError
 from aios_lab.notebook.server import Server
@@ -163,3 +164,9 @@ def test_the_sdk_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_client_without_a_scheduler_has_no_dashboard_either() -> None:
+    client = Client("tcp://127.0.0.1:9", lambda: None, asynchronous=True, timeout=0.1)
+    assert client.dashboard_link is None
+    await client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -73,6 +74,17 @@ async def test_status_says_what_to_mend_and_all_else_refuses(api, reason):
     refused = await api("GET", "aios/api/slices")
     assert refused.status == 409
     assert refused.body == status["problems"][0]
+
+
+@pytest.mark.parametrize("aios_config", [{"mlflow_uri": "http://127.0.0.1:9"}], indirect=True)
+async def test_status_says_that_runs_cannot_be_written_to_mlflow(api):
+    async with asyncio.timeout(20):
+        while not (status := (await api("GET", "aios/api/status")).body)["problems"]:
+            await asyncio.sleep(0.05)
+    (problem,) = status["problems"]
+    assert problem["reason"] == "mlflow_unreachable"
+    assert "http://127.0.0.1:9 cannot be written" in problem["message"]
+    assert status["ready"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import ItemsView, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from mlflow import MlflowClient
 from aios_lab.models.registry import Registry
 from aios_lab.routes.catalogue import Catalogue
 from aios_lab.routes.feed import Feed
+from aios_lab.routes.use import Use
 
 
 @dataclass(eq=False)
@@ -79,3 +82,36 @@ def test_models_are_read_again_when_a_model_changed_and_not_when_a_run_did(tmp_p
     other.register(torch.nn.Linear(2, 1), "m")
     assert len(catalogue.list()[0].versions) == 2
     assert catalogue.list() is catalogue.list()
+
+
+class Slow(dict[str, Sequence[int]]):
+    """Processes that are slow to look at; they know how many threads do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go_on = threading.Semaphore(0), threading.Event()
+        self.inside = self.most = 0
+
+    def items(self) -> ItemsView[str, Sequence[int]]:  # the thread reads it
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.begun.release()
+        assert self.go_on.wait(20)
+        self.inside -= 1
+        return super().items()
+
+
+async def test_a_look_at_use_keeps_its_turn_when_nobody_waits_for_it_any_more() -> None:
+    processes = Slow()
+    use = Use(lambda: processes)
+    left = asyncio.create_task(use.measure())
+    assert await asyncio.to_thread(processes.begun.acquire, timeout=20)
+    left.cancel()
+    await asyncio.wait([left])
+    assert left.cancelled()
+    following = asyncio.create_task(use.measure())
+    assert not await asyncio.to_thread(processes.begun.acquire, timeout=0.2)
+    processes.go_on.set()
+    await following
+    assert processes.most == 1
+    assert use.age < 20

@@ -107,18 +107,18 @@ async def what_a_kernel_registers_is_pushed(api, jp_ws_fetch):
 async def the_sampler_runs_only_while_somebody_watches_use(api, jp_ws_fetch):
     feed = api.app.services.feed
     async with asyncio.timeout(5):
-        while feed.sampling:
+        while feed._task:
             await asyncio.sleep(0.02)
     socket = await jp_ws_fetch("aios/api/stream")
     await socket.write_message(json.dumps({"topics": ["runs"]}))
     await read(socket, "runs")
-    assert not feed.sampling
+    assert not feed._task
     await socket.write_message(json.dumps({"topics": ["cluster"]}))
     await read(socket, "cluster")
-    assert feed.sampling
+    assert feed._task
     socket.close()
     async with asyncio.timeout(5):
-        while feed.sampling:
+        while feed._task:
             await asyncio.sleep(0.02)
 
 

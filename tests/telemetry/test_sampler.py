@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
+import pytest
 
-from aios_lab.telemetry.gpu import gpus, processes
+from aios_lab.telemetry.gpu import gpus, links, numa_node, numa_nodes
 from aios_lab.telemetry.sampler import Sampler
 from live import until
 
@@ -50,14 +52,24 @@ def test_a_tree_is_charged_with_its_children():
     assert (ended["busy"].cpus, ended["busy"].memory) == (0, 0)
 
 
-def test_the_machine_is_used():
-    usage = Sampler().machine()
-    assert 0 < usage.memory < psutil.virtual_memory().total
-    assert 0 <= usage.cpus <= (psutil.cpu_count() or 1)
-
-
 def test_accelerators_are_listed_in_order_and_absent_ones_are_no_error():
     found = gpus()
     assert [gpu.index for gpu in found] == list(range(len(found)))
     assert all(gpu.memory > 0 for gpu in found)
-    assert found or processes() == {}
+
+
+@pytest.mark.parametrize(("says", "node"), [("1\n", 1), ("0\n", 0), ("-1\n", None), ("", None), (None, None)])
+def test_the_numa_node_of_a_device_is_what_linux_says(tmp_path: Path, says: str | None, node: int | None):
+    device = tmp_path / "0000:c1:00.0"
+    device.mkdir()
+    if says is not None:
+        (device / "numa_node").write_text(says)
+    assert numa_node("00000000:C1:00.0", tmp_path) == node
+
+
+def test_links_and_nodes_are_of_devices_that_are_there():
+    """On a machine without accelerators, of none."""
+    known = {gpu.index for gpu in gpus()}
+    assert set(links()) == known
+    assert set(numa_nodes()) <= known
+    assert all(set(others) <= known - {one} for one, others in links().items())

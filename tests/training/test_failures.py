@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,20 @@ from training.helpers import Train, ranks_left
 
 def until(run: Run, text: str, times: int = 2) -> None:
     """Wait until the run's output has ``text``, from both ranks."""
-    seen = 0
-    end = time.monotonic() + 60
-    while run.logs().count(text) < times:
-        assert time.monotonic() < end
-        assert not run.done
-        seen = run.live.wait_change(seen, 1)
+    changing(run, lambda: run.logs().count(text) >= times)
+
+
+def changing(run: Run, holds: Callable[[], object]) -> None:
+    """Wait for a change of the run after which this holds."""
+    changed = threading.Event()
+    forget = run.live.on_change(changed.set)
+    try:
+        while not holds():
+            assert not run.done
+            assert changed.wait(60)
+            changed.clear()
+    finally:
+        forget()
 
 
 def stopped_in(run: Run) -> float:
@@ -61,9 +70,7 @@ def test_the_rank_that_failed_first_is_the_error(start: Train, how: str, says: s
 
 def test_a_stop_gives_the_partial_result(start: Train) -> None:
     run = start(functions.until_stopped)
-    seen = 0
-    while not run.metrics():
-        seen = run.live.wait_change(seen, 60)
+    changing(run, run.metrics)
     stopped_in(run)
     assert run.result() >= 1
 
@@ -155,9 +162,7 @@ def test_a_second_cancel_kills_and_the_cluster_stays_whole(start: Train) -> None
 
 def test_an_interrupt_of_wait_stops_the_run(start: Train) -> None:
     run = start(functions.until_stopped)
-    seen = 0
-    while not run.metrics():
-        seen = run.live.wait_change(seen, 60)
+    changing(run, run.metrics)
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     assert run.wait(60) is run
     assert run.state is RunState.STOPPED
@@ -171,9 +176,7 @@ def test_what_a_rank_leaves_behind_ends_with_it(start: Train) -> None:
 def test_a_client_that_closes_fails_the_run_and_ends_its_ranks(cluster: LocalCluster, tmp_path: Path) -> None:
     with Client(cluster) as client:
         run = train(functions.until_stopped, client=client, tracker=LocalTracker(tmp_path))
-        seen = 0
-        while not run.metrics():
-            seen = run.live.wait_change(seen, 60)
+        changing(run, run.metrics)
     with pytest.raises(TrainingFailed, match="connection to the slice's scheduler was lost"):
         run.wait(20)
     assert ranks_left() == []
@@ -181,9 +184,7 @@ def test_a_client_that_closes_fails_the_run_and_ends_its_ranks(cluster: LocalClu
 
 def test_a_lost_worker_fails_the_run_and_the_next_one_runs(start: Train, client: Client) -> None:
     run = start(functions.until_stopped)
-    seen = 0
-    while not run.metrics():
-        seen = run.live.wait_change(seen, 60)
+    changing(run, run.metrics)
     os.kill(min(client.run(os.getpid).values()), signal.SIGKILL)
     with pytest.raises(TrainingFailed, match=r"worker .* was lost"):
         run.wait(20)

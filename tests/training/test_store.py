@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import base64
 import http.server
 import math
 import os
@@ -300,6 +301,42 @@ def test_an_mlflow_server_in_trouble_is_refused_and_an_odd_path_is_not(tmp_path:
 
         asyncio.run(scenario())
         server.shutdown()
+
+
+def test_the_password_of_an_mlflow_server_opens_it_and_is_told_to_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    came: dict[str, str | None] = {}
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            came[self.path.partition("?")[0]] = self.headers["Authorization"]
+            self.send_response(200 if self.path == "/health" else 403)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}"
+
+        async def scenario() -> list[str]:
+            async with opened(tmp_path, f"http://ada:secr%40t@{place}") as store:
+                await until(lambda: store.problem)
+                server.shutdown()
+                server.server_close()
+                with pytest.raises(RunRefused) as caught:
+                    await store.begin(REQUEST, "s-1", "ada")
+                assert store.problem
+                return [caught.value.message, store.problem.message]
+
+        said = asyncio.run(scenario())
+    credentials = base64.b64encode(b"ada:secr@t").decode()
+    assert set(came.values()) == {f"Basic {credentials}"}
+    assert len(came) > 1, "only the probe came through"
+    assert all(f"http://ada:…@{place}" in text for text in said)
+    assert "secr" not in " ".join([*said, caplog.text])
 
 
 def test_a_model_folder_outside_the_run_is_refused(tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def test_a_start_reads_the_newest_runs_and_no_metrics(tmp_path: Path) -> None:
             assert store.get(ids[0]).series["loss"][0].value == 2.0, "an old one is read when asked for"
             run = await store.begin(REQUEST, "s-1", "ada")
             assert len(store._entries) == KEPT + 1
-            store.update(run.id, RunUpdate(metrics=metrics(0, 20_000), state=RunState.FINISHED))
+            said = ["a line of its log"] * 200
+            store.update(run.id, RunUpdate(metrics=metrics(0, 20_000), logs=said, state=RunState.FINISHED))
             before = store.get(run.id)
         held = store_entry.history(tmp_path / "runs", KEPT)
         assert held.replayed == set()
@@ -145,7 +146,11 @@ def test_a_start_reads_the_newest_runs_and_no_metrics(tmp_path: Path) -> None:
             assert after.series == before.series
             assert len(after.series["loss"]) > 250
             assert (after.step, after.state) == (19_999, RunState.FINISHED)
-            assert len(store.list()[0].series["loss"]) <= 60
+            (listed,) = [one for one in store.list() if one.id == run.id]
+            assert listed.abridged
+            assert len(listed.series["loss"]) <= 30
+            assert len(listed.model_dump_json()) < 3000, "each report of any run sends it to each open panel"
+            assert (len(after.log_tail), after.abridged) == (200, False)
 
     asyncio.run(scenario())
 

@@ -1,6 +1,7 @@
 """What would have happened: traces, published protocols and reports."""
 
 from aios_lab.allocation.simulation.compare import Comparison, compare
+from aios_lab.allocation.simulation.filling import Filling, fill
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
 from aios_lab.allocation.simulation.orders import ORDERS
 from aios_lab.allocation.simulation.protocol import prepare
@@ -12,6 +13,7 @@ from aios_lab.allocation.simulation.world import Outcome, play
 __all__ = [
     "ORDERS",
     "Comparison",
+    "Filling",
     "FinishedJob",
     "Job",
     "Outcome",
@@ -21,6 +23,7 @@ __all__ = [
     "TraceError",
     "compare",
     "evaluate",
+    "fill",
     "play",
     "prepare",
     "read_nodes",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from aios_lab.allocation.placement import DEFAULT_PLACEMENT, typical_units
 from aios_lab.allocation.simulation import plots
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
 from aios_lab.allocation.simulation.report import Report, report
 from aios_lab.allocation.simulation.tables import text_table
 from aios_lab.allocation.simulation.world import play
-from aios_lab.allocation.types import Node, Principal, Resources
+from aios_lab.allocation.types import Node, Placement, Principal, Resources
 
 PAST = "as it was"
 
@@ -54,7 +56,7 @@ def _jobs(count: int) -> str:
 
 
 def compare(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     nodes: Sequence[Node],
     policies: Sequence[str],
     tell: Callable[[str, int], None] | None = None,
@@ -62,10 +64,13 @@ def compare(
     principals: Sequence[Principal] = (),
     elastic: bool = False,
     past: Sequence[FinishedJob] = (),
+    placements: Sequence[str] = (DEFAULT_PLACEMENT,),
 ) -> Comparison:
     """Play the same jobs on the same nodes under each policy; ``tell`` hears a policy and its finished jobs.
+    ``jobs`` is gone through once a policy.
 
-    ``principals`` and ``elastic`` are those of ``play``; ``past`` is what really became of the jobs.
+    ``principals`` and ``elastic`` are those of ``play``; ``past`` is what really became of the jobs. With
+    several ``placements`` each policy is played with each; what "fgd" expects is what the jobs ask for.
 
     Raises:
         ValueError: as ``play``; no policy is named, or no job can run.
@@ -75,12 +80,20 @@ def compare(
     capacity = sum((node.capacity for node in nodes), Resources())
     reports: dict[str, Report] = {PAST: report(past, capacity)} if past else {}
     refused: Counter[str] = Counter()
-    for policy in policies:
+    expected = typical_units((job.unit, job.count) for job in jobs) if "fgd" in placements else ()
+    for policy, rule in itertools.product(policies, placements):
+        name = policy if len(placements) == 1 else f"{policy}, {rule}"
         outcome = play(
-            jobs, nodes, policy, principals=principals, elastic=elastic, tell=tell and partial(tell, policy)
+            jobs,
+            nodes,
+            policy,
+            principals=principals,
+            elastic=elastic,
+            placement=Placement(rule, expected),
+            tell=tell and partial(tell, name),
         )
         refused = Counter(why for _, why in outcome.refused)
         if not outcome.finished:
-            raise ValueError(f"Nothing ran under {policy}: {next(iter(refused), 'there are no jobs')}.")
-        reports[policy] = report(outcome.finished, capacity)
+            raise ValueError(f"Nothing ran under {name}: {next(iter(refused), 'there are no jobs')}.")
+        reports[name] = report(outcome.finished, capacity)
     return Comparison(reports, refused)

@@ -9,15 +9,30 @@ from itertools import chain
 from typing import Protocol
 
 from aios_lab.allocation.decide import Policy, policy_of
+from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.profile import room_now, units_of
 from aios_lab.allocation.queue import QueuePolicy
 from aios_lab.allocation.room import Rooms, plus
-from aios_lab.allocation.types import Change, Demand, Lease, Node, Plan, Principal, Snapshot, Vector
+from aios_lab.allocation.types import (
+    Change,
+    Demand,
+    Lease,
+    Node,
+    Placement,
+    Plan,
+    Principal,
+    Snapshot,
+    Vector,
+)
 
 
 class Decider(Protocol):
     """One policy before one cluster. Every plan counts as carried out at the time of its making, and a claim
-    that gets its first units has started then; times in seconds."""
+    that gets its first units has started then; times in seconds. Where it ``settles``, a plan for claims that
+    are all or nothing leaves nothing to do at the same moment."""
+
+    @property
+    def settles(self) -> bool: ...
 
     def arrive(self, demand: Demand) -> None:
         """A claim that holds nothing asks from now on."""
@@ -32,8 +47,17 @@ class Decider(Protocol):
 class Books:
     """A policy that wants to see all: claims and leases, out of which each decision makes a snapshot."""
 
-    def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
+    settles = False
+
+    def __init__(
+        self,
+        policy: Policy,
+        nodes: Sequence[Node],
+        principals: Sequence[Principal],
+        placement: Placement = FIRST,
+    ) -> None:
         self._policy = policy
+        self._placement = placement
         self._nodes = tuple(nodes)
         self._principals = tuple(principals)
         self._demands: dict[str, Demand] = {}
@@ -48,7 +72,8 @@ class Books:
 
     def decide(self, now: float) -> Plan:
         leases = tuple(chain.from_iterable(self._leases.values()))
-        plan, _ = self._policy(Snapshot(self._nodes, self._principals, self._seen(), leases, now))
+        seen = Snapshot(self._nodes, self._principals, self._seen(), leases, now, self._placement)
+        plan, _ = self._policy(seen)
         for sign, changes in ((-1, plan.shrinks), (1, plan.grants)):
             for change in changes:
                 self._change(change, sign, now)
@@ -74,8 +99,16 @@ class RigidBooks(Books):
     of different priority (one without room lends its user's others its place among equals) all are shown.
     """
 
-    def __init__(self, policy: Policy, nodes: Sequence[Node], principals: Sequence[Principal]) -> None:
-        super().__init__(policy, nodes, principals)
+    settles = True
+
+    def __init__(
+        self,
+        policy: Policy,
+        nodes: Sequence[Node],
+        principals: Sequence[Principal],
+        placement: Placement = FIRST,
+    ) -> None:
+        super().__init__(policy, nodes, principals, placement)
         self._rooms = Rooms(self._nodes)
         self._waiting: dict[Vector, list[tuple[int, str]]] = {}  # units and claims, fewest first
         self._rigid = True
@@ -130,14 +163,16 @@ class RigidBooks(Books):
         del waiting[bisect_left(waiting, (demand.min, demand.claim))]
 
 
-def decider(policy: str, nodes: Sequence[Node], principals: Sequence[Principal]) -> Decider:
+def decider(
+    policy: str, nodes: Sequence[Node], principals: Sequence[Principal], placement: Placement = FIRST
+) -> Decider:
     """The policy of this name before an empty cluster.
 
     Raises:
-        ValueError: there is no such policy.
+        ValueError: there is no such policy or placement.
     """
     found = policy_of(policy)
     if isinstance(found, QueuePolicy):
-        return found.open(nodes, principals)
+        return found.open(nodes, principals, placement)
     books = RigidBooks if policy == "fair_share" else Books
-    return books(found, nodes, principals)
+    return books(found, nodes, principals, placement)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from aios_lab.allocation.decide import DEFAULT_POLICY
+from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.room import how_many
 from aios_lab.allocation.simulation.deciders import Decider, decider
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
-from aios_lab.allocation.types import Demand, Node, Plan, Principal, Resources
+from aios_lab.allocation.types import Demand, Node, Placement, Plan, Principal, Resources
 
 ROUNDS = 50  # decisions at one moment, after which the policy swings
 
@@ -44,6 +45,7 @@ def play(
     *,
     principals: Sequence[Principal] = (),
     elastic: bool = False,
+    placement: Placement = FIRST,
     tell: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Let the jobs, sorted by their submit times, pass through a cluster of these nodes under a policy.
@@ -54,9 +56,9 @@ def play(
     the job's estimate; how long it takes is its run time. ``tell`` hears how many have finished.
 
     Raises:
-        ValueError: there is no such policy, jobs are not sorted, or two have one id.
+        ValueError: there is no such policy or placement, jobs are not sorted, or two have one id.
     """
-    world = _World(nodes, decider(policy, nodes, principals), elastic, tell)
+    world = _World(nodes, decider(policy, nodes, principals, placement), elastic, tell)
     return world.play(iter(jobs))
 
 
@@ -161,7 +163,7 @@ class _World:
     def _decide(self) -> None:
         """Decide and carry out until there is nothing to do at this moment.
 
-        Where nobody can be shrunk, a plan that was carried out leaves nothing to do.
+        Where nobody can be shrunk, a plan that was carried out leaves nothing to do under most policies.
         """
         for _ in range(ROUNDS):
             if not self._wanting:
@@ -171,7 +173,7 @@ class _World:
             if not plan.grants and not plan.shrinks:
                 return
             self._carry_out(plan)
-            if not self._end_due() and not self._elastic:
+            if not self._end_due() and not self._elastic and self._policy.settles:
                 return
         raise RuntimeError(f"The policy did not come to rest at {self._now} s.")
 

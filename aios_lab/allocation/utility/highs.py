@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # The finest that HiGHS takes.
 TOLERANCE = 1e-10
+# Then it gives up. Steps are counted and not seconds, so that the same program ends alike everywhere.
+STEPS = 1_000_000
 
 
 def maximise(gains: Array, matrix: Any, ceilings: Array, limits: Array | None = None) -> tuple[Array, Array]:
@@ -21,7 +23,7 @@ def maximise(gains: Array, matrix: Any, ceilings: Array, limits: Array | None = 
     ``matrix`` may be sparse. Numbers around 1 are solved best.
 
     Raises:
-        ArithmeticError: HiGHS found no optimum; the message is its own.
+        ArithmeticError: HiGHS found no optimum, or not within a million steps; the message is its own.
     """
     import numpy as np
     from scipy.optimize import linprog
@@ -33,7 +35,11 @@ def maximise(gains: Array, matrix: Any, ceilings: Array, limits: Array | None = 
         b_ub=ceilings,
         bounds=np.column_stack([np.zeros(len(gains)), upper]),
         method="highs",
-        options={"primal_feasibility_tolerance": TOLERANCE, "dual_feasibility_tolerance": TOLERANCE},
+        options={
+            "primal_feasibility_tolerance": TOLERANCE,
+            "dual_feasibility_tolerance": TOLERANCE,
+            "maxiter": STEPS,
+        },
     )
     if found.status:
         raise ArithmeticError(f"HiGHS found no optimum: {found.message}")

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aios_lab.allocation.placement import best_sets
 from aios_lab.allocation.types import Resources
 from aios_lab.engines.base import EngineError, Inventory, Listener, SliceInfo
 from aios_lab.engines.local import orders, strays
@@ -169,7 +170,10 @@ class LocalEngine:
         return handle
 
     async def _resize(self, handle: SliceHandle, unit: Resources, workers: int) -> None:
-        """Order the size, with devices for new workers; a slice of another shape gives its own up first."""
+        """Order the size, with devices for new workers; a slice of another shape gives its own up first.
+
+        Devices that NVLink or a NUMA node joins go to the same worker and the same slice.
+        """
         shape = orders.Shape.of(unit, simulated=self._inventory.simulated)
         if handle.shape not in (None, shape) and shape.devices * workers > len(self._free_devices()):
             await handle.scale(orders.Scale(shape, 0))
@@ -181,7 +185,9 @@ class LocalEngine:
                 f"Slice {handle.slice_id} needs {missing} more accelerators, but only {len(free)} are free. "
                 "Ask for fewer, or wait until others give theirs back."
             )
-        devices = tuple(free[:missing])
+        beside = handle.report.devices if handle.shape == shape else []
+        sets = missing // max(1, shape.devices)
+        devices = best_sets(free, shape.devices, sets, self._inventory.topology, beside)
         self._reserved.update(devices)
         try:
             await handle.scale(orders.Scale(shape, workers, devices))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
+from aios_lab.allocation.placement import Topology
 from aios_lab.allocation.types import Node, Resources
 from aios_lab.engines.base import Accelerator, EngineError, Inventory
-from aios_lab.telemetry.gpu import gpus
+from aios_lab.telemetry.gpu import Gpu, gpus, links, numa_nodes
+
+log = logging.getLogger(__name__)
 
 _FIELDS = ("cpus", "memory", "gpus", "gpu_memory")
 _DEFAULT_GPU_MEMORY = 16 << 30  # bytes of a declared accelerator
@@ -28,13 +32,38 @@ def measured() -> Inventory:
     """What this process may use, less a reserve of memory for the server itself: 10 %, at least 1 GiB."""
     total = min([psutil.virtual_memory().total, *_cgroup_memory()])
     memory = total - max(1 << 30, total // 10)
-    devices = gpus()
+    devices = visible(gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
     return _inventory(
         cpu=int(_cpus() * 1000),
         memory=memory,
         accelerators=tuple(Accelerator(gpu.index, gpu.name, gpu.uuid, gpu.memory // _MIB) for gpu in devices),
         simulated=False,
+        topology=Topology(links(), numa_nodes()),
     )
+
+
+def visible(found: Sequence[Gpu], setting: str | None) -> list[Gpu]:
+    """The devices that CUDA_VISIBLE_DEVICES leaves to this process: all where it is not set.
+
+    As in CUDA it has numbers or beginnings of UUIDs, and ends at the first that is no device; numbers are
+    NVML's, which are those of nvidia-smi.
+    """
+    if setting is None:
+        return list(found)
+    chosen: set[int] = set()
+    for name in filter(None, map(str.strip, setting.split(","))):
+        named = [gpu.index for gpu in found if _is_named(gpu, name)]
+        if len(named) != 1:
+            log.warning("CUDA_VISIBLE_DEVICES=%s: %s is no accelerator of this machine", setting, name)
+            break
+        chosen.update(named)
+    return [gpu for gpu in found if gpu.index in chosen]
+
+
+def _is_named(gpu: Gpu, name: str) -> bool:
+    if name.isdecimal():
+        return gpu.index == int(name)
+    return name.startswith("GPU-") and gpu.uuid.startswith(name)
 
 
 def declared(amounts: Mapping[str, float | int | str]) -> Inventory:
@@ -60,17 +89,20 @@ def declared(amounts: Mapping[str, float | int | str]) -> Inventory:
             Accelerator(index, "simulated", f"simulated-{index}", each) for index in range(count)
         ),
         simulated=True,
+        topology=Topology(),
     )
 
 
-def _inventory(cpu: int, memory: int, accelerators: tuple[Accelerator, ...], simulated: bool) -> Inventory:
+def _inventory(
+    cpu: int, memory: int, accelerators: tuple[Accelerator, ...], simulated: bool, topology: Topology
+) -> Inventory:
     capacity = Resources(
         cpu=cpu,
         memory=memory // _MIB,
         gpu=1000 * len(accelerators),
         gpu_memory=sum(accelerator.memory for accelerator in accelerators),
     )
-    return Inventory((Node(socket.gethostname(), capacity),), accelerators, simulated)
+    return Inventory((Node(socket.gethostname(), capacity),), accelerators, simulated, topology)
 
 
 def _amount(name: str, value: float | int | str) -> float:

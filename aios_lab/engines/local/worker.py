@@ -19,6 +19,8 @@ def environment(base: dict[str, str], start: orders.Start) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
+        # Devices are numbered as NVML does; CUDA by itself puts the fastest first.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, start.devices)),
     }
 

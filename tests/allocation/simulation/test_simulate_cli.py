@@ -180,6 +180,53 @@ def test_pods_on_the_nodes_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "'n0' is there twice" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--jobs", "0"], "The first 0 jobs of "),
+        (["--jobs", "-1"], "The first -1 jobs of "),
+        (["--processors", "0"], "A cluster of 0 processors runs nothing"),
+        (["--processors", "-4"], "A cluster of -4 processors runs nothing"),
+        (
+            ["--nodes", "nothing.csv"],
+            "Nothing ran under fcfs: the cluster has no room for it even when empty.",
+        ),
+        (["--nodes", "nan.csv"], "row 2, gpu: 'nan' is not a finite number."),
+        (["--nodes", "negative.csv"], "row 2, cpu_milli: '-8000' is negative."),
+        (["--nodes", "short.csv"], "row 1: the column memory_mib is missing."),
+    ],
+)
+def test_a_cluster_or_a_number_that_cannot_be(
+    trace: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
+) -> None:
+    for name, text in (
+        ("nothing", "sn,cpu_milli,memory_mib,gpu\nn0,0,0,0\n"),
+        ("nan", "sn,cpu_milli,memory_mib,gpu\nn0,8000,8192,nan\n"),
+        ("negative", "sn,cpu_milli,memory_mib,gpu\nn0,-8000,8192,1\n"),
+        ("short", "sn,cpu_milli,gpu\nn0,8000,1\n"),
+    ):
+        (trace.parent / f"{name}.csv").write_text(text)
+    given = [str(trace.parent / each) if each.endswith(".csv") else each for each in options]
+    assert main(["simulate", str(trace), "--policy", "fcfs", *given]) == 1
+    told = capsys.readouterr().err
+    assert problem in told
+    assert told.count("\n") == 1
+
+
+def test_shuffled_rows_are_played_as_if_they_were_in_order(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", str(trace), "--policy", "fcfs"]) == 0
+    in_order = capsys.readouterr().out
+    head, *rows = trace.read_text().splitlines(keepends=True)
+    shuffled = tmp_path / "shuffled.swf"
+    shuffled.write_text(head + "".join(reversed(rows)))
+    assert main(["simulate", str(shuffled), "--policy", "fcfs"]) == 0
+    told = capsys.readouterr()
+    assert told.out == in_order
+    assert "submitted before the row above it; the jobs are sorted by submit time." in told.err
+
+
 def test_either_policies_or_a_protocol(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ([], ["--policy", "quick"], ["--policy", "fcfs", "--protocol", "rlscheduler"]):
         with pytest.raises(SystemExit) as ended:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from hypothesis import strategies as st
 
 from aios_lab.allocation import Resources
 from aios_lab.allocation.simulation import Job, Trace, TraceError, read_trace
+from aios_lab.allocation.simulation.traces.alibaba import read_alibaba
+from aios_lab.allocation.simulation.traces.philly import read_philly
+from aios_lab.allocation.simulation.traces.swf import read_swf
 
 SWF = """\
 ; Version: 2.2
@@ -283,6 +288,33 @@ def test_jobs_that_cannot_be(change: dict[str, object], problem: str) -> None:
     options: dict[str, object] = {"id": 7, "submit": 0.0, "run": 1.0, "unit": Resources(cpu=1000)} | change
     with pytest.raises(ValueError, match=problem):
         Job(**options)  # type: ignore[arg-type]
+
+
+def endless() -> Iterator[str]:
+    """More rows than anybody has room for."""
+    line = SWF.splitlines()[-2]
+    return (line.replace("11   100", f"{n}   {n}") for n in itertools.count())
+
+
+def test_too_many_rows_are_refused_before_they_fill_the_memory() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            TraceError, match="row 20001: the trace has more than 20,000 jobs: take its first"
+        ):
+            read_swf(endless(), "endless.swf", most=20_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 * 20_000
+
+
+def test_the_first_jobs_of_an_endless_trace_are_read_without_the_rest() -> None:
+    assert [job.id for job in read_swf(endless(), "endless.swf", first=3)] == [0, 1, 2]
+    assert len(read_alibaba(PODS.splitlines(keepends=True), "pods.csv", first=2)) == 2
+    assert len(read_philly(PHILLY.splitlines(keepends=True), "jobs.csv", first=1)) == 1
+    with pytest.raises(ValueError, match="The first 0 jobs of endless"):
+        read_swf(endless(), "endless.swf", first=0)
 
 
 def test_many_rows_take_little_memory(tmp_path: Path) -> None:

@@ -6,25 +6,29 @@ from collections.abc import Iterable
 
 from aios_lab.allocation.simulation.traces.numbers import Place
 from aios_lab.allocation.simulation.traces.table import read_rows
-from aios_lab.allocation.simulation.traces.trace import UNKNOWN, Shape, Trace, TraceBuilder
+from aios_lab.allocation.simulation.traces.trace import MOST, UNKNOWN, Shape, Trace, TraceBuilder
 from aios_lab.allocation.types import Resources
 
 NEEDED = ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "creation_time", "deletion_time")
 OPTIONAL = ("scheduled_time", "gpu_spec", "qos", "user")
 
 
-def read_alibaba(lines: Iterable[str], source: str) -> Trace:
+def read_alibaba(lines: Iterable[str], source: str, first: int | None = None, most: int = MOST) -> Trace:
     """Read one job a pod: ``num_gpu`` × ``gpu_milli``, milli-CPU and MiB as they stand there.
 
     A pod ran from scheduled_time to deletion_time; one that was never scheduled is taken to run as long as
     it was there, from creation to deletion, with a note. Without a deletion_time the run time is unknown. The
     models in gpu_spec are parted by "|"; the class in qos is the queue; ids count the pods from 0.
 
+    Only the ``first`` so many jobs are read, if that is given.
+
     Raises:
-        TraceError: a column is missing, a row has too many or too few fields, a field is no number, not
-            finite, negative or not whole, or times do not follow each other.
+        ValueError: ``first`` is less than 1.
+        TraceError: there are more than ``most`` jobs, a column is missing, a row has too many or too few
+            fields, a field is no number, not finite, negative or not whole, or times do not follow each
+            other.
     """
-    builder = TraceBuilder(source, "alibaba")
+    builder = TraceBuilder(source, "alibaba", first, most)
     for id, (place, texts) in enumerate(read_rows(lines, source, NEEDED, OPTIONAL)):
         cpu, memory, gpus, gpu_milli, created, deleted, scheduled, spec, qos, user = texts
         submit = place.amount("creation_time", created)
@@ -39,6 +43,8 @@ def read_alibaba(lines: Iterable[str], source: str) -> Trace:
             queue=qos,
             row=place.row,
         )
+        if builder.full:
+            break
     return builder.finish()
 
 

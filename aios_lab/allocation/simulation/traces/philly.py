@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from aios_lab.allocation.simulation.traces.numbers import Place
 from aios_lab.allocation.simulation.traces.table import read_rows
-from aios_lab.allocation.simulation.traces.trace import UNKNOWN, Shape, Trace, TraceBuilder
+from aios_lab.allocation.simulation.traces.trace import MOST, UNKNOWN, Shape, Trace, TraceBuilder
 from aios_lab.allocation.types import Resources
 
 NEEDED = ("timestamp", "duration", "num_gpus")
@@ -17,18 +17,22 @@ OPTIONAL = ("user", "cluster")
 _GPU: Shape = (Resources(gpu=1000), ())
 
 
-def read_philly(lines: Iterable[str], source: str) -> Trace:
+def read_philly(lines: Iterable[str], source: str, first: int | None = None, most: int = MOST) -> Trace:
     """Read jobs of ``num_gpus`` whole GPUs for ``duration`` seconds; the virtual cluster is the group.
 
     Timestamps are all dates ("2017-10-09 07:01:55", UTC where they name no zone), and ``Trace.began`` is the
     earliest, or all seconds since the trace began. Jobs without a GPU are left out, with a note. Ids count
     the rows from 0.
 
+    Only the ``first`` so many jobs are read, if that is given.
+
     Raises:
-        TraceError: a column is missing, a row has too many or too few fields, a field is no number, not
-            finite, negative or not whole, or a timestamp is of the other kind than the first.
+        ValueError: ``first`` is less than 1.
+        TraceError: there are more than ``most`` jobs, a column is missing, a row has too many or too few
+            fields, a field is no number, not finite, negative or not whole, or a timestamp is of the other
+            kind than the first.
     """
-    builder = TraceBuilder(source, "philly")
+    builder = TraceBuilder(source, "philly", first, most)
     dates: bool | None = None
     for id, (place, (timestamp, duration, num_gpus, user, cluster)) in enumerate(
         read_rows(lines, source, NEEDED, OPTIONAL)
@@ -41,6 +45,8 @@ def read_philly(lines: Iterable[str], source: str) -> Trace:
             builder.note("the job asks for no GPU and is left out", place.row)
             continue
         builder.add(id, submit, run, UNKNOWN, gpus, _GPU, user=user, group=cluster, row=place.row)
+        if builder.full:
+            break
     if not dates:
         return builder.finish()
     began = min(builder.columns.submit, default=math.nan)

@@ -12,9 +12,9 @@ from aios_lab.allocation.simulation.traces.errors import TraceError
 from aios_lab.allocation.simulation.traces.lines import text_lines
 from aios_lab.allocation.simulation.traces.philly import read_philly
 from aios_lab.allocation.simulation.traces.swf import read_swf
-from aios_lab.allocation.simulation.traces.trace import Trace
+from aios_lab.allocation.simulation.traces.trace import MOST, Trace
 
-FORMATS: Mapping[str, Callable[[Iterable[str], str], Trace]] = {
+FORMATS: Mapping[str, Callable[[Iterable[str], str, int | None, int], Trace]] = {
     "swf": read_swf,
     "alibaba": read_alibaba,
     "philly": read_philly,
@@ -26,12 +26,20 @@ _COLUMNS = {
 }
 
 
-def read_trace(path: str | os.PathLike[str], format: str | None = None) -> Trace:
+def read_trace(
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    first: int | None = None,
+    most: int = MOST,
+) -> Trace:
     """Read a trace, plain or gzip, line by line; the format is recognised unless it is named.
 
+    With ``first`` only so many jobs are read, as they stand in the file.
+
     Raises:
-        TraceError: the file is empty, of no format that is known, or a row is wrong.
-        ValueError: ``format`` is none of swf, alibaba and philly.
+        TraceError: the file is empty, of no format that is known, has more than ``most`` jobs, or a row is
+            wrong.
+        ValueError: ``format`` is none of swf, alibaba and philly, or ``first`` is less than 1.
         OSError: the file cannot be opened or read.
     """
     if format is not None and format not in FORMATS:
@@ -54,7 +62,7 @@ def read_trace(path: str | os.PathLike[str], format: str | None = None) -> Trace
             "18 numbers, a CSV file of pods or jobs with the names of its columns.",
             len(seen),
         )
-    return FORMATS[found](itertools.chain(seen, lines), source)
+    return FORMATS[found](itertools.chain(seen, lines), source, first, most)
 
 
 def _recognise(line: str) -> str | None:

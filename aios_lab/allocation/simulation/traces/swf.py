@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from aios_lab.allocation.simulation.traces.errors import TraceError
 from aios_lab.allocation.simulation.traces.numbers import GREATEST, Place
-from aios_lab.allocation.simulation.traces.trace import Shape, Trace, TraceBuilder
+from aios_lab.allocation.simulation.traces.trace import MOST, Shape, Trace, TraceBuilder
 from aios_lab.allocation.types import Resources
 
 FIELDS = (
@@ -54,17 +54,20 @@ _HEADER = re.compile(r";\s*(\w+):\s*(.*\S)")
 _INTEGER = re.compile(r"\d+(?!\S)")
 
 
-def read_swf(lines: Iterable[str], source: str) -> Trace:
+def read_swf(lines: Iterable[str], source: str, first: int | None = None, most: int = MOST) -> Trace:
     """Read jobs of ``max(allocated, requested)`` processors, 1000 milli-CPU each, with the user's estimate.
 
     A job that names no processors is left out, with a note. ``Trace.processors`` is the header's MaxProcs,
     else its MaxNodes; ``Trace.began`` its UnixStartTime.
 
+    Only the ``first`` so many jobs are read, if that is given.
+
     Raises:
-        TraceError: a row has not 18 fields, or a field is no number, not finite, negative or not whole where
-            it may not be.
+        ValueError: ``first`` is less than 1.
+        TraceError: there are more than ``most`` jobs, a row has not 18 fields, or a field is no number, not
+            finite, negative or not whole where it may not be.
     """
-    builder = TraceBuilder(source, "swf")
+    builder = TraceBuilder(source, "swf", first, most)
     header: dict[str, str] = {}
     for row, line in enumerate(lines, 1):
         if line.lstrip().startswith(";"):
@@ -74,6 +77,8 @@ def read_swf(lines: Iterable[str], source: str) -> Trace:
         texts = line.split()
         if texts:
             _add(builder, texts, Place(source, row))
+        if builder.full:
+            break
     began = _header_number(header, "UnixStartTime")
     processors = _header_number(header, "MaxProcs") or _header_number(header, "MaxNodes") or None
     return builder.finish(header, processors, None if began is None else float(began))

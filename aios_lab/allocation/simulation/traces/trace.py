@@ -13,6 +13,9 @@ from aios_lab.allocation.types import Resources
 # A time that the trace does not know, as SWF writes it.
 UNKNOWN = -1.0
 
+# Jobs that are read at most: in columns they take 120 MB.
+MOST = 2_000_000
+
 UNSORTED = "submitted before the row above it; the jobs are sorted by submit time"
 
 # What one unit needs, and the GPU models that would do.
@@ -109,9 +112,13 @@ class Trace:
 
 
 class TraceBuilder:
-    """Takes rows as they are read; counts what is to be noted."""
+    """Takes rows as they are read; counts what is to be noted. It is ``full`` with the ``first`` so many."""
 
-    def __init__(self, source: str, format: str) -> None:
+    def __init__(self, source: str, format: str, first: int | None = None, most: int = MOST) -> None:
+        if first is not None and first < 1:
+            raise ValueError(f"The first {first} jobs of {source} are none: give 1 or more.")
+        self._first = first
+        self._most = most
         self.source = source
         self.format = format
         self.columns = Columns()
@@ -132,7 +139,14 @@ class TraceBuilder:
         queue: str = "",
         row: int = 0,
     ) -> None:
-        """Times in seconds; ``UNKNOWN`` for those that the trace does not know."""
+        """Times in seconds; ``UNKNOWN`` for those that the trace does not know.
+
+        Raises:
+            TraceError: there are more than ``most``.
+        """
+        if len(self.columns.ids) >= self._most:
+            problem = f"the trace has more than {self._most:,} jobs: take its first ones (--jobs), or cut it."
+            raise TraceError(self.source, problem, row)
         if submit < self._last:
             self.note(UNSORTED, row)
         self._last = submit
@@ -146,6 +160,10 @@ class TraceBuilder:
         columns.users.append(user)
         columns.groups.append(group)
         columns.queues.append(queue)
+
+    @property
+    def full(self) -> bool:
+        return self._first is not None and len(self.columns.ids) >= self._first
 
     def shift(self, seconds: float) -> None:
         """Move all submit times, to count them from where the trace began."""
