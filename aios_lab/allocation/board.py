@@ -153,7 +153,7 @@ class Board:
     # --- taking and giving ---------------------------------------------------------------------------------
 
     def take(self, claim: str, units: int, later: bool = False) -> list[tuple[int, int]]:
-        """Take room for at most so many units, where the placement has them: what is free now, or ``later``,
+        """Take room for at most so many units, as the placement says: what is free now, or ``later``,
         once all shrinks so far are done. On which nodes, and how many on each."""
         unit, limits = self.vectors[claim], [self.limits[name] for name in self.limited[claim]]
         for limit in limits:

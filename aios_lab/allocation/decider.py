@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import fields, replace
 
-from aios_lab.allocation.decide import DEFAULT_POLICY, check, decide, policy_of
-from aios_lab.allocation.fair_share import carried_out, fair_targets
+from aios_lab.allocation.decide import DEFAULT_POLICY, check, decide, policy_of, without_collections
+from aios_lab.allocation.fair_share import carried_out
+from aios_lab.allocation.placement.rooms import rooms_for
 from aios_lab.allocation.reasons import Book
 from aios_lab.allocation.room import plus
-from aios_lab.allocation.targets import starting_units
+from aios_lab.allocation.shares import held_units
+from aios_lab.allocation.targets import Targets, starting_units
 from aios_lab.allocation.types import Demand, Plan, Snapshot, Vector
 
 # What a decision of fair share takes from a snapshot besides claims and leases. It knows no time.
@@ -43,10 +45,11 @@ class Decider:
         if self.policy != DEFAULT_POLICY:
             return decide(snapshot, self.policy)
         last, self._last = self._last, None
-        if last is not None and last.follow(snapshot):
-            self.reused += 1
-        else:
-            last = _Decided(snapshot)
+        with without_collections():
+            if last is not None and last.follow(snapshot):
+                self.reused += 1
+            else:
+                last = _Decided(snapshot)
         self._last = last
         return last.plan
 
@@ -56,8 +59,9 @@ class _Decided:
 
     def __init__(self, snapshot: Snapshot) -> None:
         check(snapshot)
-        targets = fair_targets(snapshot)
-        plan = carried_out(snapshot, targets)
+        held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
+        targets = Targets(snapshot, held, rooms.copy())
+        plan = carried_out(snapshot, targets, held, rooms)
         self.snapshot = snapshot
         self.demands = {demand.claim: demand for demand in snapshot.demands}
         self.book = Book(snapshot, plan, targets.units)

@@ -40,18 +40,21 @@ class Placed:
 
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
-    targets = fair_targets(snapshot)
-    return carried_out(snapshot, targets), targets.units
+    return towards(snapshot, Targets)
 
 
-def fair_targets(snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets] = Targets) -> Targets:
-    """How many units everybody should have, as fair share or other ``goals`` have it."""
-    return goals(snapshot, held_units(snapshot), _empty(snapshot))
+def towards(
+    snapshot: Snapshot, goals: Callable[[Snapshot, Held, Rooms], Targets]
+) -> tuple[Plan, Mapping[str, int]]:
+    """Grants and shrinks that bring everybody nearer to targets, without reasons, and these targets."""
+    held, rooms = held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement)
+    targets = goals(snapshot, held, rooms.copy())
+    return carried_out(snapshot, targets, held, rooms), targets.units
 
 
-def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
-    """The grants and shrinks that bring everybody nearer to the targets now."""
-    board = Board(snapshot, held_units(snapshot), _empty(snapshot), targets.units)
+def carried_out(snapshot: Snapshot, targets: Targets, held: Held, rooms: Rooms) -> Plan:
+    """The grants and shrinks that bring everybody nearer to the targets now; ``rooms``: the empty nodes."""
+    board = Board(snapshot, held, rooms, targets.units)
     give_back(board)
     reclaim = Reclaim(board)
     placed = Placed()
@@ -61,11 +64,8 @@ def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
     _use_what_is_left(snapshot, board, placed)
+    board.settle()
     return Plan(grants=_grants(board, placed), shrinks=board.changes())
-
-
-def _empty(snapshot: Snapshot) -> Rooms:
-    return rooms_for(snapshot.nodes, snapshot.placement)
 
 
 def _deficits(targets: Targets, board: Board) -> Iterator[Award]:

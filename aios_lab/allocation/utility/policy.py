@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from aios_lab.allocation.fair_share import carried_out, fair_share, fair_targets
+from aios_lab.allocation.fair_share import fair_share, towards
 from aios_lab.allocation.room import NOTHING, Rooms, how_many, plus
 from aios_lab.allocation.shares import Claimant, Held
 from aios_lab.allocation.targets import Award, Targets, starting_units
@@ -55,12 +55,7 @@ def utility_policy(program: Program) -> Policy:
     (1982), chapter 3).
     """
     goals = partial(_Targets, program)
-
-    def propose(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
-        targets = fair_targets(snapshot, goals)
-        return carried_out(snapshot, targets), targets.units
-
-    return lambda snapshot: guarded(snapshot, lambda: propose(snapshot))
+    return lambda snapshot: guarded(snapshot, lambda: towards(snapshot, goals))
 
 
 def guarded(
