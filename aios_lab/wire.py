@@ -103,6 +103,58 @@ class Connection(Wire):
     workers: int
 
 
+class LongRun(Wire):
+    """What queueing theory says of the waits of such claims in the long run (M/M/c), from the past alone."""
+
+    servers: int = Field(description="how many such claims the cluster serves at a time")
+    load: float = Field(description="of each of them; they cannot keep up from 1 on")
+    mean: float | None = Field(description="seconds of waiting on average; none where they cannot keep up")
+    late: float | None = Field(description="seconds that nine of ten do not exceed")
+
+
+class Forecast(Wire):
+    """When a slice holds ``workers``: the ones it starts with, or the next one where it has some.
+
+    Of ten times it is once before ``early`` and once after ``late``; as often before ``start`` as after it. A
+    time is none where that is more than a month away, or nobody can tell.
+    """
+
+    slice_id: str
+    made: float
+    state: Literal["now", "expected", "never", "unknown"]
+    workers: int
+    early: float | None
+    start: float | None
+    late: float | None
+    replays: int = Field(description="how many ways it may go on were looked at")
+    basis: str = Field(description="what it rests on, or why there is none")
+    reason: str = Field(description="what is missing, who holds it, who is ahead, what would start now")
+    long_run: LongRun | None
+
+
+class Giver(Wire):
+    """Somebody who would give workers back."""
+
+    slice_id: str
+    user: str
+    name: str
+    workers: int
+
+
+class WhatIf(Wire):
+    """What another request would bring. Nothing was asked for."""
+
+    slice_id: str
+    unit: Amounts
+    min_workers: int
+    max_workers: int
+    at_once: int = Field(description="workers that would start in room that is free")
+    soon: int = Field(description="workers that are there once others have given back")
+    gives: list[Giver] = Field(description="who would give back for it, beyond what they give anyway")
+    before: Forecast | None = Field(description="without the change; none while nothing is asked for")
+    after: Forecast
+
+
 class Accelerator(Wire):
     index: int
     name: str

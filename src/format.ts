@@ -65,6 +65,22 @@ export function duration(seconds: number): string {
   return pair(Math.floor(hours / 24), 'd', hours % 24, 'h');
 }
 
+/**
+ * A moment as "14:20", with its day where that is another than today's.
+ *
+ * @param moment - seconds since the epoch
+ * @param now - seconds since the epoch
+ */
+export function clock(moment: number, now: number): string {
+  const there = new Date(moment * 1000);
+  const time = there.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false });
+  if (there.toDateString() === new Date(now * 1000).toDateString()) {
+    return time;
+  }
+  const day = there.toLocaleDateString([], { weekday: 'short', day: 'numeric', month: 'short' });
+  return `${day} ${time}`;
+}
+
 function pair(big: number, bigUnit: string, small: number, smallUnit: string): string {
   return small ? `${big}${bigUnit} ${small}${smallUnit}` : `${big}${bigUnit}`;
 }

@@ -10,6 +10,7 @@ import type { Topic } from './topics';
 import type {
   ClaimRequest,
   CompressRequest,
+  Forecast,
   Job,
   ModelVersion,
   Policies,
@@ -17,7 +18,8 @@ import type {
   Replay,
   ReplayRequest,
   Run,
-  Slice
+  Slice,
+  WhatIf
 } from './wire';
 
 /** The one store: what the panel, the status bar and the cell outputs show comes from here. */
@@ -89,6 +91,14 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     const slice = await this._client.release(sliceId);
     this._apply({ type: 'slice', slice });
     return slice;
+  }
+
+  forecast(sliceId: string): Promise<Forecast> {
+    return this._client.forecast(sliceId);
+  }
+
+  whatIf(sliceId: string, request: ClaimRequest): Promise<WhatIf> {
+    return this._client.whatIf(sliceId, request);
   }
 
   run(runId: string): Promise<Run> {

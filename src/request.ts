@@ -5,6 +5,7 @@ import type {
   ClaimRequest,
   Cluster,
   CompressRequest,
+  Forecast,
   Job,
   Model,
   ModelVersion,
@@ -15,7 +16,8 @@ import type {
   ReplayRequest,
   Run,
   Slice,
-  Status
+  Status,
+  WhatIf
 } from './wire';
 
 /** Where the REST calls and the websocket live, below the server's base URL. */
@@ -154,6 +156,16 @@ export class AIOSClient {
   /** Give the slice's resources back; the claim stays and holds nothing. */
   release(sliceId: string): Promise<Slice> {
     return this._call('DELETE', `slices/${part(sliceId)}`);
+  }
+
+  /** When a slice gets what it waits for. */
+  forecast(sliceId: string): Promise<Forecast> {
+    return this._call('GET', `slices/${part(sliceId)}/forecast`);
+  }
+
+  /** What another request would bring; nothing is asked for. */
+  whatIf(sliceId: string, request: ClaimRequest): Promise<WhatIf> {
+    return this._call('POST', `slices/${part(sliceId)}/what-if`, request);
   }
 
   /** Stop a run with what it has learned so far, or kill it at once. */

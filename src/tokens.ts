@@ -7,6 +7,7 @@ import type { Topic } from './topics';
 import type {
   ClaimRequest,
   CompressRequest,
+  Forecast,
   Job,
   ModelVersion,
   Policies,
@@ -14,7 +15,8 @@ import type {
   Replay,
   ReplayRequest,
   Run,
-  Slice
+  Slice,
+  WhatIf
 } from './wire';
 
 /** What the server says, kept up to date, and what can be asked of it. Calls reject with a `ProblemError`. */
@@ -33,6 +35,10 @@ export interface IAIOSModel {
   retry(): void;
   resize(sliceId: string, request: ClaimRequest): Promise<Slice>;
   release(sliceId: string): Promise<Slice>;
+  /** When a slice gets what it waits for. */
+  forecast(sliceId: string): Promise<Forecast>;
+  /** What another request would bring; nothing is asked for. */
+  whatIf(sliceId: string, request: ClaimRequest): Promise<WhatIf>;
   /** One run as a whole, where the list gives an abridged one. */
   run(runId: string): Promise<Run>;
   stop(runId: string, kill?: boolean): Promise<Run>;

@@ -157,12 +157,70 @@ export interface Connection {
   workers: number;
 }
 /**
+ * When a slice holds ``workers``: the ones it starts with, or the next one where it has some.
+ *
+ * Of ten times it is once before ``early`` and once after ``late``; as often before ``start`` as after it. A
+ * time is none where that is more than a month away, or nobody can tell.
+ */
+export interface Forecast {
+  slice_id: string;
+  made: number;
+  state: 'now' | 'expected' | 'never' | 'unknown';
+  workers: number;
+  early: number | null;
+  start: number | null;
+  late: number | null;
+  /**
+   * how many ways it may go on were looked at
+   */
+  replays: number;
+  /**
+   * what it rests on, or why there is none
+   */
+  basis: string;
+  /**
+   * what is missing, who holds it, who is ahead, what would start now
+   */
+  reason: string;
+  long_run: LongRun | null;
+}
+/**
+ * What queueing theory says of the waits of such claims in the long run (M/M/c), from the past alone.
+ */
+export interface LongRun {
+  /**
+   * how many such claims the cluster serves at a time
+   */
+  servers: number;
+  /**
+   * of each of them; they cannot keep up from 1 on
+   */
+  load: number;
+  /**
+   * seconds of waiting on average; none where they cannot keep up
+   */
+  mean: number | null;
+  /**
+   * seconds that nine of ten do not exceed
+   */
+  late: number | null;
+}
+/**
  * One message of the websocket, server to client. ``seq`` rises by one a topic.
  */
 export interface Frame {
   topic: string;
   seq: number;
   data: unknown;
+}
+/**
+ * Somebody who would give workers back.
+ */
+export interface Giver {
+  slice_id: string;
+  user: string;
+  name: string;
+  workers: number;
 }
 /**
  * Work of some seconds that the server does for a user, such as compressing a model.
@@ -484,4 +542,30 @@ export interface Status {
  */
 export interface Subscribe {
   topics: string[];
+}
+/**
+ * What another request would bring. Nothing was asked for.
+ */
+export interface WhatIf {
+  slice_id: string;
+  unit: Amounts;
+  min_workers: number;
+  max_workers: number;
+  /**
+   * workers that would start in room that is free
+   */
+  at_once: number;
+  /**
+   * workers that are there once others have given back
+   */
+  soon: number;
+  /**
+   * who would give back for it, beyond what they give anyway
+   */
+  gives: Giver[];
+  /**
+   * without the change; none while nothing is asked for
+   */
+  before: Forecast | null;
+  after: Forecast;
 }

@@ -33,6 +33,36 @@ def test_the_later_notebook_sees_why_it_waits_and_grows_without_a_click(page: Pa
     expect(mine.locator(".aios-Slice-reason")).to_have_count(0)
 
 
+def test_a_waiting_slice_says_when_it_starts_and_what_would_start_now(page: Page, server: Server):
+    total = int(server.get("aios/api/cluster")["capacity"]["cpus"])
+    whole = (
+        "import aios_lab as aios; "
+        f"aios.request(workers={total}, min_workers={total}, memory='500MB', duration=3600); 1"
+    )
+    first, second = server.kernel("first.ipynb"), server.kernel("second.ipynb")
+    first.run(f"import aios_lab as aios; aios.request(workers={total - 1}, min_workers={total - 1}, "
+              "memory='500MB', cpus=1, duration=3600); client = aios.client()")  # fmt: skip
+    until("it holds its workers", lambda: first.slice()["workers"] == total - 1, 60)
+    panel = BrowserLab(page, server).open().panel()
+    second.run(whole)
+    mine = card(panel, "second.ipynb")
+    expect(mine.locator(".aios-Slice-reason")).to_contain_text("first.ipynb", timeout=20_000)
+    when = mine.locator(".aios-Forecast-when")
+    expect(when).to_contain_text(re.compile(r"starts about|No forecast yet"), timeout=20_000)
+
+    mine.get_by_text("What if…").click()
+    form = mine.get_by_role("form", name=re.compile("What if"))
+    workers = form.get_by_label("Workers")
+    workers.fill("1")
+    workers.press("Enter")
+    answer = form.locator(".aios-WhatIf-answer")
+    expect(answer).to_contain_text("1 would start now.", timeout=10_000)
+    assert second.slice()["max_workers"] == total, "nothing was asked for"
+    answer.get_by_role("button", name="Request this").click()
+    until("it has one", lambda: second.slice()["target"] == 1, 20)
+    expect(mine.locator(".aios-Forecast")).to_have_count(0)
+
+
 def test_resize_and_release_from_the_panel(page: Page, server: Server):
     kernel = server.kernel("work.ipynb")
     kernel.run(ASK.format(1))
@@ -113,7 +143,7 @@ CONTRASTS = """(panel, states) => {
         return b / a;
     };
     const names = [...states.split(" ").map(state => "aios-Chip aios-mod-" + state),
-        "aios-Badge aios-mod-simulated", "aios-Faint", "aios-Rule"];
+        "aios-Badge aios-mod-simulated", "aios-Faint", "aios-Rule", "aios-Forecast-when"];
     const found = names.map(name => [name, ratio(name)]);
     card.remove();
     return Object.fromEntries(found);

@@ -1,8 +1,9 @@
 """Who gets what: pure functions on frozen data."""
 
 from aios_lab.allocation import queueing, utility
-from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide, explain
+from aios_lab.allocation.decide import DEFAULT_POLICY, POLICIES, InvalidSnapshot, decide
 from aios_lab.allocation.decider import Decider
+from aios_lab.allocation.explain import explain
 from aios_lab.allocation.fairness import (
     asset_fairness,
     divide,
@@ -11,6 +12,8 @@ from aios_lab.allocation.fairness import (
     fair_share_factor,
     fair_tree,
 )
+from aios_lab.allocation.forecast import Forecast, forecast
+from aios_lab.allocation.history import Past
 from aios_lab.allocation.types import (
     DEFAULT_SHARING,
     RESOURCES,
@@ -30,6 +33,7 @@ from aios_lab.allocation.types import (
 )
 from aios_lab.allocation.utility import ceei
 from aios_lab.allocation.validate import InvalidPlan, validate
+from aios_lab.allocation.what_if import WhatIf, what_if
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -40,10 +44,12 @@ __all__ = [
     "Change",
     "Decider",
     "Demand",
+    "Forecast",
     "InvalidPlan",
     "InvalidSnapshot",
     "Lease",
     "Node",
+    "Past",
     "Placement",
     "Plan",
     "Preemption",
@@ -52,6 +58,7 @@ __all__ = [
     "Sharing",
     "Snapshot",
     "Usage",
+    "WhatIf",
     "asset_fairness",
     "ceei",
     "decide",
@@ -61,7 +68,9 @@ __all__ = [
     "explain",
     "fair_share_factor",
     "fair_tree",
+    "forecast",
     "queueing",
     "utility",
     "validate",
+    "what_if",
 ]

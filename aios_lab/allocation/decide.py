@@ -14,7 +14,6 @@ from aios_lab.allocation.queue import BACKFILLS, ORDERS, queue_policy
 from aios_lab.allocation.reasons import reasons
 from aios_lab.allocation.types import Plan, Snapshot
 from aios_lab.allocation.utility.policy import PROGRAMS, utility_policy
-from aios_lab.allocation.words import count
 
 # What a policy decides: a plan, whose reasons are at most what a queue says of those who wait, and how many
 # units every claim should have.
@@ -77,19 +76,6 @@ def policy_of(policy: str) -> Policy:
     if policy not in POLICIES:
         raise ValueError(f"There is no policy {policy!r}; there are: {', '.join(POLICIES)}.")
     return POLICIES[policy]
-
-
-def explain(snapshot: Snapshot, claim: str, policy: str = DEFAULT_POLICY) -> str:
-    """Why this claim holds what it holds, in plain words.
-
-    Raises:
-        KeyError: the snapshot has no such claim.
-        InvalidSnapshot: as in ``decide``.
-    """
-    demand = next((d for d in snapshot.demands if d.claim == claim), None)
-    if demand is None:
-        raise KeyError(claim)
-    return decide(snapshot, policy).reasons.get(claim) or f"It has all {count(demand.max)} that it asked for."
 
 
 def check(snapshot: Snapshot) -> None:

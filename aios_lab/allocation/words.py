@@ -28,6 +28,13 @@ def memory(amount: int) -> str:
     return f"{megabytes:.0f} MB"
 
 
+def memory_below(amount: int) -> int:
+    """The most MiB of at most this many that ``memory`` says in two digits, and may be asked for so."""
+    megabytes = amount * 1048576 // 1_000_000
+    step = int("1".ljust(len(str(megabytes)) - 1, "0"))  # two digits are left
+    return megabytes // step * step * 1_000_000 // 1048576
+
+
 def noun(resource: str) -> str:
     """'CPU threads', 'GPUs', 'memory'."""
     return _NOUNS[resource][1].removeprefix("of ")

@@ -7,18 +7,19 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aios_lab import wire
-from aios_lab.allocation import Decider, Plan, validate
+from aios_lab.allocation import Decider, Plan, Snapshot, validate
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.life import Life
+from aios_lab.broker.outlook import Outlook
 from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.slices import Owner, Slice
-from aios_lab.broker.snapshot import plan_record, take_snapshot
+from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
 from aios_lab.broker.views import RUN_FIRST, cluster_view, sleeping_reason, slice_view
 from aios_lab.engines.base import Engine
 from aios_lab.wire import ClaimRequest, SliceState
@@ -58,6 +59,7 @@ class Broker:
         self._accounts = Accounts(ledger)
         self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed)
+        self._outlook = Outlook(ledger, quotas, self._snapshot)
 
     async def start(self) -> None:
         """Take the ledger, end what an earlier server left in it, start the engine and the loop.
@@ -256,6 +258,19 @@ class Broker:
         principals = self._quotas.principals(sorted(members))
         return cluster_view(self._engine.inventory(), slices, principals, self._quotas.policy)
 
+    async def forecast(self, slice_id: str) -> wire.Forecast:
+        """When the slice gets what it waits for. Raises: Refused (404; 409 'ledger_unavailable')."""
+        return await self._outlook.forecast(self._life.get(slice_id))
+
+    async def what_if(self, slice_id: str, request: ClaimRequest) -> wire.WhatIf:
+        """What would be if the slice asked for this; nothing is asked for.
+
+        Raises:
+            Refused: as ``request``; 409 'ledger_unavailable'.
+        """
+        one, living = self._life.get(slice_id), dict(self._life.slices)
+        return await self._outlook.what_if(one, request, living, self._engine.inventory())
+
     def problems(self) -> list[wire.Problem]:
         """What an administrator should mend now: the quota file, the ledger's disk."""
         quotas = [self._quotas.problem.problem] if self._quotas.problem else []
@@ -318,16 +333,7 @@ class Broker:
         self._life.reconcile()
 
     def _decide(self) -> None:
-        slices = self._life.slices
-        policy = self._quotas.policy
-        snapshot = take_snapshot(
-            self._engine.inventory(),
-            self._quotas,
-            slices.values(),
-            self._accounts,
-            self._idle,
-            time.time(),
-        )
+        policy, snapshot = self._quotas.policy, self._snapshot(time.time())
         if self._decider.policy != policy:
             self._decider = Decider(policy)
         plan = self._decider.decide(snapshot)
@@ -336,6 +342,10 @@ class Broker:
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
         self._note(policy, plan.note)
+
+    def _snapshot(self, now: float, others: Iterable[Member] = ()) -> Snapshot:
+        inventory, slices = self._engine.inventory(), self._life.slices.values()
+        return take_snapshot(inventory, self._quotas, slices, self._accounts, self._idle, now, others)
 
     def _note(self, policy: str, note: str) -> None:
         """Show the administrator that another policy decided than the one that was chosen."""

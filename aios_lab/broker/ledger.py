@@ -166,6 +166,13 @@ class Ledger:
             connection.execute(sa.delete(LEASES))
         return [slice_id for slice_id, _ in rows]
 
+    def steps(self, after: int, newest: int) -> list[dict[str, Any]]:
+        """What happened to slices since the line ``after``, oldest first; at most the newest lines of it."""
+        about = EVENTS.c.slice_id.is_not(None) & (EVENTS.c.id > after)
+        query = sa.select(EVENTS).where(about).order_by(EVENTS.c.id.desc()).limit(newest)
+        with self._writing() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)][::-1]
+
     def _append(self, connection: sa.Connection, entry: Entry, now: float) -> None:
         one = entry.slice
         about = {"slice_id": one.id, "epoch": one.epoch} if one else {}

@@ -31,6 +31,10 @@ from aios_lab.engines.base import Inventory
 T = TypeVar("T")
 
 
+# A project and a user.
+Member = tuple[str, str]
+
+
 def take_snapshot(
     inventory: Inventory,
     quotas: Quotas,
@@ -38,15 +42,17 @@ def take_snapshot(
     accounts: Accounts,
     idle: Callable[[Owner], bool],
     now: float,
+    others: Iterable[Member] = (),
 ) -> Snapshot:
     """All that a decision may depend on. Claims that sleep and hold nothing are no part of it. One that holds
-    something is idle when no run is on it and ``idle`` says that its owner does nothing."""
+    something is idle when no run is on it and ``idle`` says that its owner does nothing. ``others`` have no
+    claim, but their principals are of interest."""
     living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
-    members = {(one.claim.project, one.owner.user) for one in living}
+    members = {(one.claim.project, one.owner.user) for one in living} | {*others}
     leases = (
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
-    demands = tuple(_demand(one, one.held > 0 and not one.pins and idle(one.owner)) for one in living)
+    demands = tuple(demand_of(one, one.held > 0 and not one.pins and idle(one.owner)) for one in living)
     asked = ((demand.unit, max(1, demand.max)) for demand in demands)
     placement = Placement(quotas.placement, typical_units(asked) if quotas.placement == "fgd" else ())
     principals = quotas.principals(sorted(members))
@@ -56,7 +62,7 @@ def take_snapshot(
     )
 
 
-def _demand(one: Slice, idle: bool) -> Demand:
+def demand_of(one: Slice, idle: bool = False) -> Demand:
     """What a slice wants. One that gives back, or changes the size of its units, wants none of its present
     shape; a run that is on it keeps its units until it ends."""
     claim = one.claim

@@ -123,6 +123,10 @@ def _release(options: Namespace) -> Any:
     return sdk.release()
 
 
+def _forecast(options: Namespace) -> Any:
+    return sdk.forecast(**vars(options))
+
+
 def _why(options: Namespace) -> None:
     print(sdk.why())
 
@@ -145,6 +149,7 @@ COMMANDS = {
     "request": _request,
     "release": _release,
     "why": _why,
+    "forecast": _forecast,
     "models": _models,
     "compress": _compress,
 }

@@ -19,7 +19,9 @@ usage: %aios [command] [options]
   %aios                             my slice, who else holds what, why I wait
   %aios request --workers 2 …       ask for another size; says what I get
   %aios release                     give all workers back
-  %aios why                         why I have less than I asked for
+  %aios why                         why I have less than I asked for, and when I get more
+  %aios forecast                    when I get what I wait for
+  %aios forecast --gpus 1 …         and if I asked for this instead; asks for nothing
   %aios train FUNCTION …            train a function that exists
   %%aios train …                    train the function that the cell defines, or with --script the cell itself
   %aios models [list]               registered models
@@ -90,7 +92,19 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def _request() -> Parser:
-    parser = Parser("request", "Ask for another size of my slice. What is left out stays as it is.")
+    return _claim(Parser("request", "Ask for another size of my slice. What is left out stays as it is."))
+
+
+def _forecast() -> Parser:
+    about = (
+        "When my slice gets what it waits for; with options, what asking for that would bring. Nothing is "
+        "asked for. What is left out stays as it is."
+    )
+    return _claim(Parser("forecast", about))
+
+
+def _claim(parser: Parser) -> Parser:
+    """The options of a request."""
     parser.add_argument("--workers", type=int, metavar="N", help="at most so many workers")
     parser.add_argument("--memory", metavar="SIZE", help="memory of each worker: 2GB, 512MiB")
     parser.add_argument("--gpus", type=float, metavar="N", help="accelerators of each worker")
@@ -163,7 +177,8 @@ def _compress() -> Parser:
 PARSERS = {
     "request": _request(),
     "release": Parser("release", "Give all workers back; the next use asks for them again."),
-    "why": Parser("why", "Why my slice has less than it asked for."),
+    "why": Parser("why", "Why my slice has less than it asked for, and when it gets more."),
+    "forecast": _forecast(),
     "train": _train(),
     "models": _models(),
     "compress": _compress(),

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from aios_lab.notebook.connect import Connector
+    from aios_lab.notebook.outlook import ForecastView, WhatIfView
     from aios_lab.notebook.server import Server
     from aios_lab.notebook.view import SliceView
     from aios_lab.training import Run
 
-__all__ = ["client", "models", "release", "request", "slice", "train", "why"]
+__all__ = ["client", "forecast", "models", "release", "request", "slice", "train", "why"]
 
 if TYPE_CHECKING:
     models: Any
@@ -72,15 +73,7 @@ def request(
         "project": project,
         "duration": duration,
     }
-    if unknown:
-        from aios_lab.notebook.errors import AIOSError, did_you_mean
-
-        name = next(iter(unknown))
-        near = did_you_mean(name, given)
-        raise AIOSError(
-            f"aios.request() has no option {name!r}.{near}", "bad_request", f"It takes {', '.join(given)}."
-        )
-    asked = _slice("PATCH", {name: value for name, value in given.items() if value is not None})
+    asked = _slice("PATCH", _named("request", given, unknown))
     return _once(asked, lambda one: _decided(one, asked))
 
 
@@ -102,10 +95,54 @@ def slice() -> SliceView:  # the name is the public word for what it returns
 
 
 def why() -> str:
-    """Why my slice has less than it asked for. Raises AIOSError where this process has no slice."""
+    """Why my slice has less than it asked for, and when it gets more.
+
+    Raises AIOSError where this process has no slice.
+    """
+    from aios_lab.notebook.outlook import why_and_when
     from aios_lab.notebook.view import why as explain
 
-    return explain(slice())
+    one = slice()
+    waits = not one.dormant and one.target < one.max_workers and not one.problem
+    return why_and_when(one, _forecast()) if waits else explain(one)
+
+
+def forecast(
+    workers: int | None = None,
+    memory: str | int | None = None,
+    gpus: float | None = None,
+    cpus: float | None = None,
+    priority: str | None = None,
+    min_workers: int | None = None,
+    project: str | None = None,
+    duration: float | None = None,
+    **unknown: Any,
+) -> ForecastView | WhatIfView:
+    """When my slice gets what it waits for; with options, what asking for that would bring.
+
+    Options are those of ``request``; nothing is asked for. The answer shows itself; its times are seconds
+    since the epoch, and none where nobody can tell.
+
+    Raises:
+        AIOSError: no wait could fulfil such a request, it makes no sense, or this process has no slice.
+    """
+    from aios_lab.notebook.outlook import WhatIfView
+
+    given = {
+        "workers": workers,
+        "memory": memory,
+        "gpus": gpus,
+        "cpus": cpus,
+        "priority": priority,
+        "min_workers": min_workers,
+        "project": project,
+        "duration": duration,
+    }
+    asked = _named("forecast", given, unknown)
+    if not asked:
+        return _forecast()
+    server = _server()
+    return server.call("POST", f"slices/{server.slice_id}/what-if", WhatIfView, _claim(asked))
 
 
 def release() -> SliceView:
@@ -217,6 +254,26 @@ def _slice(method: str, given: dict[str, Any] | None = None) -> SliceView:
     server = _server()
     body = None if given is None else _claim(given)
     return server.call(method, f"slices/{server.slice_id}", SliceView, body)
+
+
+def _forecast() -> ForecastView:
+    from aios_lab.notebook.outlook import ForecastView
+
+    server = _server()
+    return server.call("GET", f"slices/{server.slice_id}/forecast", ForecastView)
+
+
+def _named(function: str, given: dict[str, Any], unknown: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given. Raises AIOSError for one that there is not."""
+    if unknown:
+        from aios_lab.notebook.errors import AIOSError, did_you_mean
+
+        name = next(iter(unknown))
+        near = did_you_mean(name, given)
+        raise AIOSError(
+            f"aios.{function}() has no option {name!r}.{near}", "bad_request", f"It takes {', '.join(given)}."
+        )
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _decided(one: SliceView, asked: SliceView) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Answer, Call, Query, Route
-from aios_lab.wire import ClaimRequest, Connection, Slice
+from aios_lab.wire import ClaimRequest, Connection, Forecast, Slice, WhatIf
 
 LONGEST_WAIT = 20.0
 
@@ -57,6 +57,14 @@ async def release(call: Call) -> Slice:
     return _view(call, slice_id)
 
 
+async def forecast(call: Call) -> Forecast:
+    return await call.services.broker.forecast(_own(call))
+
+
+async def what_if(call: Call) -> WhatIf:
+    return await call.services.broker.what_if(_own(call), call.body)
+
+
 async def connect(call: Call) -> Connection | Answer:
     """The credentials of a slice go to its own kernel and to nobody else, not even its user's browser."""
     slice_id = call.ids["slice_id"]
@@ -98,6 +106,21 @@ ROUTES = (
         activate,
         "First use of a sleeping claim; harmless when it is active.",
         {200: Slice},
+    ),
+    Route(
+        "GET",
+        "slices/{slice_id}/forecast",
+        forecast,
+        "When it gets what it waits for, with an interval, and why it waits.",
+        {200: Forecast},
+    ),
+    Route(
+        "POST",
+        "slices/{slice_id}/what-if",
+        what_if,
+        "What another request would bring; nothing is asked for.",
+        {200: WhatIf},
+        body=ClaimRequest,
     ),
     Route(
         "GET",

@@ -30,7 +30,7 @@ describe('SlicesSection', () => {
     expect(page.node.textContent).toContain('%aios request --workers 2');
   });
 
-  it('says how big a slice is, why it waits, and what to do with it', () => {
+  it('says how big a slice is, why it waits, and what to do with it', async () => {
     const waiting = slice({
       state: 'resizing',
       workers: 1,
@@ -39,7 +39,7 @@ describe('SlicesSection', () => {
       reason: 'second.ipynb holds 2 CPU threads.'
     });
     page.draw(<SlicesSection current={NONE} />);
-    page.receive('slices', [waiting]);
+    await page.settle(() => page.receive('slices', [waiting]));
     const card = page.find('.aios-Slice[data-slice-id="s-1"]');
     expect(card.dataset.state).toBe('resizing');
     expect(page.find('.aios-Slice-workers').textContent).toBe('1→2/4');

@@ -4,8 +4,12 @@ import { basename, bytes, count, percent } from '../format';
 import { CommandIDs } from '../commands';
 import { Gauge } from '../parts/Bars';
 import { Chip } from '../parts/Chip';
+import { Fold } from '../parts/Fold';
 import { useServices } from '../parts/services';
+import { waitingFor } from '../state';
 import type { Slice } from '../wire';
+import { SliceForecast } from './Forecast';
+import { WhatIfForm } from './WhatIf';
 import { Workers } from './Workers';
 
 /** One slice: whose it is, how big, in what state and why, what it uses. */
@@ -14,6 +18,7 @@ export function SliceCard(props: {
   /** Whether it is that of the notebook in front. */
   current?: boolean;
 }): React.ReactElement {
+  const { trans } = useServices();
   const { slice, current = false } = props;
   return (
     <section
@@ -30,12 +35,18 @@ export function SliceCard(props: {
       <Head slice={slice} />
       <Workers slice={slice} />
       {slice.reason && <p className="aios-Slice-reason">{slice.reason}</p>}
+      {slice.mine && waitingFor(slice) > 0 && <SliceForecast slice={slice} />}
       {slice.problem && (
         <p className="aios-Slice-problem" aria-live="polite">
           {slice.problem}
         </p>
       )}
       {slice.workers > 0 && <Use slice={slice} />}
+      {slice.mine && (
+        <Fold title={trans.__('What if…')} open={false} kind="what-if">
+          <WhatIfForm slice={slice} />
+        </Fold>
+      )}
       {slice.mine && <Actions slice={slice} />}
     </section>
   );

@@ -124,7 +124,7 @@ def test_a_reason_tells_the_place_in_the_queue_and_who_is_ahead() -> None:
     snapshot = queue(*waiting, running=(RUNNING,))
     assert explain(snapshot, "a", "fcfs") == (
         "Waiting for 4 workers (1 CPU thread, 1.07 GB of memory each): it is number 1 in the queue "
-        "(first come, first served); r's r.ipynb holds 2 of 4 CPU threads."
+        "(first come, first served); r's r.ipynb holds 2 of 4 CPU threads; 2 workers would start now."
     )
     assert "number 6 in the queue (first come, first served), after c's c.ipynb" in explain(
         snapshot, "f", "fcfs"

@@ -41,7 +41,7 @@ def test_many_holders_are_counted() -> None:
     )
     text = explain(settled(Snapshot((node(5),), (), claims)), "fay")
     assert "ada's ada.ipynb holds 1 of 5 CPU threads, bob's" in text
-    assert text.endswith("and 2 more.")
+    assert text.endswith("and 2 more; nothing would start now.")
 
 
 @pytest.mark.parametrize(

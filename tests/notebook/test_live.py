@@ -168,6 +168,34 @@ def test_what_a_request_prints_is_decided(kernel: Kernel) -> None:
     assert "Waiting" not in shown
 
 
+def test_why_and_forecast_say_when_and_ask_for_nothing(server: Server, kernel: Kernel) -> None:
+    waiter = server.kernel("waiter.ipynb")
+    try:
+        kernel.run("aios.request(workers=3, min_workers=3, memory='600MB', cpus=1, duration=3600)")
+        kernel.run("aios.client().wait_for_workers(3, timeout=60)")
+        waiter.run("import aios_lab as aios; aios.request(workers=4, min_workers=4, memory='600MB'); 1")
+        until("it waits", lambda: waiter.slice()["reason"])
+        why = waiter.run("%aios why")
+        assert "Waiting for 4 workers" in why
+        assert "mine.ipynb holds 3 of 4 CPU threads" in why
+        assert "1 worker would start now" in why
+        assert "no forecast yet" in why or "Starts about" in why
+        assert "Waiting for 4 workers" in waiter.run("%aios forecast")
+        shown = waiter.run("%aios forecast --workers 1")
+        assert "With 1 worker (1 CPU, 600 MB each): 1 would start now." in shown
+        assert waiter.slice()["max_workers"] == 4
+        told = waiter.run("told = aios.forecast(workers=1); print(told.at_once, told.after.state)")
+        assert told == "1 now\n"
+        with pytest.raises(CellError) as caught:
+            waiter.run("aios.forecast(worker=1)")
+        assert "aios.forecast() has no option 'worker'. Did you mean workers?" in str(caught.value)
+        with pytest.raises(CellError) as caught:
+            waiter.run("%aios forecast --workers 99")
+        assert "more than the cluster" in str(caught.value)
+    finally:
+        server.fetch("DELETE", f"api/kernels/{waiter.id}")
+
+
 def test_a_wait_that_takes_too_long_says_why(server: Server, kernel: Kernel) -> None:
     crowd = server.kernel("crowd.ipynb")
     with pytest.raises(CellError) as caught:

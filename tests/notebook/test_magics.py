@@ -69,6 +69,8 @@ def test_the_overview_names_every_command(shell, capsys, line: str) -> None:
         ("%aios train --script", ["PATH"]),
         ("%aios models versions", ["NAME"]),
         ("%aios compress", ["NAME"]),
+        ("%aios forecast --gpu 1", ["--gpu", "Did you mean --gpus?"]),
+        ("%aios forecast --workers few", ["--workers", "few"]),
         ("%%aios request\n1", ["only %%aios train"]),
         ("%%aios train\nx = 1", ["function", "def train(ctx)"]),
         ("%%aios train --function other\ndef train(ctx): ...", ["'other'", "It defines train"]),
@@ -106,6 +108,8 @@ def test_a_cell_that_fails_shows_its_own_traceback_only(shell, capsys) -> None:
     [
         "%aios",
         "%aios why",
+        "%aios forecast",
+        "%aios forecast --gpus 1",
         "%aios release",
         "%aios request --workers 2",
         "%%aios train --workers 2\ndef train(ctx): ...",

@@ -18,6 +18,8 @@ ENDPOINTS = [
     ("DELETE", "slices/s-00000000"),
     ("POST", "slices/s-00000000/activate"),
     ("GET", "slices/s-00000000/connection"),
+    ("GET", "slices/s-00000000/forecast"),
+    ("POST", "slices/s-00000000/what-if"),
     ("GET", "runs"),
     ("POST", "runs"),
     ("GET", "runs/r-0"),
@@ -69,6 +71,8 @@ async def test_a_kernel_acts_on_its_own_slice_alone(api):
         ("DELETE", f"slices/{first}", None),
         ("POST", f"slices/{first}/activate", None),
         ("GET", f"slices/{first}/connection", None),
+        ("GET", f"slices/{first}/forecast", None),
+        ("POST", f"slices/{first}/what-if", {"workers": 1}),
     ):
         reply = await api(method, f"aios/api/{path}", body, token=token)
         assert reply.status == 403, (method, path, reply)

@@ -34,6 +34,16 @@ BAD_INPUT = [
     ("DELETE", "slices/s-00000000", None, 404),
     ("POST", "slices/s-00000000/activate", None, 404),
     ("GET", "slices/s-00000000", None, 404),
+    ("GET", "slices/s-00000000/forecast", None, 404),
+    ("POST", "slices/{slice}/forecast", b"{}", 405),
+    ("POST", "slices/s-00000000/what-if", b"{}", 404),
+    ("POST", "slices/{slice}/what-if", b"[]", 400),
+    ("POST", "slices/{slice}/what-if", b'{"workers": 0}', 400),
+    ("POST", "slices/{slice}/what-if", b'{"gpus": -1}', 400),
+    ("POST", "slices/{slice}/what-if", b'{"wrokers": 1}', 400),
+    ("POST", "slices/{slice}/what-if", b'{"workers": 10000}', 422),
+    ("POST", "slices/{slice}/what-if", b'{"gpus": 1}', 422),
+    ("POST", "slices/{slice}/what-if", b'{"project": "no-such"}', 422),
     ("PUT", "slices/{slice}", b"{}", 405),
     ("POST", "slices", b"{}", 405),
     ("GET", "runs/r-none", None, 404),
@@ -189,3 +199,21 @@ async def status_and_cluster(api):
     assert cluster["simulated"]
     assert cluster["capacity"]["cpus"] == 4
     assert cluster["used"]["cpus"] == 0
+
+
+async def test_forecasts_and_what_ifs_are_answered_as_the_document_says_and_wake_nothing(aios_server):
+    from jsonschema import Draft202012Validator
+
+    api, slice_id = aios_server
+    document = (await api("GET", "aios/api/openapi.json")).body
+    path = f"aios/api/slices/{slice_id}"
+    found = {}
+    for token in (None, api.token(slice_id)):
+        found["Forecast"] = (await api("GET", f"{path}/forecast", token=token)).body
+        found["WhatIf"] = (await api("POST", f"{path}/what-if", {"workers": 3}, token=token)).body
+        for name, body in found.items():
+            schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+            Draft202012Validator(schema).validate(body)
+    assert (found["Forecast"]["state"], found["WhatIf"]["at_once"]) == ("now", 3)
+    assert found["WhatIf"]["before"] is None
+    assert (await api("GET", path)).body["dormant"]
