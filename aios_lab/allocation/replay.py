@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from aios_lab.allocation.decide import Policy
+from aios_lab.allocation.preemption import guarded_until
 from aios_lab.allocation.shares import held_units
+from aios_lab.allocation.standing import path_of
 from aios_lab.allocation.types import Change, Demand, Lease, Snapshot
+from aios_lab.allocation.usage import Meter, balances
 
 ROUNDS = 50  # decisions at one moment, after which the policy swings
 
@@ -50,9 +53,12 @@ class Replay:
         self._held = {claim: dict(nodes) for claim, nodes in held_units(snapshot).items()}
         self._leases = {claim: _leases(claim, nodes) for claim, nodes in self._held.items()}
         self._ends: list[tuple[float, str]] = []
+        self._guarded_until = math.inf
         self._decided = False
+        self._meter = Meter(snapshot.sharing, balances(snapshot))
         for claim in self._held:
             demand = self._demands[claim]
+            self._meter.hold(demand.principal, demand.unit, self.units(claim), self.now)
             self._ends_at(demand, snapshot.now if demand.started is None else demand.started)
 
     def units(self, claim: str) -> int:
@@ -76,16 +82,28 @@ class Replay:
         for _ in range(ROUNDS):
             if all(self.units(claim) >= demand.max for claim, demand in self._demands.items()):
                 return
-            plan, _ = self._policy(self._seen())
+            seen = self._seen()
+            plan, _ = self._policy(seen)
+            self._charge(plan.grants)
             self._carry_out(plan.shrinks, -1)
             self._carry_out(plan.grants, 1)
             self._decided = True
+            self._guarded_until = guarded_until(seen)
             if not plan.shrinks:  # what was free is given: only what others gave back is still to be
                 return
 
     def _seen(self) -> Snapshot:
         leases = tuple(lease for leases in self._leases.values() for lease in leases)
-        return replace(self._snapshot, demands=tuple(self._demands.values()), leases=leases, now=self.now)
+        demands = tuple(self._demands.values())
+        usage = self._meter.usage({name for one in demands for name in path_of(one.principal)}, self.now)
+        return replace(self._snapshot, demands=demands, leases=leases, now=self.now, usage=usage)
+
+    def _charge(self, grants: tuple[Change, ...]) -> None:
+        """What claims cost that begin now."""
+        for change in grants:
+            if not self._held.get(change.claim):
+                demand = self._demands[change.claim]
+                self._meter.charge(demand.principal, demand.unit, change.units, self.now)
 
     def _carry_out(self, changes: tuple[Change, ...], sign: int) -> None:
         for change in changes:
@@ -94,6 +112,7 @@ class Replay:
                 self.gives[claim] = self.gives.get(claim, 0) - units
             elif not self._decided:
                 self.given_at_once[claim] = self.given_at_once.get(claim, 0) + units
+            self._meter.hold(self._demands[claim].principal, self._demands[claim].unit, units, self.now)
             nodes = self._held.setdefault(claim, {})
             started = bool(nodes)
             nodes[node] = nodes.get(node, 0) + units
@@ -113,12 +132,15 @@ class Replay:
         """Go on to the next moment at which something happens; false when nothing will."""
         end = self._ends[0][0] if self._ends else math.inf
         coming = self._next.demand.submitted if self._next is not None else math.inf
-        if min(end, coming) == math.inf:
+        happens = min(end, coming, self._guarded_until)
+        if happens == math.inf:
             return False
-        self.now = max(self.now, min(end, coming))
+        self.now, self._guarded_until = max(self.now, happens), math.inf
         while self._ends and self._ends[0][0] <= self.now:
             _, claim = heapq.heappop(self._ends)
             if self._has_ended(claim):
+                demand = self._demands[claim]
+                self._meter.hold(demand.principal, demand.unit, -self.units(claim), self.now)
                 for known in (self._demands, self._held, self._leases):
                     known.pop(claim, None)
         while self._next is not None and self._next.demand.submitted <= self.now:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aios_lab.allocation.fairness.decay import decay_factor, entry_charge
-from aios_lab.allocation.types import RESOURCES, Resources, Sharing, Usage
+from aios_lab.allocation.types import RESOURCES, Resources, Sharing, Snapshot, Usage
 
 Amounts = tuple[float, float, float, float]
 NOTHING: Amounts = (0.0, 0.0, 0.0, 0.0)
@@ -116,6 +116,19 @@ class Meter:
             left * gpu + (1 - left) * held[2],
             left * gpu_memory + (1 - left) * held[3],
         )
+
+
+def balances(snapshot: Snapshot) -> list[Balance]:
+    """What a meter starts from that goes on where the snapshot is."""
+    window = snapshot.sharing.window
+    return [
+        Balance(
+            one.principal, snapshot.now, (cpu / window, memory / window, gpu / window, gpu_memory / window)
+        )
+        for one in snapshot.usage
+        if window
+        for cpu, memory, gpu, gpu_memory in (one.amount.vector,)
+    ]
 
 
 def shares_of(usage: Iterable[Usage], capacity: Resources, sharing: Sharing) -> Mapping[str, float]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios_lab.allocation import POLICIES, Lease, Past, Principal, Resources, Snapshot, decide, forecast
 from aios_lab.allocation.decide import policy_of
 from aios_lab.allocation.forecast import quantile
 from aios_lab.allocation.history import Holdings, Lifetimes
+from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.replay import Arrival, Replay
-from aios_lab.allocation.simulation import Job, play
+from aios_lab.allocation.simulation import FinishedJob, Job, play
+from aios_lab.allocation.types import DEFAULT_SHARING
+from aios_lab.allocation.usage import Meter
 from allocation.snapshots import THREAD, demand, node, snapshots
 
 NOW = 10_000.0
@@ -180,6 +184,7 @@ def test_an_interval_takes_nine_replays(asked: int, state: str) -> None:
     assert (told.state, told.replays) == (state, asked)
 
 
+@settings(max_examples=max(1, settings.default.max_examples // 8))
 @given(snapshots(), st.sampled_from(["fair_share", "fcfs", "sjf+easy", "priority+conservative"]))
 def test_any_snapshot_has_a_sound_forecast(snapshot: Snapshot, policy: str) -> None:
     past = [Past("cluster/text/bob", THREAD, 1, 2, i / 4, i / 4, i / 4 + 1 + i % 3) for i in range(12)]
@@ -240,6 +245,19 @@ def test_quantiles_of_nine_and_of_what_never_comes() -> None:
     assert quantile([1.0, 2.0, math.inf], 0.5) == 2
 
 
+def used_by(jobs: Sequence[Job], done: Mapping[int, FinishedJob], now: float) -> Meter:
+    """What everybody has used before this moment."""
+    events = [(done[job.id].start, job.count, job) for job in jobs]
+    events += [(done[job.id].end, -job.count, job) for job in jobs]
+    meter = Meter(DEFAULT_SHARING)
+    for time, units, job in sorted(events, key=lambda event: event[:2]):
+        if time <= now:
+            if units > 0:
+                meter.charge(f"cluster/default/{job.user}", job.unit, units, time)
+            meter.hold(f"cluster/default/{job.user}", job.unit, units, time)
+    return Meter(DEFAULT_SHARING, meter.to_keep(now))
+
+
 @pytest.mark.parametrize("policy", ["fair_share", "fcfs", "sjf+easy", "saf+conservative", "priority+easy"])
 @pytest.mark.parametrize("seed", range(3))
 def test_with_the_true_lengths_and_arrivals_it_is_what_the_simulator_does(policy: str, seed: int) -> None:
@@ -271,8 +289,10 @@ def test_with_the_true_lengths_and_arrivals_it_is_what_the_simulator_does(policy
         leases = [
             Lease(wanting[other.id].claim, "local", other.count) for other in living if other.id in running
         ]
+        principals = sorted({"cluster", "cluster/default"} | {one.principal for one in wanting.values()})
+        used = used_by(jobs, done, now).usage(principals, now)
         replay = Replay(
-            Snapshot((node(4),), (), tuple(demands), tuple(leases), now),
+            Snapshot((node(4),), (), tuple(demands), tuple(leases), now, FIRST, used, DEFAULT_SHARING),
             policy_of(policy),
             {wanting[other.id].claim: float(other.run or 0) for other in living},
             [Arrival(wanting[other.id], float(other.run or 0)) for other in jobs if other.submit > now],
