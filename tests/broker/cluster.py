@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -67,3 +67,11 @@ async def running(
         yield cluster
     finally:
         await cluster.broker.stop()
+
+
+def run(folder: Path, story: Callable[[Cluster], Awaitable[None]], **options: object) -> None:
+    async def main() -> None:
+        async with running(folder, **options) as cluster:  # type: ignore[arg-type]
+            await story(cluster)
+
+    asyncio.run(main())
