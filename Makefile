@@ -36,7 +36,7 @@ bench:
 	@python -m benchmarks $(ARGS)
 
 soak: setup
-	@AIOS_SOAK=1 python -m pytest -m soak $(ARGS)
+	@AIOS_SOAK=1 python -m pytest -m soak --timeout 7200 $(ARGS)
 
 screenshots: setup
 	@PYTHONPATH=tests:ui-tests python ui-tests/screenshots.py

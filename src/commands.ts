@@ -3,6 +3,7 @@ import type { ReadonlyJSONObject } from '@lumino/coreutils';
 /** The commands of AIOS Lab. */
 export namespace CommandIDs {
   export const openPanel = 'aios:open-panel';
+  export const openReplay = 'aios:open-replay';
   export const refresh = 'aios:refresh';
   export const reconnect = 'aios:reconnect';
   export const request = 'aios:request-resources';
@@ -18,6 +19,7 @@ export namespace CommandIDs {
 /** The commands of the palette; the others need arguments that only the panel has. */
 export const PALETTE: readonly string[] = [
   CommandIDs.openPanel,
+  CommandIDs.openReplay,
   CommandIDs.refresh,
   CommandIDs.request,
   CommandIDs.release,
@@ -38,6 +40,7 @@ const SIZE = {
 /** The JSON schema of each command's arguments. Without an argument, the command asks for it. */
 export const ARGS: Record<string, ReadonlyJSONObject> = {
   [CommandIDs.openPanel]: { type: 'object', properties: {} },
+  [CommandIDs.openReplay]: { type: 'object', properties: {} },
   [CommandIDs.refresh]: { type: 'object', properties: {} },
   [CommandIDs.reconnect]: { type: 'object', properties: {} },
   [CommandIDs.request]: { type: 'object', properties: SIZE },

@@ -48,6 +48,16 @@ def waiting(server: Server) -> None:
     )
 
 
+def replay(lab: BrowserLab) -> None:
+    """What has been used so far, under other policies."""
+    lab.command("aios:open-replay")
+    tab = lab.page.locator(".aios-ReplayPage")
+    tab.get_by_role("checkbox", name="sjf", exact=True).check()
+    tab.get_by_role("button", name="Play it again").click()
+    expect(tab.locator(".js-plotly-plot")).to_be_visible(timeout=60_000)
+    tab.locator(".aios-Replay-view select").select_option("use")
+
+
 def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="aios-shots-") as folder, sync_playwright() as playwright:
@@ -70,6 +80,8 @@ def main() -> None:
             reason = page.locator(".aios-Panel .aios-Slice-reason").first
             expect(reason).to_contain_text(re.compile("hold"), timeout=30_000)
             shoot(page, lab, "waiting")
+            replay(lab)
+            shoot(page, lab, "replay")
         finally:
             server.stop()
             browser.close()

@@ -186,21 +186,24 @@ def test_the_slice_of_the_notebook_in_front_is_in_sight(page: Page, server: Serv
 
 def test_what_would_have_happened_stands_beside_what_did(page: Page, server: Server):
     panel = BrowserLab(page, server).open().panel()
-    panel.get_by_text("What would have happened").click()
-    again = panel.get_by_role("button", name="Play it again")
+    panel.get_by_role("button", name="What would have happened").click()
+    tab = page.locator(".aios-ReplayPage")
+    again = tab.get_by_role("button", name="Play it again")
     again.click()
-    expect(panel.locator(".aios-Replay")).to_contain_text("Nobody used a slice", timeout=60_000)
+    expect(tab.locator(".aios-Replay")).to_contain_text("Nobody used a slice", timeout=60_000)
     kernel = server.kernel("work.ipynb")
     kernel.run(ASK.format(1))
-    panel.get_by_role("checkbox", name="sjf", exact=True).check()
+    tab.get_by_role("checkbox", name="sjf", exact=True).check()
     again.click()
-    rows = panel.locator(".aios-Replay-table tbody tr")
+    rows = tab.locator(".aios-Replay-table tbody tr")
     expect(rows).to_have_count(4, timeout=60_000)
     expect(rows.first).to_contain_text("as it was")
     expect(rows.last).to_contain_text("sjf")
-    expect(panel.locator(".aios-Replay-result .js-plotly-plot")).to_be_visible(timeout=30_000)
-    panel.locator(".aios-Replay-view select").select_option("shares")
-    expect(panel.locator(".aios-Replay-result .aios-Plot")).to_have_attribute(
+    plot = tab.locator(".aios-Replay-result .aios-Plot")
+    plot.scroll_into_view_if_needed()
+    expect(tab.locator(".aios-Replay-result .js-plotly-plot")).to_be_visible(timeout=30_000)
+    tab.locator(".aios-Replay-view select").select_option("shares")
+    expect(tab.locator(".aios-Replay-result .aios-Plot")).to_have_attribute(
         "aria-label", re.compile("My share")
     )
 

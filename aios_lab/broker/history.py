@@ -93,6 +93,7 @@ class _Use:
     held: int = 0
     heard: float = 0.0
     work: float = 0.0
+    held_from: list[tuple[float, int]] = field(default_factory=list)  # since when how many units
 
 
 class _Uses:
@@ -132,6 +133,8 @@ class _Uses:
         if held:
             use.unit, use.most = data["unit"], max(use.most, held)
             use.start = now if use.start is None else use.start
+        if use.start is not None and (not use.held_from or use.held_from[-1][1] != held):
+            use.held_from.append((now, held))
 
     def close(self, now: float) -> None:
         """The end of the span: what is still held counts until then."""
@@ -197,7 +200,13 @@ def _history(
     jobs = tuple(_job(number, use, began) for number, (use, _) in enumerate(ended))
     past = tuple(
         FinishedJob(
-            job.id, job.submit, (use.start or began) - began, at - began, job.need, job.user, work=job.run
+            job.id,
+            job.submit,
+            (use.start or began) - began,
+            at - began,
+            job.need,
+            job.user,
+            tuple((since - began, units / use.most) for since, units in use.held_from),
         )
         for job, (use, at) in zip(jobs, ended, strict=True)
     )

@@ -183,7 +183,7 @@ describe('its plots', () => {
   it('draw intervals to their end', () => {
     const [use] = lines('use', both, ['red']);
     expect([use.x, use.y]).toEqual([
-      [0, 1, 2],
+      [0, 60, 120],
       [0.5, 0.25, 0.25]
     ]);
     expect(lines('shares', both, ['red'])[1].y).toEqual([0.2, 0.1, 0.1]);

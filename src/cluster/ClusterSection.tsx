@@ -1,18 +1,17 @@
 import * as React from 'react';
 
+import { CommandIDs } from '../commands';
 import { bytes, count, percent } from '../format';
 import { EmptyState, ProblemNotice, Waiting } from '../parts/Notice';
 import { Gauge } from '../parts/Bars';
-import { Fold } from '../parts/Fold';
 import { useAIOS, useServices } from '../parts/services';
-import { ReplayView } from '../replay/ReplayView';
 import type { Cluster } from '../wire';
 import { Accelerators } from './Accelerators';
 import { Holders } from './Holders';
 
 /** What there is, how much of it is held, and by whom. */
 export function ClusterSection(): React.ReactElement {
-  const { trans } = useServices();
+  const { commands, trans } = useServices();
   const cluster = useAIOS(state => state.cluster);
   const status = useAIOS(state => state.status);
   if (!cluster) {
@@ -41,9 +40,14 @@ export function ClusterSection(): React.ReactElement {
           <Gauges cluster={cluster} />
           <Accelerators cluster={cluster} />
           <Holders cluster={cluster} />
-          <Fold title={trans.__('What would have happened')} open={false} kind="replay">
-            <ReplayView />
-          </Fold>
+          <button
+            type="button"
+            className="jp-mod-styled aios-Button"
+            title={trans.__('Play what was recorded again under other policies')}
+            onClick={() => void commands.execute(CommandIDs.openReplay)}
+          >
+            {trans.__('What would have happened…')}
+          </button>
         </>
       )}
     </div>

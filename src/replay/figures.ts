@@ -23,10 +23,17 @@ function steps(values: number[]): number[] {
   return values.length > 0 ? [...values, values[values.length - 1]] : [];
 }
 
-const hours = (one: ReplayFigures): number[] => one.times.map(seconds => seconds / 3600);
+/** What the times of the plots are told in: seconds, and the letter. */
+function unitOf(figures: ReplayFigures[]): [number, string] {
+  const longest = Math.max(...figures.flatMap(one => one.times), 0);
+  const day = 86400;
+  return longest > 3 * day ? [day, 'd'] : longest > 7200 ? [3600, 'h'] : [60, 'min'];
+}
 
 /** The lines of a view, each with its name, in the order of the figures. */
 export function lines(view: View, figures: ReplayFigures[], palette: string[]): Line[] {
+  const [seconds] = unitOf(figures);
+  const times = (one: ReplayFigures): number[] => one.times.map(time => time / seconds);
   return figures.map((one, index) => {
     const colour = palette[index % palette.length];
     switch (view) {
@@ -38,9 +45,9 @@ export function lines(view: View, figures: ReplayFigures[], palette: string[]): 
           one.waits.map((_, place) => place / (one.waits.length - 1))
         );
       case 'use':
-        return line(one, colour, hours(one), steps(one.in_use));
+        return line(one, colour, times(one), steps(one.in_use));
       case 'shares':
-        return line(one, colour, hours(one), steps(one.mine));
+        return line(one, colour, times(one), steps(one.mine));
     }
   });
 }
@@ -49,7 +56,7 @@ export function lines(view: View, figures: ReplayFigures[], palette: string[]): 
 export function figure(node: HTMLElement, view: View, figures: ReplayFigures[]): IFigure {
   const layout = layoutFor(node, true);
   const xaxis: Partial<Plotly.LayoutAxis> =
-    view === 'waits' ? { type: 'log', ticksuffix: ' s' } : { ticksuffix: ' h' };
+    view === 'waits' ? { type: 'log', ticksuffix: ' s' } : { ticksuffix: ` ${unitOf(figures)[1]}` };
   return {
     data: lines(view, figures, colours(node).lines),
     layout: {

@@ -60,7 +60,14 @@ export function When(props: { forecast: Forecast }): React.ReactElement {
   const { forecast } = props;
   return (
     <>
-      <p className="aios-Forecast-when" title={forecast.basis}>
+      <p
+        className={
+          forecast.state === 'expected' || forecast.state === 'now'
+            ? 'aios-Forecast-when'
+            : 'aios-Faint'
+        }
+        title={forecast.basis}
+      >
         {whenText(forecast, trans)}
       </p>
       {forecast.state === 'expected' && forecast.start !== null && <Range forecast={forecast} />}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Protocol
 
 from aios_lab.allocation.decide import Policy, policy_of
@@ -117,7 +117,8 @@ class RigidBooks(Books):
     Such a claim is tried in its turn and gives way to the next, so that without it the plan is the same; and
     where nobody has room there is nothing to decide. With claims that may be shrunk, that grow, or that are
     of different priority (one without room lends its user's others its place among equals) all are shown.
-    Of every user one claim is shown: who asks at all is a part of how usage counts.
+    Of every user one claim is shown: who asks at all is a part of how usage counts. So is one that has no
+    room, where there is one: without any there would be room for everything, and no order to keep.
     """
 
     settles = True
@@ -171,7 +172,10 @@ class RigidBooks(Books):
         if not self._rigid:
             return super()._seen()
         one_each = (next(iter(claims)) for claims in self._askers.values()) if self._sharing.k else ()
-        shown = dict.fromkeys(chain(self._leases, self._hopeful(), one_each))
+        hopeful = dict.fromkeys(self._hopeful())
+        largest = (waiting[-1][1] for waiting in self._waiting.values() if waiting)
+        hopeless = islice((claim for claim in largest if claim not in hopeful), 1)
+        shown = dict.fromkeys(chain(self._leases, hopeful, hopeless, one_each))
         return tuple(self._demands[claim] for claim in shown)
 
     def _change(self, change: Change, sign: int, now: float) -> None:

@@ -66,10 +66,11 @@ class Job:
 class FinishedJob:
     """A job that held ``need``, of all its units together, from ``start`` to ``end``; times in seconds.
 
-    One that had fewer units for a while says in ``work`` how long all of them would have taken.
+    One that had fewer units for a while says in ``levels`` from when on it held which part of them, 0 to 1.
 
     Raises:
-        ValueError: a time is not finite, the times are not in their order, or an amount is negative.
+        ValueError: a time is not finite, the times are not in their order, an amount is negative, or a level
+            is not from 0 to 1.
     """
 
     id: int
@@ -78,12 +79,19 @@ class FinishedJob:
     end: float
     need: Resources
     user: str = ""
-    work: float | None = None
+    levels: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def spans(self) -> list[tuple[float, float, float]]:
+        """From when, until when, and which part of its units it held."""
+        levels = self.levels or ((self.start, 1.0),)
+        ends = [*(since for since, _ in levels[1:]), self.end]
+        return [(since, until, part) for (since, part), until in zip(levels, ends, strict=True)]
 
     @property
     def alone(self) -> float:
         """Seconds that it takes with all its units."""
-        return self.end - self.start if self.work is None else self.work
+        return sum((until - since) * part for since, until, part in self.spans)
 
     def __post_init__(self) -> None:
         if not -math.inf < self.submit <= self.start <= self.end < math.inf:
@@ -91,8 +99,11 @@ class FinishedJob:
                 f"Job {self.id}: submit {self.submit}, start {self.start} and end {self.end} "
                 "have to be finite and to follow each other."
             )
-        if self.work is not None and not 0 <= self.work < math.inf:
-            raise ValueError(f"Job {self.id}: work is {self.work}; give seconds, 0 or more.")
+        for since, until, part in self.spans:
+            if not (self.start <= since <= until and 0 <= part <= 1):
+                raise ValueError(
+                    f"Job {self.id}: level {part} from {since} on; give parts of 1, by rising times."
+                )
         for resource, amount in self.need.items():
             if amount < 0:
                 raise ValueError(f"Job {self.id}: {resource} is {amount}; give 0 or more.")

@@ -114,18 +114,19 @@ def report(jobs: Iterable[FinishedJob], capacity: Resources, *, intervals: int =
     origin, makespan = float(submit.min()), float(end.max() - submit.min())
     run = np.array([job.alone for job in finished], dtype=np.float64)
     wait, completion = start - submit, end - submit
-    # What it held on average: all of it, unless it had fewer units for a while.
-    level = np.divide(run, end - start, out=np.ones_like(run), where=end > start)
     whole = _held(finished, capacity)
-    held = {name: amounts * level for name, amounts in whole.items()}
+    # A job that had fewer units for a while counts in pieces: whose, from when, until when, which part.
+    pieces = [(number, *span) for number, job in enumerate(finished) for span in job.spans]
+    of, since, until, level = (np.array(column) for column in zip(*pieces, strict=True))
+    held = {name: amounts[of] * level for name, amounts in whole.items()}
     users, who = np.unique([job.user for job in finished], return_inverse=True)
     dominant = np.max(list(whole.values()), axis=0) if whole else np.zeros(len(finished))
     times = np.linspace(0.0, makespan, intervals + 1)
-    span = start - origin, end - origin
-    shares = _shares(held.values(), who, len(users), *span, times)
+    span = since - origin, until - origin
+    shares = _shares(held.values(), who[of], len(users), *span, times)
     ran = run > 0
     slowdown = np.maximum(1.0, completion / np.maximum(run, BOUND))
-    nobody = np.zeros(len(finished), dtype=np.intp)
+    nobody = np.zeros(len(of), dtype=np.intp)
     return Report(
         jobs=len(finished),
         makespan=makespan,
@@ -134,7 +135,7 @@ def report(jobs: Iterable[FinishedJob], capacity: Resources, *, intervals: int =
         bounded_slowdown=_figures(slowdown),
         completion=_figures(completion),
         utilisation={
-            name: float(part @ (end - start)) / makespan if makespan else 0.0 for name, part in held.items()
+            name: float(part @ (until - since)) / makespan if makespan else 0.0 for name, part in held.items()
         },
         jain=_jain(_by_user(who, dominant * run), _by_user(who, dominant * completion)),
         times=tuple(times.tolist()),

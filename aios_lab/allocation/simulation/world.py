@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aios_lab.allocation.decide import DEFAULT_POLICY
 from aios_lab.allocation.placement.rooms import FIRST
@@ -37,7 +37,8 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Live:
-    """A job in the system. ``left`` is work, in units times seconds, as of ``since``."""
+    """A job in the system. ``left`` is work, in units times seconds, as of ``since``; ``levels`` are those of
+    the finished job."""
 
     job: Job
     left: float
@@ -45,6 +46,7 @@ class _Live:
     start: float | None = None
     units: int = 0
     version: int = 0
+    levels: list[tuple[float, float]] = field(default_factory=list)
 
 
 def play(
@@ -166,9 +168,9 @@ class _World:
             del self._live[claim]
             self._wanting.discard(claim)
             self._policy.leave(claim, self._now)
-            job, work = live.job, live.job.run if self._elastic else None
+            job, levels = live.job, tuple(live.levels) if self._elastic else ()
             self._finished.append(
-                FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user, work)
+                FinishedJob(job.id, job.submit, live.start, self._now, job.need, job.user, levels)
             )
             if self._tell is not None:
                 self._tell(len(self._finished))
@@ -211,8 +213,10 @@ class _World:
                 self._wanting.discard(claim)
             else:
                 self._wanting.add(claim)
+            if live.units and live.start is None:
+                live.start = self._now
+            if live.start is not None and self._elastic:
+                live.levels.append((self._now, live.units / live.job.count))
             if live.units:
-                if live.start is None:
-                    live.start = self._now
                 end = self._now + max(0.0, live.left) / live.units
                 heapq.heappush(self._ends, (end, next(self._ticket), claim, live.version))

@@ -65,12 +65,12 @@ def test_the_dominant_resource_counts() -> None:
 
 def test_a_job_that_had_fewer_units_for_a_while_used_no_more_than_its_work() -> None:
     """Four threads for 5 s of work, in 10 s: half of the cluster on average, and twice the time."""
-    made = report([FinishedJob(1, 0, 0, 10, CPU * 4, "ada", work=5)], CLUSTER, intervals=1)
+    made = report([FinishedJob(1, 0, 0, 10, CPU * 4, "ada", ((0, 1), (2, 0.375)))], CLUSTER, intervals=1)
     assert made.utilisation == {"cpu": 0.5}
     assert made.shares == {"ada": (0.5,)}
     assert made.slowdown == Figures(2, 2, 2)
     assert made.completion.mean == 10
-    assert report([FinishedJob(1, 0, 0, 10, CPU * 4, "ada", work=0)], CLUSTER).utilisation == {"cpu": 0}
+    assert report([FinishedJob(1, 0, 0, 10, CPU * 4, "ada", ((0, 0),))], CLUSTER).utilisation == {"cpu": 0}
 
 
 def test_all_at_one_moment() -> None:
