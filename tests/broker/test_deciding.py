@@ -54,6 +54,7 @@ def test_a_program_without_an_answer_is_shown_and_leaves_the_decision_to_fair_sh
     quotas = tmp_path / "quotas.yaml"
     quotas.write_text(
         "policy: utility:linear\n"
+        "fair_share: {guard: 0}\n"
         "projects:\n"
         "  default: {weight: 1000000, priority: 20, users: {ada: {weight: 1000000, priority: 20}}}\n"
         "  other: {weight: 1, priority: -20, users: {bob: {weight: 1, priority: -20}}}\n"

@@ -91,7 +91,8 @@ def test_a_use_becomes_a_job_of_its_work(record: Record) -> None:
     (job,), (was,) = history.jobs, history.past
     assert (job.submit, job.run, job.count, job.least, job.unit) == (0, 20, 4, 1, UNIT)
     assert (job.requested, job.user, job.group) == (60, "user of s-1", "default")
-    assert (was.submit, was.start, was.end, was.work) == (0, 10, 40, 20)
+    assert (was.submit, was.start, was.end, was.alone) == (0, 10, 40, 20)
+    assert was.levels == ((10, 0.5), (30, 1))
     assert (history.began, history.policies) == (100, ("fcfs",))
     assert [node.capacity.cpu for node in history.nodes] == [4000]
     assert "cluster/default/user of s-1" in {one.path for one in history.principals}
@@ -112,7 +113,7 @@ def test_only_what_is_in_the_time_counts(record: Record) -> None:
     used(record)
     history = read_history(record.path, since=120.0, until=135.0)
     (was,) = history.past
-    assert (history.began, was.submit, was.start, was.end, was.work) == (120, 0, 0, 15, 10)
+    assert (history.began, was.submit, was.start, was.end, was.alone) == (120, 0, 0, 15, 10)
     with pytest.raises(HistoryError, match="no use of a slice in this time"):
         read_history(record.path, since=141.0, until=150.0)
     with pytest.raises(HistoryError, match="no use of a slice in this time"):
