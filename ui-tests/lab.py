@@ -67,8 +67,12 @@ class BrowserLab:
         )
 
     def theme(self, name: str) -> BrowserLab:
+        """Not while the splash fades: a theme shows it again, and Lab would then remove it twice."""
+        splash = self.page.locator("#jupyterlab-splash")
+        expect(splash).to_have_count(0, timeout=20_000)
         self.command("apputils:change-theme", {"theme": name})
         self.page.wait_for_selector(f'body[data-jp-theme-name="{name}"]', state="attached")
+        expect(splash).to_have_count(0, timeout=20_000)
         return self
 
     def panel(self) -> Locator:
