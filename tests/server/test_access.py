@@ -31,11 +31,22 @@ ENDPOINTS = [
     ("POST", "models/m/versions/1/compress"),
     ("GET", "jobs"),
     ("GET", "jobs/j-0"),
+    ("GET", "policies"),
+    ("POST", "replays"),
+    ("GET", "replays/p-0"),
+    ("DELETE", "replays/p-0"),
     ("GET", "nowhere"),
 ]
 
 
-IDS = {"s-00000000": "{slice_id}", "r-0": "{run_id}", "j-0": "{job_id}", "m": "{name}", "1": "{version}"}
+IDS = {
+    "s-00000000": "{slice_id}",
+    "r-0": "{run_id}",
+    "j-0": "{job_id}",
+    "p-0": "{replay_id}",
+    "m": "{name}",
+    "1": "{version}",
+}
 
 
 def template(path: str) -> str:

@@ -28,6 +28,8 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("DELETE", "slices/{slice_id}"): 403,
     ("POST", "slices/{slice_id}/activate"): 403,
     ("GET", "slices/{slice_id}/connection"): 403,
+    ("GET", "slices/{slice_id}/forecast"): 403,
+    ("POST", "slices/{slice_id}/what-if"): 403,
     ("GET", "runs"): None,
     ("POST", "runs"): 403,
     ("GET", "runs/{run_id}"): 403,
@@ -39,8 +41,19 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("POST", "models/{name}/versions/{version}/compress"): None,
     ("GET", "jobs"): None,
     ("GET", "jobs/{job_id}"): 403,
+    ("GET", "policies"): None,
+    ("POST", "replays"): None,
+    ("GET", "replays/{replay_id}"): 404,
+    ("DELETE", "replays/{replay_id}"): 404,
 }
-BODIES = {"PATCH slices/{slice_id}": {"workers": 2}, "POST runs": RUN, "PATCH runs/{run_id}": {}}
+REASONS = {403: "forbidden", 404: "no_replay"}
+BODIES = {
+    "PATCH slices/{slice_id}": {"workers": 2},
+    "POST slices/{slice_id}/what-if": {"workers": 2},
+    "POST runs": RUN,
+    "PATCH runs/{run_id}": {},
+    "POST replays": {"policies": ["fcfs"]},
+}
 
 
 class People(IdentityProvider):
@@ -65,11 +78,13 @@ def aios_config(aios_config, monkeypatch):
 
 
 async def ada_works(api: Any) -> dict[str, str]:
-    """Gives ada a slice, a run on it and a job; returns the ids for the paths of the endpoints."""
+    """Gives ada a slice, a run on it, a job and a replay; returns the ids for the paths of the endpoints."""
     _, slice_id = await api.kernel(NOTEBOOK)
     run = (await api("POST", "aios/api/runs", RUN, token=api.token(slice_id))).body
     job = api.app.services.jobs.compress("secret-model", 1, CompressRequest(), "ada")
-    return {"slice_id": slice_id, "run_id": run["id"], "job_id": job.id, "name": "m", "version": "1"}
+    replay = (await api("POST", "aios/api/replays", {"policies": ["fcfs"]})).body
+    ids = {"slice_id": slice_id, "run_id": run["id"], "job_id": job.id, "replay_id": replay["id"]}
+    return ids | {"name": "m", "version": "1"}
 
 
 async def as_bob(api: Any, method: str, path: str, body: Any = None) -> tuple[int, str]:
@@ -96,7 +111,7 @@ async def test_every_endpoint_keeps_people_apart(api):
             body = {"run_id": ids["run_id"], "name": "stolen"}
         code, text = await as_bob(api, method, path.format(**ids), body)
         if status is not None:
-            assert (code, json.loads(text)["reason"]) == (status, "forbidden"), (method, path, text)
+            assert (code, json.loads(text)["reason"]) == (status, REASONS[status]), (method, path, text)
         for secret in (ids["run_id"], ids["job_id"], "secret-run", "secret-model"):
             assert status is not None or secret not in text, (method, path)
         # The name of a notebook is what others read while they wait for it, and only there.
