@@ -48,7 +48,7 @@ def test_an_interrupt_while_the_tracker_answers_leaves_no_run(client: Client, tm
         train(functions.facts, client=client, tracker=tracker)
     interrupting.join()
     tracker.go.set()
-    assert tracker.updated.wait(10)
+    assert tracker.updated.wait(60)
     (run,) = tracker.runs.values()
     assert run.state is RunState.STOPPED
 
