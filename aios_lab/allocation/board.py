@@ -6,12 +6,11 @@ unit takes room in its node and in every limited principal above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 
 from aios_lab.allocation.room import Rooms, fits, how_many, plus, smaller
-from aios_lab.allocation.shares import Held, Tree, total_capacity
+from aios_lab.allocation.shares import Claimant, Held, Tree, total_capacity
 from aios_lab.allocation.types import RESOURCES, Change, Demand, Resources, Snapshot, Vector
 
 # A place is the number of a node, or the path of a limited principal.
@@ -39,49 +38,56 @@ class Limit:
 class Board:
     """Mutable state of one decision: ``mark`` it, try something, and go ``back`` to the mark if it fails."""
 
-    def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms, targets: Mapping[str, int]) -> None:
-        """``rooms``: the empty nodes."""
-        self.targets = targets
+    def __init__(self, snapshot: Snapshot, claimants: Sequence[Claimant], held: Held, rooms: Rooms) -> None:
+        """``claimants``, by id, have as their count what they should have; ``rooms`` is what is free now."""
         self.capacity = total_capacity(snapshot)
-        self.demands = {demand.claim: demand for demand in sorted(snapshot.demands, key=attrgetter("claim"))}
-        self.vectors = {claim: demand.unit.vector for claim, demand in self.demands.items()}
-        self.now = rooms
+        self.demands = {one.demand.claim: one.demand for one in claimants}
+        self.targets = {one.demand.claim: one.count for one in claimants}
+        self.vectors = {one.demand.claim: one.unit for one in claimants}
+        self.holds = {one.demand.claim: one.held for one in claimants}
         self.limits: dict[str, Limit] = {}
         self.limited = self._limited(snapshot)
-        self.units: dict[str, dict[int, int]] = {}
+        # Only these can ever be shrunk: nobody's units grow while a plan is made.
+        self.over = [one.demand.claim for one in claimants if one.held > one.count]
+        index = rooms.index
+        self.units = {claim: {index[name]: n for name, n in held[claim].items()} for claim in self.over}
         self.lost: dict[tuple[str, int], int] = {}
-        self._held: dict[str, int] = {}
-        self._hold(held)
-        self.room, self.most = self.now.copy(), self.now.copy()
-        # Only these can ever be shrunk for others: nobody's units grow while a plan is made.
-        self.over = sorted(claim for claim, held in self._held.items() if held > targets[claim])
+        # What is free now, what will be once all shrinks are done, and what could be.
+        self.now = self.room = self.most = rooms
+        if self.over:
+            self.room, self.most = rooms.copy(), rooms.copy()
         for claim in self.over:
-            spare = self._held[claim] - targets[claim]
+            spare = self.holds[claim] - self.targets[claim]
             for node, units in self.units[claim].items():
                 self.most.put(node, plus(self.most.free[node], self.vectors[claim], min(units, spare)))
+        self._rooms = (self.now, self.room, self.most) if self.over else (self.now,)
         self._journal: list[Callable[[], None]] = []
 
     def _limited(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
-        """The limited principals above each claim."""
+        """The limited principals above each claim, which know what is held below them."""
         tree = Tree(snapshot.principals, self.capacity)
         found: dict[str, tuple[str, ...]] = {}
-        for principal in {demand.principal for demand in self.demands.values()}:
-            for name, limit in tree.limits(principal):
-                self.limits.setdefault(name, Limit(limit, limit))
-            found[principal] = tuple(name for name, _ in tree.limits(principal))
-        return {claim: found[demand.principal] for claim, demand in self.demands.items()}
+        limited = {}
+        for claim, demand in self.demands.items():
+            names = found.get(demand.principal)
+            if names is None:
+                for branch, limit in tree.limits(demand.principal):
+                    self.limits.setdefault(branch.name, Limit(limit, limit))
+                names = tuple(branch.name for branch, _ in tree.limits(demand.principal))
+                found[demand.principal] = names
+            limited[claim] = names
+            if names and (units := self.holds[claim]):
+                self._charge(names, self.vectors[claim], units)
+        return limited
 
-    def _hold(self, held: Held) -> None:
-        index = self.now.index
-        for claim, nodes in held.items():
-            unit = self.vectors[claim]
-            self.units[claim] = {index[name]: units for name, units in nodes.items()}
-            for node, units in self.units[claim].items():
-                self.now.take(node, unit, units)
-            self._held[claim] = total = sum(nodes.values())
-            for name in self.limited[claim]:
-                limit = self.limits[name]
-                limit.now = limit.room = plus(limit.now, unit, -total)
+    def _charge(self, names: Iterable[str], unit: Vector, units: int) -> None:
+        for name in names:
+            limit = self.limits[name]
+            limit.now = limit.room = plus(limit.now, unit, -units)
+
+    def charge(self, claim: str, units: int) -> None:
+        """Units that have their room already count against the limits above the claim."""
+        self._charge(self.limited[claim], self.vectors[claim], units)
 
     # --- trying and taking back ----------------------------------------------------------------------------
 
@@ -98,12 +104,11 @@ class Board:
         self._journal.clear()
 
     def _remember(self, node: int) -> None:
-        now, room, most = self.now.free[node], self.room.free[node], self.most.free[node]
+        before = [rooms.free[node] for rooms in self._rooms]
 
         def undo() -> None:
-            self.now.put(node, now)
-            self.room.put(node, room)
-            self.most.put(node, most)
+            for rooms, room in zip(self._rooms, before, strict=True):
+                rooms.put(node, room)
 
         self._journal.append(undo)
 
@@ -119,14 +124,12 @@ class Board:
     # --- what there is -------------------------------------------------------------------------------------
 
     def held(self, claim: str) -> int:
-        return self._held.get(claim, 0)
+        return self.holds[claim]
 
-    def fits_now(self, claim: str) -> bool:
-        """Whether a node and the limits above the claim leave room for a unit more now."""
-        unit = self.vectors[claim]
-        return self.now.first(unit) is not None and all(
-            fits(unit, self.limits[name].now) for name in self.limited[claim]
-        )
+    def within_limits(self, claim: str) -> bool:
+        """Whether the limits above the claim leave room for a unit more now."""
+        limited = self.limited[claim]
+        return not limited or all(fits(self.vectors[claim], self.limits[name].now) for name in limited)
 
     def short(self, claim: str, node: int) -> Place | None:
         """A place that lacks room for one more unit even when all shrinks so far are done."""
@@ -135,15 +138,14 @@ class Board:
             return node
         return next((name for name in self.limited[claim] if not fits(unit, self.limits[name].room)), None)
 
-    def places(self) -> list[Place]:
-        """Limits, then nodes, each by name."""
-        return [*sorted(self.limits), *range(len(self.room.free))]
+    def overdrawn_places(self) -> list[Place]:
+        """Where more is taken than there is once all shrinks so far are done: limits, then nodes, by name."""
+        limits: list[Place] = [name for name in sorted(self.limits) if min(self.limits[name].room) < 0]
+        return [*limits, *(node for node, room in enumerate(self.room.free) if min(room) < 0)]
 
     def overdrawn(self, place: Place) -> tuple[int, ...]:
         """The resources of which more is taken than there is, once all shrinks so far are done."""
         room = self.room_at(place)
-        if min(room) >= 0:
-            return ()
         return tuple(which for which in range(4) if room[which] < 0)
 
     def room_at(self, place: Place) -> Vector:
@@ -158,7 +160,8 @@ class Board:
         unit, limits = self.vectors[claim], [self.limits[name] for name in self.limited[claim]]
         for limit in limits:
             units = min(units, how_many(unit, limit.room if later else limit.now))
-        rooms, spots = self.room if later else self.now, []
+        rooms = self.room if later else self.now
+        spots: list[tuple[int, int]] = []
         while units > 0 and (node := rooms.pick(unit)) is not None:
             count = min(units, how_many(unit, rooms.free[node])) if units > 1 else 1
             self._reserve(unit, limits, node, count, later)
@@ -169,12 +172,10 @@ class Board:
     def _reserve(self, unit: Vector, limits: list[Limit], node: int, units: int, later: bool) -> None:
         """Units that start later first use what shrinking frees."""
         self._remember(node)
-        self.room.take(node, unit, units)
-        self.most.take(node, unit, units)
+        for rooms in self._rooms[1 if later else 0 :]:
+            rooms.take(node, unit, units)
         if later:
             self.now.cut(node, self.room.free[node])
-        else:
-            self.now.take(node, unit, units)
         for limit in limits:
             room = plus(limit.room, unit, -units)
             self._set_limit(limit, smaller(limit.now, room) if later else plus(limit.now, unit, -units), room)
@@ -191,7 +192,7 @@ class Board:
 
     def _shift(self, claim: str, node: int, units: int) -> None:
         self.units[claim][node] -= units
-        self._held[claim] -= units
+        self.holds[claim] -= units
         self.lost[claim, node] = self.lost.get((claim, node), 0) + units
 
     def changes(self) -> tuple[Change, ...]:
@@ -214,7 +215,7 @@ def surplus(demand: Demand, nodes: Mapping[str, int]) -> Iterator[tuple[str, int
 def give_back(board: Board) -> None:
     """Take at once what claims hold above their own maximum."""
     names = board.now.names
-    for claim in sorted(claim for claim in board.units if board.held(claim) > board.demands[claim].max):
+    for claim in sorted(claim for claim in board.over if board.held(claim) > board.demands[claim].max):
         nodes = {names[node]: units for node, units in board.units[claim].items()}
         for name, units in surplus(board.demands[claim], nodes):
             board.take_away(claim, board.now.index[name], units)

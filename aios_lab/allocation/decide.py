@@ -90,15 +90,13 @@ def check(snapshot: Snapshot) -> None:
         if demand.min < 0 or demand.max < 0 or demand.floor < 0 or min(demand.unit.vector) < 0:
             raise InvalidSnapshot(f"The demand of claim {demand.claim} has a negative amount.")
     _check_usage(snapshot)
-    for lease in snapshot.leases:
-        if lease.units < 0:
-            raise InvalidSnapshot(f"The lease of claim {lease.claim} has a negative amount.")
-        if lease.claim not in claims:
-            raise InvalidSnapshot(f"A lease names claim {lease.claim}, which demands nothing.")
-        if lease.node not in nodes:
-            raise InvalidSnapshot(
-                f"Claim {lease.claim} has a lease on node {lease.node}, which is not there."
-            )
+    for claim, place, units in snapshot.leases:
+        if units < 0:
+            raise InvalidSnapshot(f"The lease of claim {claim} has a negative amount.")
+        if claim not in claims:
+            raise InvalidSnapshot(f"A lease names claim {claim}, which demands nothing.")
+        if place not in nodes:
+            raise InvalidSnapshot(f"Claim {claim} has a lease on node {place}, which is not there.")
 
 
 def _check_usage(snapshot: Snapshot) -> None:

@@ -53,7 +53,7 @@ def _ahead(snapshot: Snapshot, demand: Demand, held: set[str]) -> list[Demand]:
     for lease in snapshot.leases:
         holder = units[lease.claim]
         tree.use_units(holder.principal, holder.unit.vector, lease.units)
-    queue = FairQueue(tree, [Claimant(one, 0) for one in waiting])
+    queue = FairQueue(tree, [Claimant(one, 0, one.unit.vector) for one in waiting])
     ahead: list[Demand] = []
     while (best := queue.best()) is not None and best.demand.claim != demand.claim:
         ahead.append(best.demand)

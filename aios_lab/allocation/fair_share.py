@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from aios_lab.allocation.board import Board, give_back
 from aios_lab.allocation.placement.rooms import rooms_for
+from aios_lab.allocation.plenty import Spots
 from aios_lab.allocation.preemption import with_guard
 from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
@@ -17,8 +18,6 @@ from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_uni
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
-
-Spots = list[tuple[int, int]]  # nodes, and how many units on each
 
 # What computes the targets of a snapshot, given the units that are held and the empty nodes.
 Goals = Callable[[Snapshot, Held, Rooms], Targets]
@@ -32,12 +31,13 @@ class Placed:
         self.hopeless: set[tuple[Vector, tuple[str, ...], int, bool]] = set()
         self._units: dict[str, int] = {}
 
-    def add(self, claim: str, ready: Spots, later: Spots) -> None:
+    def add(self, claim: str, units: int, ready: Spots) -> None:
+        """So many units have room, those that are ``ready`` now."""
         if ready:
             nodes = self.ready.setdefault(claim, {})
-            for node, units in ready:
-                nodes[node] = nodes.get(node, 0) + units
-        self._units[claim] = self.of(claim) + sum(units for _, units in ready + later)
+            for node, count in ready:
+                nodes[node] = nodes.get(node, 0) + count
+        self._units[claim] = self.of(claim) + units
 
     def of(self, claim: str) -> int:
         return self._units.get(claim, 0)
@@ -57,13 +57,17 @@ def fair_targets(snapshot: Snapshot, goals: Goals = Targets) -> Targets:
 def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
     """The grants and shrinks that bring everybody nearer to the targets now."""
     snapshot = with_guard(snapshot)
-    board = Board(snapshot, targets.held, targets.empty.copy(), targets.units)
+    board = Board(snapshot, targets.claimants, targets.held, targets.now.copy())
     give_back(board)
     reclaim = Reclaim(board)
     placed = Placed()
+    for claim, spots in targets.ready.items():
+        units = board.targets[claim] - board.held(claim)
+        board.charge(claim, units)
+        placed.add(claim, units, spots)
     for award in _deficits(targets, board):
         _place(board, placed, award, reclaim)
-    for place in board.places():
+    for place in board.overdrawn_places():
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
     _use_what_is_left(snapshot, targets.past, board, placed)
@@ -73,14 +77,16 @@ def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
 
 def _deficits(targets: Targets, board: Board) -> Iterator[Award]:
     """What each award adds to what its claim holds, in the order of giving."""
-    given = dict(board.targets)
-    for claim, units, _ in targets.awards:
-        given[claim] -= units
-    for claim, units, together in targets.awards:
-        before = max(board.held(claim), given[claim])
-        given[claim] += units
-        if given[claim] > before:
-            yield Award(claim, given[claim] - before, together)
+    holds, lacking = board.holds, {c.demand.claim for c in targets.claimants if c.held < c.count}
+    given = dict(targets.kept)
+    for award in targets.awards:
+        claim, units, together = award
+        if claim in lacking:
+            before = given.get(claim, 0)
+            given[claim] = before + units
+            more = before + units - max(before, holds[claim])
+            if more > 0:
+                yield award if more == units else Award(claim, more, together)
 
 
 def _place(board: Board, placed: Placed, award: Award, reclaim: Reclaim | None = None) -> bool:
@@ -93,23 +99,21 @@ def _place(board: Board, placed: Placed, award: Award, reclaim: Reclaim | None =
     case = board.vectors[claim], board.limited[claim], units if together else 1, reclaim is None
     if case in placed.hopeless:
         return False
-    mark, left = board.mark(), units
-    ready = board.take(claim, left)
-    later: Spots = []
-    left -= sum(count for _, count in ready)
+    mark = board.mark()
+    ready = board.take(claim, units)
+    left = units - sum(count for _, count in ready)
     while left and reclaim is not None:
         spots = board.take(claim, left, later=True)
         if not spots and not reclaim.make_room(claim):
             break
         left -= sum(count for _, count in spots)
-        later += spots
     if left:
         placed.hopeless.add(case)
         if together:
             board.back(mark)
             return False
     board.settle()
-    placed.add(claim, ready, later)
+    placed.add(claim, units - left, ready)
     return not left
 
 
@@ -119,9 +123,8 @@ def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placed: Plac
     if not claimants:
         return
     tree = Tree(snapshot.principals, board.capacity)
-    for claim, demand in board.demands.items():
-        if units := board.held(claim) + placed.of(claim):
-            tree.use_units(demand.principal, board.vectors[claim], units)
+    for (principal, unit), units in _used(board, placed).items():
+        tree.use_units(principal, unit, units)
     queue = FairQueue(tree, claimants, past.keys(tree))
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
@@ -137,21 +140,37 @@ def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placed: Plac
             queue.drop(claimant)
 
 
+def _used(board: Board, placed: Placed) -> Mapping[tuple[str, Vector], int]:
+    """Units that are held or placed, by principal and shape."""
+    used: dict[tuple[str, Vector], int] = {}
+    for claim, held in board.holds.items():
+        if units := held + placed.of(claim):
+            case = board.demands[claim].principal, board.vectors[claim]
+            used[case] = used.get(case, 0) + units
+    return used
+
+
 def _hopeful(board: Board, placed: Placed) -> list[Claimant]:
     """Who wants more, loses nothing, and has room for one unit now."""
     losing = {claim for (claim, _), units in board.lost.items() if units}
+    fitting = {unit for unit in set(board.vectors.values()) if board.now.first(unit) is not None}
     found = []
     for claim, demand in board.demands.items():
+        if board.vectors[claim] not in fitting or claim in losing:
+            continue
         held = board.held(claim) + placed.of(claim)
-        if held < demand.max and claim not in losing and board.fits_now(claim):
-            found.append(Claimant(demand, held, held, step=max(1, starting_units(demand) - held)))
+        if held < demand.max and board.within_limits(claim):
+            step = max(1, starting_units(demand) - held)
+            found.append(Claimant(demand, held, board.vectors[claim], held, step=step))
     return found
 
 
 def _grants(board: Board, placed: Placed) -> tuple[Change, ...]:
     """The units that can start now; a claim starts with its minimum or not at all."""
     names, grants = board.now.names, []
-    for claim, nodes in sorted(placed.ready.items()):
+    for claim in sorted(placed.ready):
+        nodes = placed.ready[claim]
         if board.held(claim) or sum(nodes.values()) >= starting_units(board.demands[claim]):
-            grants += [Change(claim, names[node], units) for node, units in sorted(nodes.items())]
+            for node in sorted(nodes):
+                grants.append(Change(claim, names[node], nodes[node]))
     return tuple(grants)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from aios_lab.allocation.shares import held_units
@@ -27,13 +27,20 @@ def preemptions(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> t
         key=lambda d: (d.submitted, d.claim),
     )
     rooms = {node.name: node.capacity for node in snapshot.nodes}
-    places: dict[str, list[Resources]] = {}
+    places: dict[str, set[Resources]] = {}
     for change in plan.shrinks:
-        places.setdefault(change.claim, []).append(rooms[change.node])
-    return tuple(
-        Preemption(victim, tuple(d.claim for d in waiting if _helps(demands[victim], places[victim], d)))
-        for victim in victims
-    )
+        places.setdefault(change.claim, set()).add(rooms[change.node])
+    # Many victims are of the same shape on the same kinds of nodes.
+    units = {demand.unit for demand in waiting}
+    helped: dict[tuple[Resources, frozenset[Resources]], tuple[str, ...]] = {}
+    found = []
+    for victim in victims:
+        case = demands[victim].unit, frozenset(places[victim])
+        if case not in helped:
+            served = {unit for unit in units if _helps(*case, unit)}
+            helped[case] = tuple(demand.claim for demand in waiting if demand.unit in served)
+        found.append(Preemption(victim, helped[case]))
+    return tuple(found)
 
 
 def taken_whole(demand: Demand, held: int, less: int) -> bool:
@@ -71,10 +78,10 @@ def with_guard(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, demands=demands)
 
 
-def _helps(victim: Demand, places: list[Resources], waiting: Demand) -> bool:
-    """Whether the one who waits could use what the victim leaves, where it leaves it."""
-    shared = any(a and b for a, b in zip(victim.unit.vector, waiting.unit.vector, strict=True))
-    return shared and any(waiting.unit.fits_in(room) for room in places)
+def _helps(left: Resources, nodes: Collection[Resources], wanted: Resources) -> bool:
+    """Whether a unit that is waited for could use what is left of other units on nodes of these kinds."""
+    shared = any(a and b for a, b in zip(left.vector, wanted.vector, strict=True))
+    return shared and any(wanted.fits_in(room) for room in nodes)
 
 
 def told(snapshot: Snapshot, preemption: Preemption) -> str:

@@ -7,12 +7,22 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from heapq import nsmallest
 
-from aios_lab.allocation.board import short_of
+from aios_lab.allocation.board import missing, short_of
 from aios_lab.allocation.preemption import guarded
-from aios_lab.allocation.room import fits, how_many, plus
+from aios_lab.allocation.room import how_many, plus
 from aios_lab.allocation.shares import Tree, total_capacity
 from aios_lab.allocation.targets import starting_units
-from aios_lab.allocation.types import Change, Demand, Lease, Plan, Principal, Resources, Snapshot, Vector
+from aios_lab.allocation.types import (
+    RESOURCES,
+    Change,
+    Demand,
+    Lease,
+    Plan,
+    Principal,
+    Resources,
+    Snapshot,
+    Vector,
+)
 from aios_lab.allocation.words import amount_of, amounts, count, listed, noun, scarcest, who
 
 NAMED = 3  # others that a reason names before it only counts them
@@ -77,9 +87,10 @@ class Book:
         claim, held = demand.claim, self.held[demand.claim]
         if claim in self.queue or claim in self._named:
             return self._reason(demand, held)
+        limits = self.tree.limits(demand.principal)
         case = (
-            demand.unit.vector, starting_units(demand), demand.max, held, self.targets[claim],
-            self.shrinking.get(claim), demand.principal if self.tree.limits(demand.principal) else None,
+            demand.unit.vector, starting_units(demand), held and demand.max, held, self.targets[claim],
+            self.shrinking.get(claim), limits[-1][0].name if limits else None,
         )  # fmt: skip
         if (said := self._said.get(case)) is None:
             said = self._reason(demand, held)
@@ -206,24 +217,23 @@ class Book:
         return self._missing_of[vector]
 
     def _lacks_first(self, demand: Demand) -> str:
-        fewest: tuple[str, ...] = ()
+        fewest: tuple[int, ...] = ()
         for room in self._free:
-            if fits(demand.unit.vector, room):
-                continue
-            lack = short_of(demand.unit, Resources(*room))
-            if not fewest or len(lack) < len(fewest):
+            lack = missing(demand.unit.vector, room)
+            if lack and (not fewest or len(lack) < len(fewest)):
                 fewest = lack
             if len(fewest) == 1:
                 break
-        return fewest[0] if fewest else scarcest(demand.unit, self.capacity)
+        return RESOURCES[fewest[0]] if fewest else scarcest(demand.unit, self.capacity)
 
     @cached_property
     def _free(self) -> list[Vector]:
-        """What is free on every node, by name."""
+        """What is free on the nodes, by name; the same only once."""
         free = {node.name: node.capacity.vector for node in self.snapshot.nodes}
-        for lease in self.snapshot.leases:
-            free[lease.node] = plus(free[lease.node], self.demands[lease.claim].unit.vector, -lease.units)
-        return [room for _, room in sorted(free.items())]
+        units = {claim: demand.unit.vector for claim, demand in self.demands.items()}
+        for claim, node, held in self.snapshot.leases:
+            free[node] = plus(free[node], units[claim], -held)
+        return [*dict.fromkeys(room for _, room in sorted(free.items()))]
 
     def _step(self, demand: Demand, held: int) -> int:
         return max(1, starting_units(demand) - held)

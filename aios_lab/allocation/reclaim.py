@@ -57,18 +57,17 @@ class Reclaim:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._searches: dict[tuple[Vector, tuple[str, ...]], Search] = {}
-        # The claims over target, by where shrinking them makes room.
-        self._over: dict[Place, list[str]] = {}
-        self._least: dict[str, int] = {}
-        self._parts: dict[str, tuple[int, int]] = {}
+        # The claims over target, their unit and how many they keep at least, by where shrinking makes room.
+        self._over: dict[Place, list[tuple[str, Vector, int]]] = {}
+        self._parts = {claim: dominant_part(board.vectors[claim], board.capacity) for claim in board.over}
+        partly = False
         for claim in board.over:
+            least = max(board.targets[claim], starting_units(board.demands[claim]))
+            partly = partly or board.held(claim) > least
             places: list[Place] = [*board.units[claim], *board.limited[claim]]
             for place in places:
-                self._over.setdefault(place, []).append(claim)
-            self._least[claim] = max(board.targets[claim], starting_units(board.demands[claim]))
-            self._parts[claim] = dominant_part(board.vectors[claim], board.capacity)
+                self._over.setdefault(place, []).append((claim, board.vectors[claim], least))
         # No unit can be had for less: there is no need to look further.
-        partly = any(board.held(claim) > least for claim, least in self._least.items())
         idle = any(board.demands[claim].idle for claim in board.over)
         self._lowest = Cost(0 if partly else 1, 0 if idle else 1, 1)
 
@@ -91,19 +90,19 @@ class Reclaim:
         return False
 
     def _look(self, search: Search, claim: str) -> bool:
-        """Look at nodes until enough are known; done at once where it costs no more than it must."""
+        """Look at nodes until enough are known; done at once where none can cost less, or is known to."""
         board, node = self._board, search.last
-        search.last = None
+        search.last, known = None, len(search.costs) + 1 >= SEARCHED
         while True:
             if node is not None:
                 mark = board.mark()
                 cost = self._try(node, claim)
-                if cost is not None and cost <= self._lowest:
-                    search.last = node
-                    return True
-                board.back(mark)
                 if cost is not None:
+                    if cost <= self._lowest or (known and cost <= min(search.costs.values())):
+                        search.last = node
+                        return True
                     search.costs[node] = cost
+                board.back(mark)
             if len(search.costs) >= SEARCHED:
                 return False
             node = board.most.first(board.vectors[claim], search.next)
@@ -150,15 +149,16 @@ class Reclaim:
 
     def shrink_for(self, place: Place, lacking: Sequence[int], node: int | None = None) -> Step | None:
         """Take one unit, or a whole claim where none can go alone, from who comes first by ``_order``."""
-        board = self._board
+        board, holds, held_at = self._board, self._board.holds, self._board.units
+        node_there = place if isinstance(place, int) else None
         singles, wholes = [], []
-        for claim in self._over.get(place, ()):
-            unit, held = board.vectors[claim], board.held(claim)
-            if not held or not any(unit[which] for which in lacking):
+        for claim, unit, least in self._over.get(place, ()):
+            held = holds[claim]
+            if not held or (node_there is not None and not held_at[claim][node_there]):
                 continue
-            if isinstance(place, int) and not board.units[claim][place]:
+            if not any(unit[which] for which in lacking):
                 continue
-            if held > self._least[claim]:
+            if held > least:
                 singles.append(claim)
             elif not board.targets[claim] and not kept_units(board.demands[claim], held):
                 wholes.append(claim)

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 from aios_lab.allocation.decide import Policy
 from aios_lab.allocation.preemption import guarded_until
-from aios_lab.allocation.shares import held_units
-from aios_lab.allocation.standing import path_of
+from aios_lab.allocation.shares import held_units, path_of
 from aios_lab.allocation.types import Change, Demand, Lease, Snapshot
 from aios_lab.allocation.usage import Meter, balances
 

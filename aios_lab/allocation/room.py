@@ -7,6 +7,11 @@ from copy import copy
 
 from aios_lab.allocation.types import Node, Vector
 
+# A node's number, a unit, and how many of it.
+Taken = tuple[int, Vector, int]
+
+REMEMBERED = 10_000  # nodes that grew; then searches begin anew
+NOWHERE = 0, 0  # before the first node it fits nowhere
 BLOCK = 32  # nodes under one bound
 NOTHING: Vector = (0, 0, 0, 0)
 ENDLESS = 1_000_000_000  # how often a unit fits that needs nothing
@@ -46,26 +51,49 @@ def larger(a: Vector, b: Vector) -> Vector:
 
 class Rooms:
     """Room by node. Every block of nodes has a bound that no node in it exceeds, so that a search leaves out
-    the blocks where nothing can fit: O(nodes / BLOCK + BLOCK) where the bounds are tight. While room only
-    gets less, a search for the same unit goes on where the last one found some."""
+    the blocks where nothing can fit: O(nodes / BLOCK + BLOCK) where the bounds are tight. A search for the
+    same unit goes on where the last one found some, or on a node that got room since."""
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         inventory = sorted((node.name, node.capacity.vector) for node in nodes)
         self.names = [name for name, _ in inventory]
         self.index = {name: place for place, name in enumerate(self.names)}
         self.free = [room for _, room in inventory]
-        self._full_before: dict[Vector, int] = {}  # by unit, a node before which it fits nowhere
-        self._bounds = [self._bound(block) for block in range(-(-len(self.free) // BLOCK))]
+        self._grown: list[int] = []  # nodes that were given room, in turn
+        # By unit, a node before which it fits nowhere but on nodes that grew after so many had.
+        self._full_before: dict[Vector, tuple[int, int]] = {}
+        self._bounds = self._all_bounds()
 
     def copy(self) -> Rooms:
         """The same nodes with the room they have now."""
         other = copy(self)
-        other.free, other._bounds, other._full_before = [*self.free], [*self._bounds], {}
+        other.free, other._bounds = [*self.free], [*self._bounds]
+        other._grown, other._full_before = [], {}
+        return other
+
+    def columns(self) -> Iterator[tuple[int, ...]]:
+        """What is free on all nodes, resource by resource."""
+        return zip(*self.free, strict=True) if self.free else iter([(0,)] * 4)
+
+    def without(self, taken: Iterable[Taken]) -> Rooms:
+        """The same nodes with less room."""
+        other = self.copy()
+        free = other.free
+        for node, unit, units in taken:
+            free[node] = plus(free[node], unit, -units)
+        other._bounds = other._all_bounds()
         return other
 
     def take(self, node: int, unit: Vector, units: int = 1) -> None:
         """Take room for so many units; ``put`` gives room back."""
-        self.free[node] = plus(self.free[node], unit, -units)
+        cpu, memory, gpu, gpu_memory = unit
+        room = self.free[node]
+        self.free[node] = (
+            room[0] - cpu * units,
+            room[1] - memory * units,
+            room[2] - gpu * units,
+            room[3] - gpu_memory * units,
+        )
 
     def cut(self, node: int, most: Vector) -> None:
         """Leave no more than this."""
@@ -74,22 +102,27 @@ class Rooms:
     def put(self, node: int, room: Vector) -> None:
         """Set room that may be more than there was."""
         self.free[node] = room
-        self._full_before.clear()
+        self._grown.append(node)
+        if len(self._grown) > REMEMBERED:
+            self._grown, self._full_before = [], {}
         block = node // BLOCK
-        self._bounds[block] = larger(self._bounds[block], room)
+        bound = self._bounds[block]
+        if room[0] > bound[0] or room[1] > bound[1] or room[2] > bound[2] or room[3] > bound[3]:
+            self._bounds[block] = larger(bound, room)
 
     def first(self, unit: Vector, start: int = 0) -> int | None:
         """The first node from ``start`` on where one unit fits; None where there is none."""
-        full_before = self._full_before.get(unit, 0)
-        if start > full_before:
+        free, grown = self.free, self._grown
+        node, seen = self._full_before.get(unit, NOWHERE)
+        if seen < len(grown):
+            node = min((one for one in grown[seen:] if one < node and fits(unit, free[one])), default=node)
+        if node < len(free) and not fits(unit, free[node]):
+            found = self._search(unit, node)
+            node = len(free) if found is None else found
+        self._full_before[unit] = node, len(grown)
+        if start > node:
             return self._search(unit, start)
-        if full_before == len(self.free):
-            return None
-        if fits(unit, self.free[full_before]):
-            return full_before
-        found = self._search(unit, full_before)
-        self._full_before[unit] = len(self.free) if found is None else found
-        return found
+        return node if node < len(free) else None
 
     def pick(self, unit: Vector) -> int | None:
         """The node where the next unit goes; None where it fits nowhere."""
@@ -112,6 +145,9 @@ class Rooms:
                     return node
             self._bounds[block] = self._bound(block)
         return None
+
+    def _all_bounds(self) -> list[Vector]:
+        return [self._bound(block) for block in range(-(-len(self.free) // BLOCK))]
 
     def _bound(self, block: int) -> Vector:
         cpu, memory, gpu, gpu_memory = zip(*self.free[block * BLOCK : (block + 1) * BLOCK], strict=True)

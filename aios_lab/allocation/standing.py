@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aios_lab.allocation.room import NOTHING, larger, plus
-from aios_lab.allocation.shares import Held, Key, Keys, Shares, Tree
+from aios_lab.allocation.shares import Branch, Held, Key, Keys, Shares, Tree, path_of
 from aios_lab.allocation.types import Principal, Snapshot, Vector
 
 
@@ -59,7 +59,7 @@ class Past:
         """By what principals compete for units of this tree, within the quotas at a depth or beyond all of
         them; ``starting`` when the units are those that claims begin with."""
         if not self.counts:
-            return Shares(tree, depth)
+            return Shares(depth)
         return _Standings(self, tree, depth, usage_first=starting and self._by_usage)
 
     def _look_at(self, snapshot: Snapshot, leases: Held) -> None:
@@ -107,18 +107,18 @@ class _Standings:
     def __init__(self, past: Past, tree: Tree, depth: int | None, usage_first: bool) -> None:
         self._past = past
         self._tree = tree
-        self._slashes = -1 if depth is None else depth
+        self._depth = -1 if depth is None else depth
         self._usage_first = usage_first
         self._standings: dict[str, _Standing] = {}
 
-    def key(self, name: str) -> Key:
-        one = self._standings.get(name) or self._stand(name)
+    def key(self, branch: Branch) -> Key:
+        one = self._standings.get(branch.name) or self._stand(branch.name)
         if one.weight <= 0:
             return math.inf, math.inf
-        used = self._tree.used(name)
+        used = branch.used
         fresh = 0 if _within(used, one.held) else 1
         lately = one.lately[fresh]
-        beyond = self._tree.used(name, name.count("/") >= self._slashes)
+        beyond = branch.beyond() if branch.depth > self._depth else used
         share = _dominant(beyond, one.parts[fresh], one.wanted)
         if not self._usage_first:
             return share, lately
@@ -174,9 +174,3 @@ def _dominant(used: Vector, part: Vector, wanted: Vector) -> float:
         elif used[which] or wanted[which]:
             return math.inf
     return most
-
-
-def path_of(principal: str) -> list[str]:
-    """The nameless root, and the principals from there down to this one."""
-    parts = principal.split("/") if principal else []
-    return ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]

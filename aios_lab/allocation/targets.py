@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import NamedTuple
 
-from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, how_many, larger, plus
+from aios_lab.allocation.plenty import Spots, plenty
+from aios_lab.allocation.room import ENDLESS, Rooms, Taken, how_many, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.types import Demand, Snapshot, Vector
@@ -31,26 +32,43 @@ def kept_units(demand: Demand, held: int) -> int:
     What its owner gave back by lowering ``max`` is not kept.
     """
     floor = min(held, demand.floor)
+    if not floor and demand.preemptible:
+        return 0
     if not demand.preemptible:
         return max(floor, min(held, demand.max))
-    return min(held, max(floor, starting_units(demand))) if floor else 0
+    return min(held, max(floor, starting_units(demand)))
+
+
+def _claimants(snapshot: Snapshot, held: Held) -> list[Claimant]:
+    """All claims by id, with nothing given to them yet."""
+    claimants = []
+    for demand in sorted(snapshot.demands, key=attrgetter("claim")):
+        nodes = held.get(demand.claim)
+        claimants.append(Claimant(demand, sum(nodes.values()) if nodes else 0, demand.unit.vector))
+    return claimants
 
 
 class Targets:
-    """The fair targets of a snapshot: ``units`` by claim, and ``awards`` in the order of giving.
+    """The fair targets of a snapshot: ``units`` by claim.
 
-    ``lacking`` is by how much more is asked for than there is; where it is positive, there is not enough.
+    ``kept`` are those that may not be taken, ``awards`` all others in the order of giving, but for these:
+    ``ready`` is where those get their units who get all that they ask for at once; they have no awards.
+    ``now`` is what is free besides. ``lacking`` is by how much more is asked for than there is; where it is
+    positive, there is not enough.
     """
 
     def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
         """``rooms``: the empty nodes."""
-        self.held, self.empty = held, rooms
+        self.held = held
+        self.kept: dict[str, int] = {}
         self.awards: list[Award] = []
+        self.ready: Mapping[str, Spots] = {}
         self._tree = Tree(snapshot.principals, total_capacity(snapshot))
-        self._rooms = rooms.copy()
+        self.claimants = _claimants(snapshot, held)
+        self.now = rooms.without(self._taken(rooms.index, lambda claimant: claimant.held))
+        self._rooms = rooms.without(self._taken(rooms.index, self._keep))
         # By unit, how many had no room together: there will be none while room only gets less.
         self._hopeless: dict[Vector, int] = {}
-        self._claimants = self._keep(snapshot, held)
         self._contending = self._after_plenty()
         self.past = Past(snapshot, self._tree.capacity.vector, held)
         depths = self._tree.quota_depths()
@@ -62,95 +80,68 @@ class Targets:
 
     @property
     def units(self) -> Mapping[str, int]:
-        return {c.demand.claim: c.count for c in self._claimants}
+        return {c.demand.claim: c.count for c in self.claimants}
 
     def _share_out(self) -> None:
         """What is neither kept nor guaranteed."""
         self._start(None)
         self._grow(None)
 
-    def _keep(self, snapshot: Snapshot, held: Held) -> list[Claimant]:
-        claimants = []
-        for demand in sorted(snapshot.demands, key=attrgetter("claim")):
-            nodes = held.get(demand.claim, {})
-            claimant = Claimant(demand, sum(nodes.values()))
-            claimants.append(claimant)
-            left = kept_units(demand, claimant.held)
-            if not left:
-                continue
-            self._give(claimant, left)
-            for node, units in nodes.items():
-                taken = min(left, units)
-                self._rooms.take(self._rooms.index[node], claimant.unit, taken)
-                left -= taken
-        return claimants
+    def _keep(self, claimant: Claimant) -> int:
+        """What may not be taken stays."""
+        kept = kept_units(claimant.demand, claimant.held)
+        if kept:
+            self.kept[claimant.demand.claim] = kept
+            self._give(claimant, kept)
+        return kept
+
+    def _taken(self, index: Mapping[str, int], most: Callable[[Claimant], int]) -> Iterator[Taken]:
+        """Of what each claim holds so many units at most, on its first nodes by name."""
+        for claimant in self.claimants:
+            left = most(claimant) if claimant.held else 0
+            if left:
+                for node, units in self.held[claimant.demand.claim].items():
+                    yield index[node], claimant.unit, units if units < left else left
+                    left -= units
+                    if left <= 0:
+                        break
 
     def _give(self, claimant: Claimant, units: int) -> None:
         claimant.count += units
         self._tree.use_units(claimant.demand.principal, claimant.unit, units)
 
-    # --- when there is room for everything -----------------------------------------------------------------
-
     def _after_plenty(self) -> list[Claimant]:
-        """Where all claims together have room, only limits are contended: who is under none of those that are
-        gets everything, and no order is needed. The others, or all where room is scarce, are left to contend.
-        """
-        asking = [c for c in self._claimants if c.count < c.demand.max]
+        """Those who contend: all who ask for more, but for those whom there is plenty for."""
+        asking = [c for c in self.claimants if c.count < c.demand.max]
         self.lacking = self._lacking(asking)
-        if max(self.lacking) > 0:
+        if max(self.lacking) > 0 or (found := plenty(self.claimants, self._tree, self.now)) is None:
             return asking
-        contending = self._under_tight_limits(asking)
-        claims = {claimant.demand.claim for claimant in contending}
-        served = [claimant for claimant in asking if claimant.demand.claim not in claims]
-        before = self._rooms.copy()
-        if self._all_fit(served):
-            after = self._rooms.copy()
-            if self._all_fit(contending):
-                self._rooms = after
-                self._give_everything(served)
-                return contending
-        self._rooms = before
-        self._hopeless.clear()
-        return asking
-
-    def _under_tight_limits(self, asking: Iterable[Claimant]) -> list[Claimant]:
-        """Those below a principal whose limit is lower than all that is used and asked for below it."""
-        tree, limited = self._tree, [c for c in asking if self._tree.limits(c.demand.principal)]
-        left: dict[str, Vector] = {}
-        for claimant in limited:
-            for name, limit in tree.limits(claimant.demand.principal):
-                left.setdefault(name, plus(limit, tree.usage(name).vector, -1))
-                left[name] = plus(left[name], claimant.unit, claimant.count - claimant.demand.max)
-        tight = {name for name, amount in left.items() if min(amount) < 0}
-        return [c for c in limited if any(name in tight for name, _ in tree.limits(c.demand.principal))]
-
-    def _all_fit(self, asking: Iterable[Claimant]) -> bool:
-        """Take room for all that they ask for; nobody can say which room is taken when it is not enough."""
-        return all(self._place(c.unit, c.demand.max - c.count) for c in asking)
+        contending = {claimant.demand.claim: claimant for claimant in found.contending}
+        freeable = found.now.copy()
+        index = freeable.index
+        for claim, claimant in contending.items():
+            left = claimant.count
+            for node, units in self.held.get(claim, {}).items():
+                free = units - min(left, units)
+                left -= units - free
+                freeable.put(index[node], plus(freeable.free[index[node]], claimant.unit, free))
+        self.ready, self.now, self._rooms = found.ready, found.now, freeable
+        for claimant in found.served:
+            self._give(claimant, claimant.demand.max - claimant.count)
+        return found.contending
 
     def _lacking(self, asking: Iterable[Claimant]) -> Vector:
         """By how much they ask for more than all nodes have left together; negative where that is less."""
         units: dict[Vector, int] = {}
         for claimant in asking:
             units[claimant.unit] = units.get(claimant.unit, 0) + claimant.demand.max - claimant.count
-        lacking = NOTHING
-        for room in self._rooms.free:
-            lacking = plus(lacking, larger(room, NOTHING), -1)
+        cpu, memory, gpu, gpu_memory = (
+            -sum(amount for amount in column if amount > 0) for column in self._rooms.columns()
+        )
+        lacking = cpu, memory, gpu, gpu_memory
         for unit, count in units.items():
             lacking = plus(lacking, unit, count)
         return lacking
-
-    def _give_everything(self, claimants: Iterable[Claimant]) -> None:
-        starts, growth = [], []
-        for claimant in sorted(claimants, key=lambda c: (c.demand.submitted, c.demand.claim)):
-            demand, count = claimant.demand, claimant.count
-            start = max(0, starting_units(demand) - count)
-            if start:
-                starts.append(Award(demand.claim, start, True))
-            if demand.max > count + start:
-                growth.append(Award(demand.claim, demand.max - count - start, False))
-            self._give(claimant, demand.max - count)
-        self.awards += (*starts, *growth)
 
     # --- when there is not ---------------------------------------------------------------------------------
 
@@ -213,10 +204,13 @@ class Targets:
         if units >= self._hopeless.get(unit, ENDLESS):
             return False
         rooms, missing = self._rooms, units
-        taken: list[tuple[int, int]] = []
         node = rooms.first(unit)
+        if node is not None and units == 1:
+            rooms.take(node, unit)
+            return True
+        taken: list[tuple[int, int]] = []
         while node is not None:
-            fitting = min(missing, how_many(unit, rooms.free[node])) if missing > 1 else 1
+            fitting = min(missing, how_many(unit, rooms.free[node]))
             if fitting == units:
                 rooms.take(node, unit, units)
                 return True

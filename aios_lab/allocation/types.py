@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 RESOURCES = ("cpu", "memory", "gpu", "gpu_memory")
 
@@ -164,8 +164,7 @@ class Demand:
     idle: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """Units a claim holds on a node; they stay held until the engine confirms that they are gone."""
 
     claim: str
@@ -199,8 +198,7 @@ class Snapshot:
     sharing: Sharing = Sharing()
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """``units`` (positive) to add to, or take from, a claim on a node."""
 
     claim: str

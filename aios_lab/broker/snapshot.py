@@ -87,13 +87,14 @@ def demand_of(one: Slice, idle: bool = False) -> Demand:
 
 def plan_record(snapshot: Snapshot, policy: str, plan: Plan) -> dict[str, Any]:
     """A decision as the ledger keeps it: enough to replay and audit it (see ``recorded_snapshot``)."""
-    seen = json.dumps(_slim(asdict(snapshot)), sort_keys=True, separators=(",", ":"))
+    fields = asdict(snapshot) | {"leases": [lease._asdict() for lease in snapshot.leases]}
+    seen = json.dumps(_slim(fields), sort_keys=True, separators=(",", ":"))
     return {
         "policy": policy,
         "hash": hashlib.sha256(seen.encode()).hexdigest(),
         "snapshot": json.loads(seen),
-        "grants": [asdict(change) for change in plan.grants],
-        "shrinks": [asdict(change) for change in plan.shrinks],
+        "grants": [change._asdict() for change in plan.grants],
+        "shrinks": [change._asdict() for change in plan.shrinks],
         "preemptions": [{"claim": one.claim, "by": [*one.by]} for one in plan.preemptions],
     } | ({"note": plan.note} if plan.note else {})
 

@@ -24,7 +24,7 @@ from aios_lab.allocation.board import Board
 from aios_lab.allocation.preemption import told
 from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import held_units
+from aios_lab.allocation.shares import Claimant, held_units
 from allocation.snapshots import carry_out, demand, holdings, node
 
 WIDE = Resources(2000, 2048)
@@ -32,7 +32,18 @@ WIDE = Resources(2000, 2048)
 
 def gone(snapshot: Snapshot, targets: Mapping[str, int], claim: str) -> dict[tuple[str, str], int]:
     """What goes to make room for a unit of the claim, by claim and node."""
-    board = Board(snapshot, held_units(snapshot), Rooms(snapshot.nodes), targets)
+    held, empty = held_units(snapshot), Rooms(snapshot.nodes)
+    claimants = [
+        Claimant(one, sum(held.get(one.claim, {}).values()), one.unit.vector, targets[one.claim])
+        for one in sorted(snapshot.demands, key=lambda one: one.claim)
+    ]
+    taken = (
+        (empty.index[lease.node], one.unit, lease.units)
+        for lease in snapshot.leases
+        for one in claimants
+        if one.demand.claim == lease.claim
+    )
+    board = Board(snapshot, claimants, held, empty.without(taken))
     assert Reclaim(board).make_room(claim)
     return {(change.claim, change.node): change.units for change in board.changes()}
 

@@ -13,7 +13,7 @@ from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.profile import room_now, units_of
 from aios_lab.allocation.queue import QueuePolicy
 from aios_lab.allocation.room import Rooms, plus
-from aios_lab.allocation.standing import path_of
+from aios_lab.allocation.shares import path_of
 from aios_lab.allocation.types import (
     DEFAULT_SHARING,
     Change,

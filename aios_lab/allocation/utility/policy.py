@@ -18,7 +18,7 @@ from functools import partial
 
 from aios_lab.allocation.fair_share import carried_out, fair_share, fair_targets
 from aios_lab.allocation.preemption import preemptions
-from aios_lab.allocation.room import NOTHING, Rooms, how_many, plus
+from aios_lab.allocation.room import Rooms, how_many, plus
 from aios_lab.allocation.shares import Claimant, Held
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Plan, Snapshot, Vector
@@ -125,7 +125,7 @@ class _Targets(Targets):
         return [_ideal(c, more_of[c.demand.claim]) for c in self._contending if c.demand.claim in more_of]
 
     def _wishes(self, free: Vector, limits: Mapping[str, Vector]) -> list[Wish]:
-        demands = [c.demand for c in self._claimants if c.demand.max > 0]
+        demands = [c.demand for c in self.claimants if c.demand.max > 0]
         worths = (portions if self._program.starts_first else products)(self._tree, demands)
         most = max(worths.values(), default=0) or 1
         wishes = []
@@ -145,16 +145,16 @@ class _Targets(Targets):
 
     def _free(self) -> Vector:
         """What is free on all nodes together."""
-        free = NOTHING
-        for cpu, memory, gpu, gpu_memory in self._rooms.free:
-            free = plus(free, (max(0, cpu), max(0, memory), max(0, gpu), max(0, gpu_memory)))
-        return free
+        cpu, memory, gpu, gpu_memory = (
+            sum(amount for amount in column if amount > 0) for column in self._rooms.columns()
+        )
+        return cpu, memory, gpu, gpu_memory
 
     def _limits_left(self) -> Mapping[str, Vector]:
         """What each limited principal may still use."""
         return {
             name: plus(principal.limit.vector, self._tree.usage(name).vector, -1)
-            for name, principal in self._tree.principals.items()
+            for name, principal in [*self._tree.principals.items()]
             if principal.limit is not None
         }
 
