@@ -2,7 +2,8 @@ import { Dialog, showDialog } from '@jupyterlab/apputils';
 
 import { askForm } from '../parts/form';
 import { tellHint, tellProblem } from '../parts/tell';
-import { ResizeFields, formOf, requestOf } from '../slices/ResizeFields';
+import { ResizeFields } from '../slices/ResizeFields';
+import { formOf, requestOf } from '../slices/claim';
 import type { ClaimRequest, Slice } from '../wire';
 import type { Args, IActionContext } from './context';
 
