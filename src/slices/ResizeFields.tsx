@@ -1,5 +1,6 @@
 import * as React from 'react';
 
+import { Choice } from '../parts/Choice';
 import { useAIOS, useServices } from '../parts/services';
 import { projectsOf } from '../state';
 import { AmountFields } from './AmountFields';
@@ -21,37 +22,25 @@ export function ResizeFields(props: {
         value={value}
         onChange={onChange}
       />
-      <label>
-        <span>{trans.__('Priority')}</span>
-        <select
-          className="jp-mod-styled"
-          name="priority"
-          value={value.priority}
-          onChange={event =>
-            onChange({ ...value, priority: event.target.value as IClaimForm['priority'] })
-          }
-        >
-          <option value="low">{trans.__('low')}</option>
-          <option value="normal">{trans.__('normal')}</option>
-          <option value="high">{trans.__('high')}</option>
-        </select>
-      </label>
+      <Choice
+        label={trans.__('Priority')}
+        name="priority"
+        value={value.priority}
+        options={[
+          ['low', trans.__('low')],
+          ['normal', trans.__('normal')],
+          ['high', trans.__('high')]
+        ]}
+        onChange={priority => onChange({ ...value, priority })}
+      />
       {projects.length > 1 && (
-        <label>
-          <span>{trans.__('Project')}</span>
-          <select
-            className="jp-mod-styled"
-            name="project"
-            value={value.project}
-            onChange={event => onChange({ ...value, project: event.target.value })}
-          >
-            {projects.map(project => (
-              <option key={project} value={project}>
-                {project}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Choice
+          label={trans.__('Project')}
+          name="project"
+          value={value.project}
+          options={projects.map(project => [project, project])}
+          onChange={project => onChange({ ...value, project })}
+        />
       )}
     </div>
   );
