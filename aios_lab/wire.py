@@ -176,6 +176,7 @@ class PrincipalShare(Wire):
     path: str
     weight: int
     share: float = Field(description="weighted dominant share held now, 0 to 1")
+    recent: float = Field(0, description="dominant share held on average lately, older use counting less")
     quota: Amounts | None
     limit: Amounts | None
 
@@ -183,6 +184,9 @@ class PrincipalShare(Wire):
 class Cluster(Wire):
     simulated: bool
     policy: str = Field("fair_share", description="by which rule claims are served")
+    half_life: int | None = Field(
+        None, description="seconds after which past use counts half; none where it does not count"
+    )
     nodes: list[NodeView]
     capacity: Amounts
     used: Amounts

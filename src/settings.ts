@@ -4,7 +4,7 @@ import { Signal, type ISignal } from '@lumino/signaling';
 import type { IAIOSPreferences, IAIOSSettings } from './tokens';
 
 /** What holds until the settings are read, and where there are none; the same as in the schema. */
-export const DEFAULTS: IAIOSSettings = {
+const DEFAULTS: IAIOSSettings = {
   liveUpdates: true,
   compressEnergy: 0.9,
   showStatus: true,

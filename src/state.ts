@@ -1,3 +1,4 @@
+import { percent } from './format';
 import type { Link } from './stream';
 import type { Topic } from './topics';
 import type { Cluster, Frame, Job, Model, Problem, Run, Slice, Status } from './wire';
@@ -130,9 +131,9 @@ export function orderSlices(slices: readonly Slice[], kernelId: string | null = 
 export function projectsOf(cluster: Cluster | null, used: string): string[] {
   const names = new Set(used ? [used] : []);
   for (const { path } of cluster?.principals ?? []) {
-    const [, project] = path.split('/'); // cluster/project/user, a slash in a name written as %2F
+    const [, project] = namesIn(path);
     if (project) {
-      names.add(project.replace(/%2F/g, '/'));
+      names.add(project);
     }
   }
   return [...names].sort((a, b) => a.localeCompare(b));
@@ -153,28 +154,52 @@ export function waitingFor(slice: Slice): number {
   return Math.max(0, slice.max_workers - slice.target);
 }
 
-/** What one user holds of a resource. */
+/** What one user holds of a resource, and the percentage of the cluster that counts as recent use. */
 export interface IHolding {
   user: string;
   mine: boolean;
   amount: number;
+  recent: number;
 }
 
-/** Who holds how much of the resource that counts: accelerators where there are any, else CPU threads. */
-export function holdings(slices: readonly Slice[], resource: 'gpus' | 'cpus'): IHolding[] {
-  const held = new Map<string, IHolding>();
+/** Who holds how much of a resource, and who used the cluster lately where that counts. */
+export function holdings(
+  slices: readonly Slice[],
+  resource: 'gpus' | 'cpus',
+  recent: ReadonlyMap<string, number> = new Map()
+): IHolding[] {
+  const found = new Map<string, IHolding>();
   for (const slice of slices) {
+    const { user, mine } = slice;
     const amount = slice.unit[resource] * Math.max(slice.workers, slice.target);
-    if (amount > 0) {
-      const before = held.get(slice.user);
-      held.set(slice.user, {
-        user: slice.user,
-        mine: slice.mine || (before?.mine ?? false),
-        amount: amount + (before?.amount ?? 0)
-      });
+    const before = found.get(user);
+    found.set(user, {
+      user,
+      mine: mine || (before?.mine ?? false),
+      amount: amount + (before?.amount ?? 0),
+      recent: recent.get(user) ?? 0
+    });
+  }
+  return [...found.values()]
+    .filter(one => one.amount > 0 || one.recent > 0)
+    .sort((a, b) => Number(b.mine) - Number(a.mine) || b.amount - a.amount || b.recent - a.recent);
+}
+
+/** The recent use of each user, in all projects, as a whole percentage; empty where it does not count. */
+export function recentUse(cluster: Cluster): Map<string, number> {
+  const shares = new Map<string, number>();
+  for (const { path, recent } of cluster.half_life ? cluster.principals : []) {
+    const [, , user] = namesIn(path);
+    if (user) {
+      shares.set(user, (shares.get(user) ?? 0) + recent);
     }
   }
-  return [...held.values()].sort((a, b) => Number(b.mine) - Number(a.mine) || b.amount - a.amount);
+  return new Map([...shares].map(([user, share]) => [user, Math.round(percent(share, 1))]));
+}
+
+/** The names in a principal's path: cluster/project/user, a slash in a name written as %2F. */
+function namesIn(path: string): string[] {
+  return path.split('/').map(name => name.replace(/%2F/g, '/'));
 }
 
 /** Seconds after which a run that the server does not know counts as lost. */

@@ -70,6 +70,10 @@ export interface Cluster {
    * by which rule claims are served
    */
   policy: string;
+  /**
+   * seconds after which past use counts half; none where it does not count
+   */
+  half_life: number | null;
   nodes: NodeView[];
   capacity: Amounts;
   used: Amounts;
@@ -88,6 +92,10 @@ export interface PrincipalShare {
    * weighted dominant share held now, 0 to 1
    */
   share: number;
+  /**
+   * dominant share held on average lately, older use counting less
+   */
+  recent: number;
   quota: Amounts | null;
   limit: Amounts | null;
 }

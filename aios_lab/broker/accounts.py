@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from aios_lab.allocation import Sharing, Usage
-from aios_lab.allocation.usage import Meter
+from aios_lab.allocation import Resources, Sharing, Usage
+from aios_lab.allocation.usage import Meter, shares_of
 from aios_lab.broker.ledger import Ledger
 from aios_lab.broker.quotas import principal_path
 from aios_lab.broker.slices import Slice
@@ -51,6 +51,10 @@ class Accounts:
             self._told = self._meter.usage(asked[0], now)
             self._asked, self._fresh_until = asked, now + REFRESHED
         return self._told
+
+    def recent(self, principals: Iterable[str], capacity: Resources, now: float) -> Mapping[str, float]:
+        """The dominant shares that these held on average lately. What ``usage`` tells stays as it was."""
+        return shares_of(self._meter.usage(principals, now), capacity, self._meter.sharing)
 
     def beat(self, now: float) -> None:
         """The broker's heartbeat, with the balances that moved. Raises: Refused, and they are kept later."""

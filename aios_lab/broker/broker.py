@@ -253,10 +253,12 @@ class Broker:
         return slice_view(one, mine, self._life.workers(one.id), reason, simulated)
 
     def cluster(self) -> wire.Cluster:
-        slices = list(self._life.slices.values())
+        inventory, slices = self._engine.inventory(), list(self._life.slices.values())
         members = {(one.claim.project, one.owner.user) for one in slices}
         principals = self._quotas.principals(sorted(members))
-        return cluster_view(self._engine.inventory(), slices, principals, self._quotas.policy)
+        paths = (one.path for one in principals)
+        recent = self._accounts.recent(paths, inventory.capacity, time.time())
+        return cluster_view(inventory, self._quotas, slices, principals, recent)
 
     async def forecast(self, slice_id: str) -> wire.Forecast:
         """When the slice gets what it waits for. Raises: Refused (404; 409 'ledger_unavailable')."""

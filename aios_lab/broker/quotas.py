@@ -127,6 +127,13 @@ class Quotas:
         return self._tree.sharing
 
     @property
+    def half_life(self) -> int | None:
+        """Seconds after which past use counts half; None where it does not count."""
+        sharing = self.sharing
+        counts = self.policy == DEFAULT_POLICY and (sharing.k or sharing.order == "fair_tree")
+        return sharing.half_life or None if counts else None
+
+    @property
     def placement(self) -> str:
         """On which node workers go: one of ``allocation.placement.RULES``."""
         return self._tree.placement

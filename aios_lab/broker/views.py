@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from aios_lab import wire
 from aios_lab.allocation import Principal, Resources
 from aios_lab.allocation.shares import Tree
-from aios_lab.broker.quotas import principal_path
+from aios_lab.broker.quotas import Quotas, principal_path
 from aios_lab.broker.sizes import MIB, to_wire
 from aios_lab.broker.slices import Slice
 from aios_lab.engines.base import Inventory
@@ -59,11 +59,16 @@ def sleeping_reason(one: Slice) -> str:
 
 
 def cluster_view(
-    inventory: Inventory, slices: Iterable[Slice], principals: Iterable[Principal], policy: str
+    inventory: Inventory,
+    quotas: Quotas,
+    slices: Iterable[Slice],
+    principals: Iterable[Principal],
+    recent: Mapping[str, float],
 ) -> wire.Cluster:
-    """The cluster: capacity and what slices hold of it, by node and by principal."""
+    """The cluster: capacity and what slices hold of it, by node and by principal. ``recent`` has the shares
+    that principals had on average lately."""
     living = list(slices)
-    whole = sum((node.capacity for node in inventory.nodes), Resources())
+    whole = inventory.capacity
     tree = Tree(principals, whole)
     used = {node.name: Resources() for node in inventory.nodes}
     for one in living:
@@ -73,7 +78,8 @@ def cluster_view(
     first = inventory.nodes[0].name if inventory.nodes else ""
     return wire.Cluster(
         simulated=inventory.simulated,
-        policy=policy,
+        policy=quotas.policy,
+        half_life=quotas.half_life,
         nodes=[
             wire.NodeView(
                 name=node.name,
@@ -85,7 +91,7 @@ def cluster_view(
         ],
         capacity=to_wire(whole),
         used=to_wire(sum(used.values(), Resources())),
-        principals=[_share(tree, p, whole) for p in principals],
+        principals=[_share(tree, p, whole, recent.get(p.path, 0.0)) for p in principals],
     )
 
 
@@ -96,7 +102,7 @@ def _accelerators(inventory: Inventory) -> list[wire.Accelerator]:
     ]
 
 
-def _share(tree: Tree, principal: Principal, whole: Resources) -> wire.PrincipalShare:
+def _share(tree: Tree, principal: Principal, whole: Resources, recent: float) -> wire.PrincipalShare:
     def shown(amounts: Resources | None, there: Callable[[Resources], bool]) -> wire.Amounts | None:
         return to_wire(amounts) if amounts is not None and there(amounts) else None
 
@@ -112,6 +118,7 @@ def _share(tree: Tree, principal: Principal, whole: Resources) -> wire.Principal
         path=principal.path,
         weight=principal.weight,
         share=min(1.0, max(0.0, tree.dominant(principal.path))),
+        recent=round(min(1.0, recent), 3),  # or it would be news every second
         quota=shown(principal.quota, lambda amounts: amounts != Resources()),
         limit=shown(limit, lambda _: True),
     )

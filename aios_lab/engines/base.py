@@ -31,6 +31,10 @@ class Inventory:
     simulated: bool = False
     topology: Topology = field(default_factory=Topology)
 
+    @property
+    def capacity(self) -> Resources:
+        return sum((node.capacity for node in self.nodes), Resources())
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -3,7 +3,8 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { RegisterFields } from '../models/RegisterFields';
 import { askForm, type Fields } from '../parts/form';
-import { ResizeFields, formOf } from '../slices/ResizeFields';
+import { ResizeFields } from '../slices/ResizeFields';
+import { formOf } from '../slices/claim';
 import { Drawing } from './drawing';
 import { slice } from './samples';
 

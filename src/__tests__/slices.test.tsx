@@ -8,8 +8,8 @@ import { ClusterSection } from '../cluster/ClusterSection';
 import { CommandIDs } from '../commands';
 import { CurrentKernel } from '../current';
 import { Banner } from '../panel/Banner';
-import { formOf, requestOf } from '../slices/ResizeFields';
 import { SlicesSection } from '../slices/SlicesSection';
+import { formOf, requestOf } from '../slices/claim';
 import { sliceText } from '../status/StatusItem';
 import { Drawing } from './drawing';
 import { slice, Socket } from './samples';
@@ -192,6 +192,30 @@ describe('ClusterSection', () => {
     page.receive('slices', [slice({ workers: 1, target: 1 }), slice({ mine: false, user: 'bob' })]);
     expect(page.find('[data-user=ada]').textContent).toContain('ada (you)');
     expect(page.find('[data-user=bob]').textContent).toContain('2 · 50%');
+    expect(page.node.textContent).not.toContain('lately');
+  });
+
+  it('shows who used much lately where that counts, in all projects together', () => {
+    const principals = [
+      ['cluster', 0.9],
+      ['cluster/vision/a%2Fda', 0.3],
+      ['cluster/speech/a%2Fda', 0.12],
+      ['cluster/vision/bob', 0.001]
+    ].map(([path, recent]) => ({ path, recent, weight: 100, share: 0, quota: null, limit: null }));
+    const show = (halfLife: number | null) =>
+      page.receive('cluster', { ...cluster(0, false), principals, half_life: halfLife });
+    page.draw(<ClusterSection />);
+    show(null);
+    page.receive('slices', [
+      slice({ user: 'a/da', workers: 0, target: 0 }),
+      slice({ mine: false, user: 'bob', workers: 0, target: 0 })
+    ]);
+    expect(page.node.textContent).toContain('Nobody holds anything now.');
+    expect(page.node.querySelector('[data-user]')).toBeNull();
+    show(2 * 86_400);
+    expect(page.find('[data-user="a/da"]').textContent).toBe('a/da (you)0 · 0%lately 42%');
+    expect(page.find('[data-user="a/da"] [title*=Recent]').title).toContain('halves every 2d');
+    expect(page.node.querySelector('[data-user=bob]')).toBeNull();
   });
 });
 

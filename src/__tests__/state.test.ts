@@ -86,8 +86,17 @@ describe('what is shown', () => {
       'cpus'
     );
     expect(held).toEqual([
-      { user: 'ada', mine: true, amount: 3 },
-      { user: 'bob', mine: false, amount: 4 }
+      { user: 'ada', mine: true, amount: 3, recent: 0 },
+      { user: 'bob', mine: false, amount: 4, recent: 0 }
+    ]);
+  });
+
+  it('names who holds nothing but used much lately', () => {
+    const asleep = slice({ user: 'eve', mine: false, workers: 0, target: 0 });
+    const held = holdings([asleep, slice()], 'cpus', new Map([['eve', 40]]));
+    expect(held.map(one => [one.user, one.amount, one.recent])).toEqual([
+      ['ada', 2, 0],
+      ['eve', 0, 40]
     ]);
   });
 });

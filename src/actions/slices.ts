@@ -2,33 +2,17 @@ import { Dialog, showDialog } from '@jupyterlab/apputils';
 
 import { askForm } from '../parts/form';
 import { tellHint, tellProblem } from '../parts/tell';
-import { ResizeFields, formOf, requestOf } from '../slices/ResizeFields';
+import { ResizeFields } from '../slices/ResizeFields';
+import { formOf, requestOf } from '../slices/claim';
 import type { ClaimRequest, Slice } from '../wire';
 import type { Args, IActionContext } from './context';
 
+const ASKED = ['workers', 'cpus', 'memory', 'gpus', 'priority', 'project'] as const;
+
 /** The request that a command's arguments make; null when they name nothing to ask for. */
 function requestIn(args: Args): ClaimRequest | null {
-  const { workers, cpus, memory, gpus, priority, project } = args as ClaimRequest;
-  const request: ClaimRequest = {};
-  if (workers !== undefined) {
-    request.workers = workers;
-  }
-  if (cpus !== undefined) {
-    request.cpus = cpus;
-  }
-  if (memory !== undefined) {
-    request.memory = memory;
-  }
-  if (gpus !== undefined) {
-    request.gpus = gpus;
-  }
-  if (priority !== undefined) {
-    request.priority = priority;
-  }
-  if (project !== undefined) {
-    request.project = project;
-  }
-  return Object.keys(request).length > 0 ? request : null;
+  const named = ASKED.filter(name => args[name] !== undefined);
+  return named.length > 0 ? Object.fromEntries(named.map(name => [name, args[name]])) : null;
 }
 
 type Find = (slices: readonly Slice[]) => Slice | null | undefined;

@@ -1,6 +1,7 @@
 import * as React from 'react';
 
 import { bytes } from '../format';
+import { Fold } from '../parts/Fold';
 import { useServices } from '../parts/services';
 import type { Accelerator, Cluster } from '../wire';
 
@@ -14,8 +15,7 @@ export function Accelerators(props: { cluster: Cluster }): React.ReactElement | 
     return null;
   }
   return (
-    <details className="aios-Fold">
-      <summary>{trans._n('%1 accelerator', '%1 accelerators', devices.length)}</summary>
+    <Fold title={trans._n('%1 accelerator', '%1 accelerators', devices.length)} open={false}>
       <ul className="aios-Accelerators">
         {devices.map(({ node, device }) => (
           <li key={`${node}/${device.uuid || device.index}`} title={`${node} · ${device.name}`}>
@@ -24,7 +24,7 @@ export function Accelerators(props: { cluster: Cluster }): React.ReactElement | 
           </li>
         ))}
       </ul>
-    </details>
+    </Fold>
   );
 }
 

@@ -1,59 +1,89 @@
 import * as React from 'react';
 
-import { count, percent } from '../format';
+import { count, duration, percent } from '../format';
 import { useAIOS, useServices } from '../parts/services';
-import { holdings, type IHolding } from '../state';
+import { holdings, recentUse, type IHolding } from '../state';
 import type { Cluster } from '../wire';
 
-/** How many colours the style sheet has for users. */
-const COLOURS = 6;
+/** The colour of a user, of those that the style sheet has. */
+function colour(index: number): string {
+  return `aios-mod-user${index % 6}`;
+}
 
-/** Who holds what: one bar over the resource that counts, a part for each user. */
-export function Holders(props: { cluster: Cluster }): React.ReactElement | null {
+/** Who holds what, and who held much lately where that counts. */
+export function Holders(props: { cluster: Cluster }): React.ReactElement {
   const { trans } = useServices();
   const slices = useAIOS(state => state.slices);
-  const { capacity } = props.cluster;
+  const { capacity, half_life: halfLife } = props.cluster;
   const resource = capacity.gpus > 0 ? 'gpus' : 'cpus';
-  const held = holdings(slices ?? [], resource);
-  if (held.length === 0) {
-    return <p className="aios-Faint">{trans.__('Nobody holds anything now.')}</p>;
-  }
-  const title = resource === 'gpus' ? trans.__('GPUs held by') : trans.__('CPU threads held by');
+  const holders = holdings(slices ?? [], resource, recentUse(props.cluster));
   const whole = capacity[resource];
+  const title = resource === 'gpus' ? trans.__('GPUs held by') : trans.__('CPU threads held by');
   return (
     <div className="aios-Holders">
-      <div className="aios-Holders-title">{title}</div>
-      <div className="aios-Bar aios-Holders-bar" aria-hidden="true">
-        {held.map((holding, index) => (
-          <div
-            key={holding.user}
-            className={`aios-Holders-part aios-mod-user${index % COLOURS}`}
-            style={{ width: `${percent(holding.amount, whole)}%` }}
-          />
-        ))}
-      </div>
-      <ul className="aios-Holders-list">
-        {held.map((holding, index) => (
-          <Holder key={holding.user} holding={holding} whole={whole} colour={index % COLOURS} />
-        ))}
-      </ul>
+      {holders.some(one => one.amount > 0) ? (
+        <>
+          <div className="aios-Holders-title">{title}</div>
+          <Parts holders={holders} whole={whole} />
+        </>
+      ) : (
+        <p className="aios-Faint">{trans.__('Nobody holds anything now.')}</p>
+      )}
+      {holders.length > 0 && (
+        <ul className="aios-Holders-list">
+          {holders.map((holding, index) => (
+            <li key={holding.user} data-user={holding.user}>
+              <span className={`aios-Holders-key ${colour(index)}`} aria-hidden="true" />
+              <Holder holding={holding} whole={whole} />
+              {holding.recent > 0 && <Lately percent={holding.recent} halfLife={halfLife ?? 0} />}
+            </li>
+          ))}
+        </ul>
+      )}
     </div>
   );
 }
 
-function Holder(props: { holding: IHolding; whole: number; colour: number }): React.ReactElement {
+/** One bar over the resource that counts, a part for each user. */
+function Parts(props: { holders: IHolding[]; whole: number }): React.ReactElement {
+  return (
+    <div className="aios-Bar aios-Holders-bar" aria-hidden="true">
+      {props.holders.map(({ user, amount }, index) => (
+        <div
+          key={user}
+          className={`aios-Holders-part ${colour(index)}`}
+          style={{ width: `${percent(amount, props.whole)}%` }}
+        />
+      ))}
+    </div>
+  );
+}
+
+function Holder(props: { holding: IHolding; whole: number }): React.ReactElement {
   const { trans } = useServices();
   const { user, mine, amount } = props.holding;
   const name = mine ? trans.__('%1 (you)', user) : user;
   return (
-    <li data-user={user}>
-      <span className={`aios-Holders-key aios-mod-user${props.colour}`} aria-hidden="true" />
+    <>
       <span className="aios-Ellipsis" title={name}>
         {name}
       </span>
       <span className="aios-Faint">
         {trans.__('%1 · %2%', count(amount), Math.round(percent(amount, props.whole)))}
       </span>
-    </li>
+    </>
+  );
+}
+
+function Lately(props: { percent: number; halfLife: number }): React.ReactElement {
+  const { trans } = useServices();
+  const about = trans.__(
+    'The part of the cluster held on average lately. Recent use counts against a share; it halves every %1.',
+    duration(props.halfLife)
+  );
+  return (
+    <span className="aios-Faint" title={about}>
+      {trans.__('lately %1%', props.percent)}
+    </span>
   );
 }

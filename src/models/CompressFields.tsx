@@ -1,5 +1,6 @@
 import * as React from 'react';
 
+import { Choice } from '../parts/Choice';
 import { useServices } from '../parts/services';
 import type { CompressRequest } from '../wire';
 
@@ -27,18 +28,16 @@ export function CompressFields(props: {
   const amount = energy ? value.energy : value.ratio;
   return (
     <div className="aios-Form">
-      <label>
-        <span>{trans.__('Keep by')}</span>
-        <select
-          className="jp-mod-styled"
-          name="by"
-          value={value.by}
-          onChange={event => onChange({ ...value, by: event.target.value as ICompressForm['by'] })}
-        >
-          <option value="energy">{trans.__('energy')}</option>
-          <option value="ratio">{trans.__('parameters')}</option>
-        </select>
-      </label>
+      <Choice
+        label={trans.__('Keep by')}
+        name="by"
+        value={value.by}
+        options={[
+          ['energy', trans.__('energy')],
+          ['ratio', trans.__('parameters')]
+        ]}
+        onChange={by => onChange({ ...value, by })}
+      />
       <label>
         <span>{trans.__('Keep %1%', amount)}</span>
         <input

@@ -6,7 +6,7 @@ import { useServices } from '../parts/services';
 import type { CompressReport, LayerReport } from '../wire';
 
 /** One line of the table: a quantity before and after. */
-export interface IComparison {
+interface IComparison {
   name: string;
   before: string;
   after: string;

@@ -43,11 +43,13 @@ export function ProblemNotice(props: { problem: Problem }): React.ReactElement {
 
 /** What stands for a list that was not heard yet, or that the server could not send. */
 export function Waiting(): React.ReactElement {
-  const { trans } = useServices();
   const complaint = useAIOS(state => state.complaint);
-  if (complaint) {
-    return <ProblemNotice problem={complaint} />;
-  }
+  return complaint ? <ProblemNotice problem={complaint} /> : <Asking />;
+}
+
+/** What stands for an answer that has not come yet. */
+export function Asking(): React.ReactElement {
+  const { trans } = useServices();
   return (
     <p className="aios-Waiting" role="status">
       {trans.__('Asking the server…')}

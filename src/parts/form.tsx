@@ -9,7 +9,7 @@ import { ServicesProvider, type IServices } from './services';
 /** The fields of a form: they show a value and tell of each change of it. */
 export type Fields<T> = React.FunctionComponent<{ value: T; onChange: (value: T) => void }>;
 
-export interface IFormOptions<T> {
+interface IFormOptions<T> {
   title: string;
   accept: string;
   value: T;

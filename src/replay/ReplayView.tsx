@@ -1,10 +1,10 @@
 import * as React from 'react';
 
 import { Progress } from '../parts/Bars';
-import { EmptyState, ProblemNotice } from '../parts/Notice';
+import { Asking, EmptyState, ProblemNotice } from '../parts/Notice';
+import { useAnswer } from '../parts/answer';
 import { useServices } from '../parts/services';
-import { asProblem } from '../request';
-import type { Policies, Problem } from '../wire';
+import type { Policies } from '../wire';
 import { ReplayResult } from './ReplayResult';
 import { useReplay } from './useReplay';
 
@@ -13,29 +13,13 @@ const PERIODS = [1, 7, 30, 90];
 
 /** What would have happened under other policies, beside what did. */
 export function ReplayView(): React.ReactElement {
-  const { model, trans } = useServices();
-  const [policies, setPolicies] = React.useState<Policies | null>(null);
-  const [missing, setMissing] = React.useState<Problem | null>(null);
-  React.useEffect(() => {
-    let current = true;
-    model.policies().then(
-      there => current && setPolicies(there),
-      (error: unknown) => current && setMissing(asProblem(error))
-    );
-    return () => {
-      current = false;
-    };
-  }, [model]);
-  if (missing) {
-    return <ProblemNotice problem={missing} />;
+  const { model } = useServices();
+  const ask = React.useCallback(() => model.policies(), [model]);
+  const { answer: policies, problem } = useAnswer(ask);
+  if (problem) {
+    return <ProblemNotice problem={problem} />;
   }
-  return policies ? (
-    <Question policies={policies} />
-  ) : (
-    <p className="aios-Waiting" role="status">
-      {trans.__('Asking the server…')}
-    </p>
-  );
+  return policies ? <Question policies={policies} /> : <Asking />;
 }
 
 function Question(props: { policies: Policies }): React.ReactElement {

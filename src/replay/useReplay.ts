@@ -4,7 +4,7 @@ import { useServices } from '../parts/services';
 import { asProblem } from '../request';
 import type { Problem, Replay, ReplayRequest } from '../wire';
 
-export interface IReplaying {
+interface IReplaying {
   /** The newest answer; null before the first question. */
   replay: Replay | null;
   /** Why a question was refused, or an answer got lost. */

@@ -6,7 +6,7 @@ import { hasEnded, orderRuns } from '../state';
 import { RunView } from './RunView';
 
 /** What to type for a first run: whole, so that it can be run as it is. */
-export const FIRST_RUN = `%%aios train
+const FIRST_RUN = `%%aios train
 import torch
 
 def train(ctx):

@@ -1,7 +1,7 @@
 import * as React from 'react';
 
+import { useAnswer } from '../parts/answer';
 import { useServices } from '../parts/services';
-import { asProblem } from '../request';
 import type { Run } from '../wire';
 
 /** What is drawn of the whole run: where a list abridged it, the server is asked for it. */
@@ -12,24 +12,13 @@ export function Whole(props: {
 }): React.ReactElement {
   const { model } = useServices();
   const { run } = props;
-  const [whole, setWhole] = React.useState<Run | null>(null);
-  const [problem, setProblem] = React.useState('');
-  React.useEffect(() => {
-    let current = true;
-    if (run.abridged) {
-      model.run(run.id).then(
-        answer => current && setWhole(answer),
-        (error: unknown) => current && setProblem(asProblem(error).message)
-      );
-    }
-    return () => {
-      current = false;
-    };
-  }, [model, run.id, run.abridged]);
+  const { id, abridged } = run;
+  const ask = React.useCallback(() => model.run(id), [model, id]);
+  const { answer: whole, problem } = useAnswer(abridged ? ask : null);
   return (
     <>
-      {problem && <p className="aios-Faint">{problem}</p>}
-      {props.children(run.abridged ? (whole ?? run) : run)}
+      {problem && <p className="aios-Faint">{problem.message}</p>}
+      {props.children(abridged ? (whole ?? run) : run)}
     </>
   );
 }

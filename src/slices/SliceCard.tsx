@@ -43,7 +43,7 @@ export function SliceCard(props: {
       )}
       {slice.workers > 0 && <Use slice={slice} />}
       {slice.mine && (
-        <Fold title={trans.__('What if…')} open={false} kind="what-if">
+        <Fold title={trans.__('What if…')} open={false}>
           <WhatIfForm slice={slice} />
         </Fold>
       )}

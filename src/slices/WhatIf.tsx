@@ -2,14 +2,13 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { CommandIDs } from '../commands';
-import { MEMORY } from '../format';
 import { asProblem } from '../request';
-import { Field } from '../parts/Field';
 import { ProblemNotice } from '../parts/Notice';
 import { useServices } from '../parts/services';
 import type { ClaimRequest, Problem, Slice, WhatIf } from '../wire';
+import { AmountFields } from './AmountFields';
 import { When, whenText } from './Forecast';
-import { formOf, requestOf, type IClaimForm } from './ResizeFields';
+import { formOf, requestOf } from './claim';
 
 interface IAnswer {
   request: ClaimRequest;
@@ -42,7 +41,7 @@ export function WhatIfForm(props: { slice: Slice }): React.ReactElement {
       aria-label={trans.__('What if the slice of %1 asked for', slice.name || slice.user)}
       onSubmit={event => void ask(event)}
     >
-      <Asked value={form} onChange={setForm} />
+      <AmountFields amounts={['workers', 'gpus', 'memory']} value={form} onChange={setForm} />
       <div className="aios-Actions">
         <button
           className="jp-mod-styled aios-Button aios-WhatIf-ask"
@@ -57,39 +56,6 @@ export function WhatIfForm(props: { slice: Slice }): React.ReactElement {
         {answer?.found && <Found found={answer.found} request={answer.request} />}
       </div>
     </form>
-  );
-}
-
-function Asked(props: {
-  value: IClaimForm;
-  onChange: (value: IClaimForm) => void;
-}): React.ReactElement {
-  const { trans } = useServices();
-  const { value, onChange } = props;
-  return (
-    <>
-      <Field
-        label={trans.__('Workers')}
-        rule={trans.__('A whole number from 1 to 10000.')}
-        input={{ name: 'workers', type: 'number', min: 1, max: 10_000, step: 1 }}
-        value={value.workers}
-        onChange={workers => onChange({ ...value, workers })}
-      />
-      <Field
-        label={trans.__('GPUs each')}
-        rule={trans.__('0 or a number above it, such as 1 or 0.5.')}
-        input={{ name: 'gpus', type: 'number', min: 0, step: 'any' }}
-        value={value.gpus}
-        onChange={gpus => onChange({ ...value, gpus })}
-      />
-      <Field
-        label={trans.__('Memory each')}
-        rule={trans.__('An amount such as 2GB or 512MiB.')}
-        input={{ name: 'memory', type: 'text', pattern: MEMORY }}
-        value={value.memory}
-        onChange={memory => onChange({ ...value, memory })}
-      />
-    </>
   );
 }
 
@@ -124,7 +90,7 @@ function Found(props: { found: WhatIf; request: ClaimRequest }): React.ReactElem
 }
 
 /** How many workers would start now, and who would have to give some back for them. */
-export function atOnce(found: WhatIf, trans: TranslationBundle): string {
+function atOnce(found: WhatIf, trans: TranslationBundle): string {
   if (found.soon === 0) {
     return trans.__('Nothing more would start now.');
   }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aios_lab.broker import Ledger
+from aios_lab.broker import Ledger, Quotas
 from aios_lab.broker.snapshot import recorded_snapshot
 from broker.cluster import Cluster, running
 from broker.records import events
@@ -79,6 +79,41 @@ def test_usage_outlives_the_server(tmp_path: Path, quotas: Path) -> None:
             assert usage[ADA].cpu == pytest.approx(2 * 3600 * 1000, rel=0.05)
 
     asyncio.run(main())
+
+
+def test_the_cluster_says_what_was_used_lately_where_it_counts(tmp_path: Path, quotas: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, threads=2, quotas=quotas) as at:
+            await use(at, "ada", 1)
+            at.file("ada", 1)
+            at.file("bob", 1)
+            cluster = at.broker.cluster()
+            assert cluster.half_life == 86_400
+            recent = {one.path.removeprefix("cluster/default/"): one.recent for one in cluster.principals}
+            an_hour_of_half = 0.5 * (1 - 0.5 ** (1 / 24))
+            assert recent["ada"] == recent["cluster"] == pytest.approx(an_hour_of_half, abs=0.001)
+            assert recent["bob"] == 0
+            assert [one.share for one in cluster.principals] == [0] * 4
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "half_life"),
+    [
+        ("", 2 * 86_400),
+        ("policy: fcfs", None),
+        ("fair_share: {k: 0}", None),
+        ("fair_share: {k: 0, order: fair_tree, half_life: 1h}", 3600),
+        ("fair_share: {half_life: 0}", None),
+    ],
+)
+def test_past_use_counts_where_the_policy_looks_at_it(
+    tmp_path: Path, text: str, half_life: int | None
+) -> None:
+    path = tmp_path / "quotas.yaml"
+    path.write_text(text)
+    assert Quotas(path).half_life == half_life
 
 
 def test_what_is_held_is_kept_at_every_heartbeat(tmp_path: Path, quotas: Path) -> None:

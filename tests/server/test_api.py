@@ -199,6 +199,8 @@ async def status_and_cluster(api):
     assert cluster["simulated"]
     assert cluster["capacity"]["cpus"] == 4
     assert cluster["used"]["cpus"] == 0
+    assert cluster["half_life"] == 2 * 86_400
+    assert all(0 <= one["recent"] <= 1 for one in cluster["principals"])
 
 
 async def test_forecasts_and_what_ifs_are_answered_as_the_document_says_and_wake_nothing(aios_server):
