@@ -8,7 +8,7 @@ const EMPTY_ROOT = /export interface WireTypes \{\s*\}\n/;
 
 const { $defs } = JSON.parse(readFileSync(0, 'utf8'));
 const schema = { title: ROOT, type: 'object', additionalProperties: false, $defs };
-const banner = '// Made from aios_lab/wire.py by `make types`. Change that file, not this one.\n';
+const banner = '// Made from aios_lab/wire by `make types`. Change that file, not this one.\n';
 const text = await compile(schema, ROOT, {
   bannerComment: '',
   format: false,

@@ -87,11 +87,9 @@ def main() -> int:
         print(f"wrote {TARGET.relative_to(ROOT)}")
         return 0
     sys.stdout.writelines(
-        difflib.unified_diff(
-            old.splitlines(True), new.splitlines(True), "src/wire.ts", "from aios_lab/wire.py"
-        )
+        difflib.unified_diff(old.splitlines(True), new.splitlines(True), "src/wire.ts", "from aios_lab/wire")
     )
-    print("src/wire.ts is not what aios_lab/wire.py says: run `make types` and commit it.")
+    print("src/wire.ts is not what aios_lab/wire says: run `make types` and commit it.")
     return 1
 
 

@@ -1,4 +1,4 @@
-// Made from aios_lab/wire.py by `make types`. Change that file, not this one.
+// Made from aios_lab/wire by `make types`. Change that file, not this one.
 export type JobState = 'queued' | 'running' | 'finished' | 'failed';
 export type ReplayState = 'running' | 'finished' | 'failed' | 'cancelled';
 export type RunState = 'pending' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
@@ -89,7 +89,7 @@ export interface PrincipalShare {
   path: string;
   weight: number;
   /**
-   * weighted dominant share held now, 0 to 1
+   * dominant share held now, 0 to 1
    */
   share: number;
   /**

@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 
 from aios_lab import wire
 from aios_lab.allocation import Decider, Plan, Snapshot, validate
@@ -68,20 +69,15 @@ class Broker:
             Refused: 'ledger_in_use', 'ledger_unavailable', or what is wrong with the default claim.
             EngineError: the engine did not start.
         """
-        self._ledger.open()
-        try:
+        async with AsyncExitStack() as undo:
+            self._ledger.open()
+            undo.callback(self._ledger.close)
             self._ledger.expire(time.time())
             self._accounts.open(self._quotas.sharing)
             await self._engine.start(self._life)
-        except BaseException:
-            self._ledger.close()
-            raise
-        try:
+            undo.push_async_callback(self._engine.stop)
             make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
-        except BaseException:
-            await self._engine.stop()
-            self._ledger.close()
-            raise
+            undo.pop_all()
         self._loop = asyncio.get_running_loop().create_task(self._run(), name="aios broker")
 
     async def stop(self) -> None:

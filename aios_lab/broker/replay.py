@@ -12,6 +12,7 @@ from typing import Any
 from aios_lab.allocation.simulation import Report, compare
 from aios_lab.allocation.simulation.compare import PAST
 from aios_lab.broker.history import HistoryError, read_history
+from aios_lab.engines.telling import Tell, telling
 from aios_lab.wire import Problem, ReplayFigures
 
 MOST = 20_000  # uses, of which a simulation takes some seconds a policy
@@ -34,11 +35,7 @@ def replay_job(payload: bytes, fds: Mapping[str, int]) -> int:
     allowed = CPU_SECONDS if hard == resource.RLIM_INFINITY else min(CPU_SECONDS, hard)
     resource.setrlimit(resource.RLIMIT_CPU, (allowed, hard))
     os.nice(10)
-    with os.fdopen(os.dup(fds.get("out", 1)), "w", encoding="utf-8", buffering=1) as out:
-
-        def tell(**message: Any) -> None:
-            out.write(json.dumps(message) + "\n")
-
+    with telling(fds) as tell:
         try:
             tell(answer=_replay(json.loads(payload), tell))
             return 0
@@ -49,7 +46,7 @@ def replay_job(payload: bytes, fds: Mapping[str, int]) -> int:
         return 1
 
 
-def _replay(order: Mapping[str, Any], tell: Any) -> dict[str, Any]:
+def _replay(order: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     policies: list[str] = order["policies"]
     history = read_history(Path(order["ledger"]), order["since"], order["until"], most=MOST)
     uses = len(history.jobs)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aios_lab.allocation import POLICIES
 from aios_lab.broker.errors import Refused
-from aios_lab.engines.spawn import Child, SpawnError, spawn
+from aios_lab.engines.spawn import SpawnError
+from aios_lab.engines.telling import follow
 from aios_lab.wire import Problem, Replay, ReplayRequest, ReplayState
 
 _TARGET = "aios_lab.broker.replay:replay_job"
@@ -21,7 +23,6 @@ _AT_ONCE = 2  # of all users: each keeps a core busy
 _KEPT = 20
 _LINE = 8 << 20  # bytes of one message
 _PATIENCE = 600.0  # seconds one may take, whatever else the machine does
-_GOODBYE = 5.0  # seconds a killed process has to be gone
 _DAY = 86_400.0
 
 
@@ -38,7 +39,7 @@ class Replays:
         self._replays: dict[str, Replay] = {}
         self._owners: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()  # a new one after each change
 
     def start(self, request: ReplayRequest, user: str) -> Replay:
         """Begin; returns at once.
@@ -97,10 +98,9 @@ class Replays:
         """The replay once it is another than now, or after ``wait`` seconds. Raises: Refused (404)."""
         before = self.get(replay_id, user)
         with suppress(TimeoutError):
-            async with asyncio.timeout(wait), self._changed:
-                await self._changed.wait_for(
-                    lambda: before.state != ReplayState.RUNNING or self._replays.get(replay_id) != before
-                )
+            async with asyncio.timeout(wait):
+                while before.state is ReplayState.RUNNING and self._replays.get(replay_id) == before:
+                    await self._changed.wait()
         return self.get(replay_id, user)
 
     async def cancel(self, replay_id: str, user: str) -> Replay:
@@ -121,86 +121,45 @@ class Replays:
     async def _run(self, replay_id: str, payload: bytes) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
-                code = await self._follow(replay_id, payload)
+                code = await follow(_TARGET, payload, partial(self._hear, replay_id), _LINE)
             if self._replays[replay_id].state is ReplayState.RUNNING:
-                await self._fail(replay_id, _no_answer(code))
+                self._fail(replay_id, _no_answer(code))
         except TimeoutError:
-            await self._fail(replay_id, _no_answer(-signal.SIGXCPU))
+            self._fail(replay_id, _no_answer(-signal.SIGXCPU))
         except SpawnError as error:
-            await self._fail(replay_id, _not_started(error))
+            self._fail(replay_id, _not_started(error))
         except ValueError:  # what the process told is no message of ours
-            await self._fail(replay_id, _no_answer(None))
+            self._fail(replay_id, _no_answer(None))
         except asyncio.CancelledError:
-            one = self._replays[replay_id]
-            self._replays[replay_id] = one.model_copy(update={"state": ReplayState.CANCELLED})
+            self._set(self._replays[replay_id].model_copy(update={"state": ReplayState.CANCELLED}))
         finally:
             self._tasks.pop(replay_id, None)
             self._forget()
-        async with self._changed:
-            self._changed.notify_all()
 
-    async def _follow(self, replay_id: str, payload: bytes) -> int:
-        """Run the process and take in what it tells; returns its exit code."""
-        reading, writing = os.pipe()
-        messages = asyncio.StreamReader(limit=_LINE)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(messages), os.fdopen(reading, "rb", buffering=0)
-        )
-        try:
-            try:
-                child = await _start(payload, writing)
-            finally:
-                os.close(writing)
-            try:
-                while (line := await messages.readline()).endswith(b"\n"):
-                    await self._hear(replay_id, line)
-                return await child.wait()
-            except BaseException:
-                await _end(child)
-                raise
-        finally:
-            transport.close()
-
-    async def _hear(self, replay_id: str, line: bytes) -> None:
-        match json.loads(line):
+    def _hear(self, replay_id: str, message: Any) -> None:
+        one = self._replays[replay_id]
+        match message:
             case {"progress": progress}:
-                await self._set(replay_id, progress=progress)
+                self._set(one.model_copy(update={"progress": progress}))
             case {"answer": dict(answer)}:
-                shown = self._replays[replay_id].model_dump() | answer
                 done = {"state": ReplayState.FINISHED, "progress": 1.0}
-                self._replays[replay_id] = Replay.model_validate(shown | done)
-                await self._set(replay_id)
+                self._set(Replay.model_validate(one.model_dump() | answer | done))
             case {"problem": problem}:
-                await self._fail(replay_id, Problem.model_validate(problem))
+                self._fail(replay_id, Problem.model_validate(problem))
 
-    async def _fail(self, replay_id: str, problem: Problem) -> None:
-        await self._set(replay_id, state=ReplayState.FAILED, problem=problem)
+    def _fail(self, replay_id: str, problem: Problem) -> None:
+        failed = {"state": ReplayState.FAILED, "problem": problem}
+        self._set(self._replays[replay_id].model_copy(update=failed))
 
-    async def _set(self, replay_id: str, **changes: object) -> None:
-        async with self._changed:
-            self._replays[replay_id] = self._replays[replay_id].model_copy(update=changes)
-            self._changed.notify_all()
+    def _set(self, one: Replay) -> None:
+        self._replays[one.id] = one
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _forget(self) -> None:
         ended = [replay_id for replay_id in self._replays if replay_id not in self._tasks]
         for replay_id in ended[:-_KEPT]:
             del self._replays[replay_id], self._owners[replay_id]
-
-
-async def _start(payload: bytes, out: int) -> Child:
-    """Spawn without blocking the loop; when cancelled meanwhile, the process does not stay."""
-    starting = asyncio.create_task(asyncio.to_thread(spawn, _TARGET, payload, {"out": out}, requests=False))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await _end(await starting)
-        raise
-
-
-async def _end(child: Child) -> None:
-    child.kill()
-    with suppress(TimeoutError):
-        await child.wait(_GOODBYE)
 
 
 def _no_answer(code: int | None) -> Problem:

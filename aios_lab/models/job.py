@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from aios_lab.engines.telling import Tell, telling
 from aios_lab.wire import CompressRequest, Problem
 
 from .errors import ModelError
@@ -23,11 +23,7 @@ def compress_job(payload: bytes, fds: Mapping[str, int]) -> int:
     Returns:
         The exit code: 0 with a report, 1 with a problem.
     """
-    with os.fdopen(os.dup(fds.get("out", 1)), "w", encoding="utf-8", buffering=1) as out:
-
-        def tell(**message: Any) -> None:
-            out.write(json.dumps(message) + "\n")
-
+    with telling(fds) as tell:
         try:
             tell(report=_compress(json.loads(payload), tell))
             return 0
@@ -38,7 +34,7 @@ def compress_job(payload: bytes, fds: Mapping[str, int]) -> int:
         return 1
 
 
-def _compress(order: dict[str, Any], tell: Any) -> dict[str, Any]:
+def _compress(order: dict[str, Any], tell: Tell) -> dict[str, Any]:
     from .registry import Registry
 
     registry = Registry(order["tracking_uri"], order["artifact_root"])

@@ -7,9 +7,11 @@ import json
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
+from typing import Any
 
-from aios_lab.engines.spawn import Child, SpawnError, spawn
+from aios_lab.engines.spawn import SpawnError
+from aios_lab.engines.telling import follow
 from aios_lab.wire import CompressReport, CompressRequest, Job, JobState, Problem
 
 from .errors import NotFound
@@ -20,7 +22,6 @@ _KEPT = 100  # finished jobs a server remembers
 _LINE = 32 << 20  # bytes of one message: a report has a line a layer
 _AT_ONCE = 2  # jobs of all users that run at the same time: each loads torch and a model
 _ALIVE = (JobState.QUEUED, JobState.RUNNING)
-_GOODBYE = 5.0  # seconds a killed process has to be gone
 
 
 class Jobs:
@@ -121,7 +122,7 @@ class Jobs:
     async def _run(self, job_id: str, payload: bytes, turn: asyncio.Event) -> None:
         try:
             await turn.wait()
-            code = await self._follow(job_id, payload)
+            code = await follow(_TARGET, payload, partial(self._hear, job_id), _LINE)
             if self._jobs[job_id].state is JobState.RUNNING:
                 self._fail(job_id, _crashed(code))
         except SpawnError as error:
@@ -139,32 +140,9 @@ class Jobs:
             self._call_next()
             self._forget()
 
-    async def _follow(self, job_id: str, payload: bytes) -> int:
-        """Run the process and take in what it tells; returns its exit code."""
-        reading, writing = os.pipe()
-        messages = asyncio.StreamReader(limit=_LINE)
-        protocol = asyncio.StreamReaderProtocol(messages)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: protocol, os.fdopen(reading, "rb", buffering=0)
-        )
-        try:
-            try:
-                child = await _start(payload, writing)
-            finally:
-                os.close(writing)
-            try:
-                while (line := await messages.readline()).endswith(b"\n"):
-                    self._hear(job_id, line)
-                return await child.wait()
-            except BaseException:
-                await _end(child)
-                raise
-        finally:
-            transport.close()
-
-    def _hear(self, job_id: str, line: bytes) -> None:
+    def _hear(self, job_id: str, message: Any) -> None:
         job = self._jobs[job_id]
-        match json.loads(line):
+        match message:
             case {"progress": progress, "note": note}:
                 self._set(job.model_copy(update={"progress": progress, "note": note}))
             case {"report": report}:
@@ -186,22 +164,6 @@ class Jobs:
         ended = [job_id for job_id in self._jobs if job_id not in self._tasks]
         for job_id in ended[:-_KEPT]:
             del self._jobs[job_id], self._owners[job_id]
-
-
-async def _start(payload: bytes, out: int) -> Child:
-    """Spawn without blocking the loop; when cancelled meanwhile, the process does not stay."""
-    starting = asyncio.create_task(asyncio.to_thread(spawn, _TARGET, payload, {"out": out}, requests=False))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await _end(await starting)
-        raise
-
-
-async def _end(child: Child) -> None:
-    child.kill()
-    with suppress(TimeoutError):
-        await child.wait(_GOODBYE)
 
 
 def _crashed(code: int | None) -> Problem:

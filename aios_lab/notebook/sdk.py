@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     models: Any
 
 MOMENT = 1.0  # seconds that the broker gets to decide before a cell shows what it knows
-ASK_EVERY = 0.05
+ASK_EVERY = 0.05  # seconds between looks: the server answers for a slice at once, with what it is now
 
 _connectors: dict[str, Connector] = {}
 

@@ -85,3 +85,15 @@ def hoard(payload: bytes, fds: dict[str, int]) -> None:
     """Take ``payload`` (a number of bytes) of memory, and live until killed."""
     kept = np.ones(int(payload), dtype=np.uint8)
     rest(payload, {"kept": int(kept[0])})
+
+
+def recount(payload: bytes, fds: dict[str, int]) -> int:
+    """Tell three things, the last as long as ``payload``, and end with 4; without a payload, never."""
+    from aios_lab.engines.telling import telling
+
+    with telling(fds) as tell:
+        for said in ("one", "two", payload.decode()):
+            tell(said=said)
+        if not payload:
+            rest(payload, fds)
+    return 4

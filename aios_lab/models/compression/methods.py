@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
 
 from torch import nn
 
@@ -81,5 +80,5 @@ def find(name: object) -> Method:
             f"There is no compression method {name!r}.", f"Methods are: {known}.", "unknown_method"
         )
     module, _, function = METHODS[name].partition(":")
-    method: Any = getattr(import_module(module), function)
-    return method  # type: ignore[no-any-return]
+    method: Method = getattr(import_module(module), function)
+    return method

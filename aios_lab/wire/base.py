@@ -1,0 +1,24 @@
+"""What all wire types are, and those that every area has."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(Wire):
+    """The body of every 4xx answer."""
+
+    message: str = Field(description="What was asked and why it cannot be done.")
+    reason: str = Field(description="A short stable word, such as 'too_large'.")
+    hint: str = Field(description="What to do about it.")
+
+
+class Amounts(Wire):
+    cpus: float = 0
+    memory: int = Field(0, description="bytes")
+    gpus: float = 0
+    gpu_memory: int = Field(0, description="bytes")
