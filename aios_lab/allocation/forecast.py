@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 from aios_lab.allocation.decide import DEFAULT_POLICY, Policy, check, policy_of
@@ -57,7 +58,7 @@ def forecast(
     replays: int = REPLAYS,
     horizon: float = HORIZON,
     seed: str | None = None,
-    enough: Callable[[], bool] = lambda: False,
+    enough: Callable[[int], bool] = lambda finished: False,
 ) -> Forecast:
     """When a claim gets the units it starts with, or the next one where it holds some already.
 
@@ -67,8 +68,8 @@ def forecast(
     does live. ``past`` may hold claims up to the snapshot's ``now``; later ones are not looked at.
 
     ``units`` asks for another amount. ``horizon`` is in seconds. ``seed`` makes other draws; without one, the
-    same snapshot gives the same forecast. ``enough`` is asked at every event: when it says so, replays that
-    were not finished do not count, and fewer than nine finished ones tell nothing.
+    same snapshot gives the same forecast. ``enough`` is asked at every event, with the number of replays that
+    are finished: when it says so, no other one counts, and fewer than ``LEAST`` finished ones tell nothing.
 
     Raises:
         KeyError: the snapshot has no such claim.
@@ -210,12 +211,14 @@ def seed_of(snapshot: Snapshot) -> str:
     return hashlib.sha256(repr(snapshot).encode()).hexdigest()
 
 
-def _starts(draws: _Draws, policy: Policy, claim: str, goal: int, enough: Callable[[], bool]) -> list[float]:
+def _starts(
+    draws: _Draws, policy: Policy, claim: str, goal: int, enough: Callable[[int], bool]
+) -> list[float]:
     starts: list[float] = []
     for number in range(draws.replays):
         replay = Replay(draws.snapshot, policy, draws.lengths(number), draws.coming(number))
-        start = replay.start_of(claim, goal, draws.horizon, enough)
-        if enough() and start == math.inf:
+        start = replay.start_of(claim, goal, draws.horizon, partial(enough, len(starts)))
+        if start == math.inf and enough(len(starts)):
             break
         starts.append(start)
     return sorted(starts)

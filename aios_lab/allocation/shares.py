@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from aios_lab.allocation.room import ENDLESS, NOTHING, larger, plus
@@ -171,10 +172,11 @@ class Tree:
         return sorted(depths, reverse=True)
 
 
-def path_of(principal: str) -> list[str]:
+@lru_cache(maxsize=10_000)
+def path_of(principal: str) -> tuple[str, ...]:
     """The nameless root, and the principals from there down to this one."""
     parts = principal.split("/") if principal else []
-    return ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+    return tuple("/".join(parts[:depth]) for depth in range(len(parts) + 1))
 
 
 @dataclass(slots=True)

@@ -39,7 +39,7 @@ def what_if(
     past: Sequence[Past] = (),
     replays: int = REPLAYS,
     before: Forecast | None = None,
-    enough: Callable[[], bool] = lambda: False,
+    enough: Callable[[int], bool] = lambda finished: False,
 ) -> WhatIf:
     """What would be if a claim asked as ``change`` says: one of the snapshot, or a new one.
 

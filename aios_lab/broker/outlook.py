@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from aios_lab import wire
 from aios_lab.allocation import Demand, Forecast, Past, Snapshot, explain, forecast, what_if
+from aios_lab.allocation.forecast import LEAST
 from aios_lab.allocation.queueing import Queue
 from aios_lab.allocation.what_if import WhatIf, with_change
 from aios_lab.broker.claims import make_claim
@@ -25,6 +26,7 @@ from aios_lab.engines.base import Inventory
 from aios_lab.wire import ClaimRequest
 
 SECONDS = 0.9  # that replays may take for one answer
+MOST_SECONDS = 5.0  # that they may take where less would not be enough to tell anything
 KEEP = 15.0  # seconds after which the ages of claims are others, though nothing else changed
 ANSWERS = 64
 
@@ -56,7 +58,7 @@ class Outlook:
         asked = _asking(snapshot, one, now)
 
         def told() -> wire.Forecast:
-            return _forecast(asked, one.id, policy, past, within(SECONDS))
+            return _forecast(asked, one.id, policy, past, within())
 
         return await self._answer((one.id, ""), (_essence(snapshot), one.claim, policy), told)
 
@@ -76,8 +78,8 @@ class Outlook:
 
         def told() -> wire.WhatIf:
             known = any(demand.claim == one.id for demand in base.demands)
-            before = forecast(base, one.id, policy, past=past, enough=within(SECONDS / 2)) if known else None
-            found = what_if(base, change, policy, past=past, before=before, enough=within(SECONDS / 2))
+            before = forecast(base, one.id, policy, past=past, enough=within(part=0.5)) if known else None
+            found = what_if(base, change, policy, past=past, before=before, enough=within(part=0.5))
             why = explain(base, one.id, policy) if known else ""
             return _what_if(found, claim, why, now, living)
 
@@ -98,14 +100,16 @@ class Outlook:
             return answer
 
 
-def within(seconds: float) -> Callable[[], bool]:
-    """Says whether so many seconds have passed since it was first asked."""
-    ends: list[float] = []
+def within(part: float = 1.0) -> Callable[[int], bool]:
+    """Says whether ``SECONDS``, or a part of them, have passed since it was first asked; while too few replays
+    are finished to tell anything, ``MOST_SECONDS``."""
+    began: list[float] = []
 
-    def enough() -> bool:
-        if not ends:
-            ends.append(time.monotonic() + seconds)
-        return time.monotonic() > ends[0]
+    def enough(finished: int) -> bool:
+        if not began:
+            began.append(time.monotonic())
+        seconds = SECONDS if finished >= LEAST else MOST_SECONDS
+        return time.monotonic() - began[0] > seconds * part
 
     return enough
 
@@ -131,7 +135,7 @@ def _asking(snapshot: Snapshot, one: Slice, now: float) -> Snapshot:
 
 
 def _forecast(
-    snapshot: Snapshot, claim: str, policy: str, past: tuple[Past, ...], enough: Callable[[], bool]
+    snapshot: Snapshot, claim: str, policy: str, past: tuple[Past, ...], enough: Callable[[int], bool]
 ) -> wire.Forecast:
     told = forecast(snapshot, claim, policy, past=past, enough=enough)
     return forecast_view(told, snapshot.now, explain(snapshot, claim, policy))
