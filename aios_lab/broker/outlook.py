@@ -101,8 +101,8 @@ class Outlook:
 
 
 def within(part: float = 1.0) -> Callable[[int], bool]:
-    """Says whether ``SECONDS``, or a part of them, have passed since it was first asked; while too few replays
-    are finished to tell anything, ``MOST_SECONDS``."""
+    """Says whether ``SECONDS``, or a part of them, have passed since it was first asked; ``MOST_SECONDS``
+    while too few replays are finished to tell anything."""
     began: list[float] = []
 
     def enough(finished: int) -> bool:

@@ -15,7 +15,9 @@ def test_room_beside_what_is_held_is_enough_though_it_would_not_be_from_scratch(
     small, wide = demand("small", "ada", 2), demand("wide", "bob", 1, unit=WIDE, submitted=1)
     snapshot = Snapshot((node(3, "one"), node(2, "two")), (), (small, wide), (Lease("small", "two", 2),))
     plan = decide(snapshot)
-    assert plan.grants == (Change("wide", "one", 1),) and not plan.shrinks and not plan.reasons
+    assert plan.grants == (Change("wide", "one", 1),)
+    assert not plan.shrinks
+    assert not plan.reasons
 
 
 def test_who_is_under_no_tight_limit_gets_everything_and_the_others_share_theirs() -> None:
@@ -34,6 +36,7 @@ def test_room_under_a_limit_is_given_only_once_it_is_given_back() -> None:
     held = Snapshot((node(8),), (limited,), (ada, bob), (Lease("ada", "local", 4),))
     plan = decide(held)
     validate(held, plan)
-    assert plan.shrinks == (Change("ada", "local", 2),) and not plan.grants
+    assert plan.shrinks == (Change("ada", "local", 2),)
+    assert not plan.grants
     after = replace(held, leases=(Lease("ada", "local", 2),))
     assert decide(after).grants == (Change("bob", "local", 2),)
