@@ -52,10 +52,10 @@ def guarded(demand: Demand, snapshot: Snapshot) -> bool:
     """Whether the claim began so lately that it keeps its minimum, whoever wants it.
 
     As KAI's minimum runtime: a claim is not preempted before it has run for so long, and what it holds above
-    its minimum may go at any time.
+    its minimum may go at any time: all of it where the minimum is nothing.
     """
-    began = demand.started
-    return began is not None and 0 <= snapshot.now - began < snapshot.sharing.guard
+    began, least = demand.started, min(demand.min, demand.max)
+    return began is not None and least > 0 and 0 <= snapshot.now - began < snapshot.sharing.guard
 
 
 def guarded_until(snapshot: Snapshot) -> float:

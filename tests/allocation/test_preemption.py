@@ -160,6 +160,16 @@ def test_what_is_above_its_minimum_goes_at_any_time() -> None:
     assert holdings(carry_out(after, decide(after))) == {"a": 2, "b": 2}
 
 
+def test_a_claim_that_needs_nothing_to_go_on_has_no_minimum_to_keep() -> None:
+    elastic, other = demand("a", "ada", 1, min=0, started=999.0), demand("b", "bob", 1, priority=1)
+    snapshot = Snapshot((node(1),), (), (elastic, other), (Lease("a", "local", 1),), 1000.0)
+    snapshot = replace(snapshot, sharing=Sharing(guard=60))
+    plan = decide(snapshot)
+    validate(snapshot, plan)
+    assert plan.shrinks == (Change("a", "local", 1),)
+    assert "minimum" not in plan.reasons["b"]
+
+
 WHY = dict.fromkeys("abxy", "because")
 TAKEN = (Change("b", "local", 1),)
 
