@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aios_lab.allocation.room import Rooms, fits, how_many, plus, smaller
-from aios_lab.allocation.shares import Claimant, Held, Tree, total_capacity
-from aios_lab.allocation.types import RESOURCES, Change, Demand, Resources, Snapshot, Vector
+from aios_lab.allocation.shares import Claimant, Held, Tree
+from aios_lab.allocation.types import RESOURCES, Change, Demand, Resources, Vector
 
 # A place is the number of a node, or the path of a limited principal.
 Place = int | str
@@ -38,15 +38,15 @@ class Limit:
 class Board:
     """Mutable state of one decision: ``mark`` it, try something, and go ``back`` to the mark if it fails."""
 
-    def __init__(self, snapshot: Snapshot, claimants: Sequence[Claimant], held: Held, rooms: Rooms) -> None:
-        """``claimants``, by id, have as their count what they should have; ``rooms`` is what is free now."""
-        self.capacity = total_capacity(snapshot)
+    def __init__(self, tree: Tree, claimants: Sequence[Claimant], held: Held, rooms: Rooms) -> None:
+        """``claimants``, by id, count what they should have; ``rooms`` is what is free now."""
+        self.capacity = tree.capacity
         self.demands = {one.demand.claim: one.demand for one in claimants}
         self.targets = {one.demand.claim: one.count for one in claimants}
         self.vectors = {one.demand.claim: one.unit for one in claimants}
         self.holds = {one.demand.claim: one.held for one in claimants}
         self.limits: dict[str, Limit] = {}
-        self.limited = self._limited(snapshot)
+        self.limited = self._limited(tree)
         # Only these can ever be shrunk: nobody's units grow while a plan is made.
         self.over = [one.demand.claim for one in claimants if one.held > one.count]
         index = rooms.index
@@ -63,9 +63,8 @@ class Board:
         self._rooms = (self.now, self.room, self.most) if self.over else (self.now,)
         self._journal: list[Callable[[], None]] = []
 
-    def _limited(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+    def _limited(self, tree: Tree) -> dict[str, tuple[str, ...]]:
         """The limited principals above each claim, which know what is held below them."""
-        tree = Tree(snapshot.principals, self.capacity)
         found: dict[str, tuple[str, ...]] = {}
         limited = {}
         for claim, demand in self.demands.items():
@@ -112,12 +111,14 @@ class Board:
 
         self._journal.append(undo)
 
-    def _set_limit(self, limit: Limit, now: Vector, room: Vector) -> None:
-        before = limit.now, limit.room
-        limit.now, limit.room = now, room
+    def _remember_limits(self, limits: Sequence[Limit]) -> None:
+        if not limits:
+            return
+        before = [(limit.now, limit.room) for limit in limits]
 
         def undo() -> None:
-            limit.now, limit.room = before
+            for limit, (now, room) in zip(limits, before, strict=True):
+                limit.now, limit.room = now, room
 
         self._journal.append(undo)
 
@@ -156,29 +157,35 @@ class Board:
 
     def take(self, claim: str, units: int, later: bool = False) -> list[tuple[int, int]]:
         """Take room for at most so many units, as the placement says: what is free now, or ``later``,
-        once all shrinks so far are done. On which nodes, and how many on each."""
+        once all shrinks so far are done. On which nodes, and how many on each.
+
+        When all have room, that cannot be undone: there is no reason to.
+        """
         unit, limits = self.vectors[claim], [self.limits[name] for name in self.limited[claim]]
+        left = units
         for limit in limits:
-            units = min(units, how_many(unit, limit.room if later else limit.now))
-        rooms = self.room if later else self.now
+            left = min(left, how_many(unit, limit.room if later else limit.now))
+        short, rooms = left < units, self.room if later else self.now
         spots: list[tuple[int, int]] = []
-        while units > 0 and (node := rooms.pick(unit)) is not None:
-            count = min(units, how_many(unit, rooms.free[node])) if units > 1 else 1
+        while left > 0 and (node := rooms.pick(unit)) is not None:
+            count = min(left, how_many(unit, rooms.free[node])) if left > 1 else 1
+            left -= count
+            if left or short:
+                self._remember(node)
+                self._remember_limits(limits)
             self._reserve(unit, limits, node, count, later)
             spots.append((node, count))
-            units -= count
         return spots
 
-    def _reserve(self, unit: Vector, limits: list[Limit], node: int, units: int, later: bool) -> None:
+    def _reserve(self, unit: Vector, limits: Iterable[Limit], node: int, units: int, later: bool) -> None:
         """Units that start later first use what shrinking frees."""
-        self._remember(node)
-        for rooms in self._rooms[1 if later else 0 :]:
+        for rooms in self._rooms[1:] if later else self._rooms:
             rooms.take(node, unit, units)
         if later:
             self.now.cut(node, self.room.free[node])
         for limit in limits:
-            room = plus(limit.room, unit, -units)
-            self._set_limit(limit, smaller(limit.now, room) if later else plus(limit.now, unit, -units), room)
+            limit.room = plus(limit.room, unit, -units)
+            limit.now = smaller(limit.now, limit.room) if later else plus(limit.now, unit, -units)
 
     def take_away(self, claim: str, node: int, units: int) -> None:
         unit = self.vectors[claim]
@@ -186,9 +193,10 @@ class Board:
         self._journal.append(lambda: self._shift(claim, node, -units))
         self._remember(node)
         self.room.put(node, plus(self.room.free[node], unit, units))
-        for name in self.limited[claim]:
-            limit = self.limits[name]
-            self._set_limit(limit, limit.now, plus(limit.room, unit, units))
+        limits = [self.limits[name] for name in self.limited[claim]]
+        self._remember_limits(limits)
+        for limit in limits:
+            limit.room = plus(limit.room, unit, units)
 
     def _shift(self, claim: str, node: int, units: int) -> None:
         self.units[claim][node] -= units

@@ -60,7 +60,7 @@ class _Decided:
     def __init__(self, snapshot: Snapshot) -> None:
         check(snapshot)
         targets = fair_targets(snapshot)
-        plan = carried_out(snapshot, targets)
+        plan = carried_out(targets)
         plan = replace(plan, preemptions=preemptions(snapshot, plan, targets.units))
         self.until = guarded_until(snapshot)
         # One claim more may be what makes somebody ask for more than his quota, and then he has a part of the

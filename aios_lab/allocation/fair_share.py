@@ -14,8 +14,7 @@ from aios_lab.allocation.plenty import Spots
 from aios_lab.allocation.preemption import with_guard
 from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, held_units
-from aios_lab.allocation.standing import Past
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, held_units
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Change, Plan, Snapshot, Vector
 
@@ -46,7 +45,7 @@ class Placed:
 def fair_share(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
     """Grants and shrinks for now, without reasons, and the target of every claim."""
     targets = fair_targets(snapshot)
-    return carried_out(snapshot, targets), targets.units
+    return carried_out(targets), targets.units
 
 
 def fair_targets(snapshot: Snapshot, goals: Goals = Targets) -> Targets:
@@ -54,10 +53,9 @@ def fair_targets(snapshot: Snapshot, goals: Goals = Targets) -> Targets:
     return goals(with_guard(snapshot), held_units(snapshot), rooms_for(snapshot.nodes, snapshot.placement))
 
 
-def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
+def carried_out(targets: Targets) -> Plan:
     """The grants and shrinks that bring everybody nearer to the targets now."""
-    snapshot = with_guard(snapshot)
-    board = Board(snapshot, targets.claimants, targets.held, targets.now.copy())
+    board = Board(targets.tree, targets.claimants, targets.held, targets.now.copy())
     give_back(board)
     reclaim = Reclaim(board)
     placed = Placed()
@@ -70,7 +68,7 @@ def carried_out(snapshot: Snapshot, targets: Targets) -> Plan:
     for place in board.overdrawn_places():
         while (lacking := board.overdrawn(place)) and reclaim.shrink_for(place, lacking):
             pass
-    _use_what_is_left(snapshot, targets.past, board, placed)
+    _use_what_is_left(targets, board, placed)
     board.settle()
     return Plan(grants=_grants(board, placed), shrinks=board.changes())
 
@@ -117,15 +115,15 @@ def _place(board: Board, placed: Placed, award: Award, reclaim: Reclaim | None =
     return not left
 
 
-def _use_what_is_left(snapshot: Snapshot, past: Past, board: Board, placed: Placed) -> None:
+def _use_what_is_left(targets: Targets, board: Board, placed: Placed) -> None:
     """Nobody waits while room is free: what the targets leave over goes round once more in fair order."""
     claimants = _hopeful(board, placed)
     if not claimants:
         return
-    tree = Tree(snapshot.principals, board.capacity)
+    tree = targets.tree.unused()
     for (principal, unit), units in _used(board, placed).items():
         tree.use_units(principal, unit, units)
-    queue = FairQueue(tree, claimants, past.keys(tree))
+    queue = FairQueue(tree, claimants, targets.past.keys(tree))
     while (claimant := queue.best()) is not None:
         demand, units = claimant.demand, claimant.step
         if _place(board, placed, Award(demand.claim, units, together=True)):
@@ -171,6 +169,6 @@ def _grants(board: Board, placed: Placed) -> tuple[Change, ...]:
     for claim in sorted(placed.ready):
         nodes = placed.ready[claim]
         if board.held(claim) or sum(nodes.values()) >= starting_units(board.demands[claim]):
-            for node in sorted(nodes):
+            for node in sorted(nodes) if len(nodes) > 1 else nodes:
                 grants.append(Change(claim, names[node], nodes[node]))
     return tuple(grants)

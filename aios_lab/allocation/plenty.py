@@ -29,11 +29,10 @@ def plenty(claimants: Sequence[Claimant], tree: Tree, now: Rooms) -> Plenty | No
     """
     asking = [claimant for claimant in claimants if claimant.count < claimant.demand.max]
     tight = _tight_limits(asking, tree)
-    served: list[Claimant] = []
-    contending: list[Claimant] = []
-    for claimant in asking:
-        below = any(branch.name in tight for branch, _ in tree.limits(claimant.demand.principal))
-        (contending if below else served).append(claimant)
+    principals = {claimant.demand.principal for claimant in asking} if tight else ()
+    below = {name for name in principals if any(one.name in tight for one, _ in tree.limits(name))}
+    served = [claimant for claimant in asking if claimant.demand.principal not in below]
+    contending = [claimant for claimant in asking if claimant.demand.principal in below]
     now = now.copy()
     ready = _put(served, now)
     if ready is None or not _allowed(claimants, ready, tree, tight) or _put(contending, now.copy()) is None:

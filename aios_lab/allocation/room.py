@@ -71,17 +71,23 @@ class Rooms:
         other._grown, other._full_before = [], {}
         return other
 
-    def columns(self) -> Iterator[tuple[int, ...]]:
-        """What is free on all nodes, resource by resource."""
-        return zip(*self.free, strict=True) if self.free else iter([(0,)] * 4)
+    def total(self) -> Vector:
+        """What is free on all nodes together; an overdrawn one has nothing."""
+        cpu, memory, gpu, gpu_memory = (
+            sum(column) if min(column) >= 0 else sum(amount for amount in column if amount > 0)
+            for column in (zip(*self.free, strict=True) if self.free else [(0,)] * 4)
+        )
+        return cpu, memory, gpu, gpu_memory
 
     def without(self, taken: Iterable[Taken]) -> Rooms:
         """The same nodes with less room."""
-        other = self.copy()
+        other, touched = self.copy(), False
         free = other.free
         for node, unit, units in taken:
             free[node] = plus(free[node], unit, -units)
-        other._bounds = other._all_bounds()
+            touched = True
+        if touched:
+            other._bounds = other._all_bounds()
         return other
 
     def take(self, node: int, unit: Vector, units: int = 1) -> None:
@@ -114,6 +120,8 @@ class Rooms:
         """The first node from ``start`` on where one unit fits; None where there is none."""
         free, grown = self.free, self._grown
         node, seen = self._full_before.get(unit, NOWHERE)
+        if start <= node < len(free) and seen == len(grown) and fits(unit, free[node]):
+            return node
         if seen < len(grown):
             node = min((one for one in grown[seen:] if one < node and fits(unit, free[one])), default=node)
         if node < len(free) and not fits(unit, free[node]):

@@ -93,6 +93,10 @@ class Tree:
         self._ways: dict[str, tuple[Branch, ...]] = {}
         self._limits: dict[str, tuple[tuple[Branch, Vector], ...]] = {}
 
+    def unused(self) -> Tree:
+        """The same principals, who use nothing."""
+        return Tree(self.principals.values(), self.capacity)
+
     def way(self, principal: str) -> tuple[Branch, ...]:
         """The branches from the root down to this principal."""
         if (known := self._ways.get(principal)) is not None:

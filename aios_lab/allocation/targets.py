@@ -7,10 +7,10 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from aios_lab.allocation.plenty import Spots, plenty
-from aios_lab.allocation.room import ENDLESS, Rooms, Taken, how_many, plus
-from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree, total_capacity
+from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, Taken, how_many, plus
+from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree
 from aios_lab.allocation.standing import Past
-from aios_lab.allocation.types import Demand, Snapshot, Vector
+from aios_lab.allocation.types import Demand, Resources, Snapshot, Vector
 
 
 class Award(NamedTuple):
@@ -63,15 +63,15 @@ class Targets:
         self.kept: dict[str, int] = {}
         self.awards: list[Award] = []
         self.ready: Mapping[str, Spots] = {}
-        self._tree = Tree(snapshot.principals, total_capacity(snapshot))
+        self.tree = Tree(snapshot.principals, Resources(*rooms.total()))
         self.claimants = _claimants(snapshot, held)
         self.now = rooms.without(self._taken(rooms.index, lambda claimant: claimant.held))
         self._rooms = rooms.without(self._taken(rooms.index, self._keep))
         # By unit, how many had no room together: there will be none while room only gets less.
         self._hopeless: dict[Vector, int] = {}
         self._contending = self._after_plenty()
-        self.past = Past(snapshot, self._tree.capacity.vector, held)
-        depths = self._tree.quota_depths()
+        self.past = Past(snapshot, self.tree.capacity.vector, held)
+        depths = self.tree.quota_depths()
         for depth in depths:
             self._start(depth)
         for depth in depths:
@@ -108,13 +108,13 @@ class Targets:
 
     def _give(self, claimant: Claimant, units: int) -> None:
         claimant.count += units
-        self._tree.use_units(claimant.demand.principal, claimant.unit, units)
+        self.tree.use_units(claimant.demand.principal, claimant.unit, units)
 
     def _after_plenty(self) -> list[Claimant]:
         """Those who contend: all who ask for more, but for those whom there is plenty for."""
         asking = [c for c in self.claimants if c.count < c.demand.max]
         self.lacking = self._lacking(asking)
-        if max(self.lacking) > 0 or (found := plenty(self.claimants, self._tree, self.now)) is None:
+        if max(self.lacking) > 0 or (found := plenty(self.claimants, self.tree, self.now)) is None:
             return asking
         contending = {claimant.demand.claim: claimant for claimant in found.contending}
         freeable = found.now.copy()
@@ -135,10 +135,7 @@ class Targets:
         units: dict[Vector, int] = {}
         for claimant in asking:
             units[claimant.unit] = units.get(claimant.unit, 0) + claimant.demand.max - claimant.count
-        cpu, memory, gpu, gpu_memory = (
-            -sum(amount for amount in column if amount > 0) for column in self._rooms.columns()
-        )
-        lacking = cpu, memory, gpu, gpu_memory
+        lacking = plus(NOTHING, self._rooms.total(), -1)
         for unit, count in units.items():
             lacking = plus(lacking, unit, count)
         return lacking
@@ -165,8 +162,8 @@ class Targets:
 
         Room, limits and quotas only get tighter, so a claim that cannot be served once never can.
         """
-        keys = self.past.keys(self._tree, depth, starting=together)
-        queue = FairQueue(self._tree, self._hopeful(depth), keys)
+        keys = self.past.keys(self.tree, depth, starting=together)
+        queue = FairQueue(self.tree, self._hopeful(depth), keys)
         given: dict[str, int] = {}
         while (claimant := queue.best()) is not None:
             units = claimant.step
@@ -189,12 +186,12 @@ class Targets:
         if depth is None:
             return found
         principals = {claimant.demand.principal for claimant in found}
-        having = {principal for principal in principals if self._tree.has_quota(principal, depth)}
+        having = {principal for principal in principals if self.tree.has_quota(principal, depth)}
         return [c for c in found if c.demand.principal in having]
 
     def _allowed(self, claimant: Claimant, depth: int | None) -> bool:
         """Whether quota and limits leave room for the next step."""
-        tree, principal = self._tree, claimant.demand.principal
+        tree, principal = self.tree, claimant.demand.principal
         if depth is not None and not tree.within_quota(principal, claimant.unit, claimant.step, depth):
             return False
         return tree.within_limits(principal, claimant.unit, claimant.step)

@@ -24,7 +24,7 @@ from aios_lab.allocation.board import Board
 from aios_lab.allocation.preemption import told
 from aios_lab.allocation.reclaim import Reclaim
 from aios_lab.allocation.room import Rooms
-from aios_lab.allocation.shares import Claimant, held_units
+from aios_lab.allocation.shares import Claimant, Tree, held_units, total_capacity
 from allocation.snapshots import carry_out, demand, holdings, node
 
 WIDE = Resources(2000, 2048)
@@ -43,7 +43,7 @@ def gone(snapshot: Snapshot, targets: Mapping[str, int], claim: str) -> dict[tup
         for one in claimants
         if one.demand.claim == lease.claim
     )
-    board = Board(snapshot, claimants, held, empty.without(taken))
+    board = Board(Tree(snapshot.principals, total_capacity(snapshot)), claimants, held, empty.without(taken))
     assert Reclaim(board).make_room(claim)
     return {(change.claim, change.node): change.units for change in board.changes()}
 

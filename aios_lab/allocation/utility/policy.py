@@ -59,7 +59,7 @@ def utility_policy(program: Program) -> Policy:
 
     def propose(snapshot: Snapshot) -> tuple[Plan, Mapping[str, int]]:
         targets = fair_targets(snapshot, goals)
-        return carried_out(snapshot, targets), targets.units
+        return carried_out(targets), targets.units
 
     return lambda snapshot: guarded(snapshot, lambda: propose(snapshot))
 
@@ -119,19 +119,19 @@ class _Targets(Targets):
         self._serve(None, together=True)
 
     def _ideals(self) -> list[_Ideal]:
-        free, limits = self._free(), self._limits_left()
+        free, limits = self._rooms.total(), self._limits_left()
         wishes = self._wishes(free, limits)
         more_of = more_units(wishes, free, limits, self._program.utility)
         return [_ideal(c, more_of[c.demand.claim]) for c in self._contending if c.demand.claim in more_of]
 
     def _wishes(self, free: Vector, limits: Mapping[str, Vector]) -> list[Wish]:
         demands = [c.demand for c in self.claimants if c.demand.max > 0]
-        worths = (portions if self._program.starts_first else products)(self._tree, demands)
+        worths = (portions if self._program.starts_first else products)(self.tree, demands)
         most = max(worths.values(), default=0) or 1
         wishes = []
         for claimant in self._contending:
             demand, unit = claimant.demand, claimant.unit
-            above = tuple(name for name in self._tree.path(demand.principal) if name in limits)
+            above = tuple(name for name in self.tree.path(demand.principal) if name in limits)
             possible = min(how_many(unit, room) for room in (free, *(limits[name] for name in above)))
             more = min(demand.max - claimant.count, possible)
             worth = float(worths.get(demand.claim, 0) / most)
@@ -143,18 +143,11 @@ class _Targets(Targets):
         """Whether the program may give it units: where all start first, not to those who could not start."""
         return not self._program.starts_first or claimant.count >= _start(claimant)
 
-    def _free(self) -> Vector:
-        """What is free on all nodes together."""
-        cpu, memory, gpu, gpu_memory = (
-            sum(amount for amount in column if amount > 0) for column in self._rooms.columns()
-        )
-        return cpu, memory, gpu, gpu_memory
-
     def _limits_left(self) -> Mapping[str, Vector]:
         """What each limited principal may still use."""
         return {
-            name: plus(principal.limit.vector, self._tree.usage(name).vector, -1)
-            for name, principal in [*self._tree.principals.items()]
+            name: plus(principal.limit.vector, self.tree.usage(name).vector, -1)
+            for name, principal in [*self.tree.principals.items()]
             if principal.limit is not None
         }
 
