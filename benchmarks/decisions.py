@@ -26,6 +26,7 @@ from benchmarks.figure import Figure
 
 RUNS = 5
 SIZES = (10, 100, 1_000, 10_000)
+SCARCE = (5_000, 10_000, 20_000)  # so many want more than there is: a harder case than plenty
 # Seconds that one full decision may take, by the number of claims.
 FULL = {10: 0.020, 100: 0.020, 1_000: 0.020, 10_000: 0.300}
 EVENT = 0.010  # seconds that the decision after one event may take
@@ -39,7 +40,7 @@ EVENTS: Mapping[str, Callable[[Snapshot], Snapshot]] = {
 
 def measure() -> list[Figure]:
     seconds: dict[str, dict[int, tuple[float, ...]]] = {}
-    for size in SIZES:
+    for size in sorted({*SIZES, *SCARCE}):
         cold = waiting(size)
         rest = at_rest(cold)
         situations = {
@@ -54,6 +55,7 @@ def measure() -> list[Figure]:
             seconds.setdefault(name, {})[size] = samples
             _tell(f"{name}, {size} claims", samples)
     figures = [figure for name, by_size in seconds.items() for figure in _figures(name, by_size)]
+    rest = at_rest(waiting(SIZES[-1]))
     return figures + [_after(rest, name, event(rest)) for name, event in EVENTS.items()]
 
 
@@ -69,11 +71,11 @@ def _tell(name: str, samples: tuple[float, ...]) -> None:
 
 def _figures(name: str, seconds: Mapping[int, tuple[float, ...]]) -> list[Figure]:
     figures = [
-        Figure(f"decide, {name}, {size} claims", "the limit", "s", samples, (FULL[size],), 1.0)
-        for size, samples in seconds.items()
+        Figure(f"decide, {name}, {size} claims", "the limit", "s", seconds[size], (FULL[size],), 1.0)
+        for size in SIZES
     ]
     medians = {size: statistics.median(samples) for size, samples in seconds.items()}
-    for sizes in (SIZES, SIZES[-2:]):
+    for sizes in (SIZES, SCARCE):
         exponent = growth({size: medians[size] for size in sizes})
         said = f"growth of decide, {name}, {sizes[0]} to {sizes[-1]} claims"
         figures.append(Figure(said, "n log n", "", (exponent,), (1.0,), 1.0))
