@@ -88,6 +88,11 @@ class Queue:
         """A claim asks; it holds nothing yet."""
         self.line.add(demand, self._order.key(demand, self.line.capacity))
 
+    def hold(self, claim: str, nodes: Mapping[str, int], now: float) -> None:
+        """A claim holds these units, by node; ``now`` is in seconds since the epoch."""
+        for name, units in nodes.items():
+            self.line.hold(claim, self.line.node(name), units)
+
     def leave(self, claim: str, now: float) -> None:
         """A claim is gone, with all that it held; ``now`` is in seconds since the epoch."""
         self.line.remove(claim)
@@ -109,11 +114,9 @@ class QueuePolicy:
         queue = self.open(snapshot.nodes, snapshot.principals, snapshot.placement)
         for demand in snapshot.demands:
             queue.arrive(demand)
-        line = queue.line
         for claim, nodes in held_units(snapshot).items():
-            for name, units in nodes.items():
-                line.hold(claim, line.node(name), units)
-        plan = queue.decide(snapshot.now)
+            queue.hold(claim, nodes, snapshot.now)
+        line, plan = queue.line, queue.decide(snapshot.now)
         return replace(plan, reasons=self._reasons(line, snapshot)), {
             demand.claim: line.units(demand.claim) for demand in snapshot.demands
         }

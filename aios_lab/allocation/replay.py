@@ -9,13 +9,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aios_lab.allocation.decide import Policy
-from aios_lab.allocation.preemption import guarded_until
-from aios_lab.allocation.shares import held_units, path_of
-from aios_lab.allocation.types import Change, Demand, Lease, Snapshot
-from aios_lab.allocation.usage import Meter, balances
+from aios_lab.allocation.scheduler import scheduler_at
+from aios_lab.allocation.types import Change, Demand, Snapshot
 
 ROUNDS = 50  # decisions at one moment, after which the policy swings
 
@@ -43,25 +41,25 @@ class Replay:
         self.now = snapshot.now
         self.gives: dict[str, int] = {}  # units taken from claims so far
         self.given_at_once: dict[str, int] = {}  # units that the first decision gave
-        self._snapshot = snapshot
-        self._policy = policy
+        self._scheduler = scheduler_at(snapshot, policy)
         self._lengths = dict(lengths)
+        self._guard = snapshot.sharing.guard
         self._coming = iter(arrivals)
         self._next = next(self._coming, None)
-        self._demands = {demand.claim: demand for demand in snapshot.demands}
-        self._held = {claim: dict(nodes) for claim, nodes in held_units(snapshot).items()}
-        self._leases = {claim: _leases(claim, nodes) for claim, nodes in self._held.items()}
-        self._ends: list[tuple[float, str]] = []
-        self._guarded_until = math.inf
+        self._most = {demand.claim: demand.max for demand in snapshot.demands}
+        self._units = dict.fromkeys(self._most, 0)
+        self._started: dict[str, float] = {}  # of those who hold units
+        self._wakes: list[tuple[float, str]] = []  # when a claim may have ended, or is guarded no more
         self._decided = False
-        self._meter = Meter(snapshot.sharing, balances(snapshot))
-        for claim in self._held:
-            demand = self._demands[claim]
-            self._meter.hold(demand.principal, demand.unit, self.units(claim), self.now)
-            self._ends_at(demand, snapshot.now if demand.started is None else demand.started)
+        for lease in snapshot.leases:
+            self._units[lease.claim] += lease.units
+        for demand in snapshot.demands:
+            if self._units[demand.claim]:
+                self._starts(demand.claim, snapshot.now if demand.started is None else demand.started)
+        self._wanting = {claim for claim, units in self._units.items() if units < self._most[claim]}
 
     def units(self, claim: str) -> int:
-        return sum(self._held.get(claim, {}).values())
+        return self._units.get(claim, 0)
 
     def start_of(self, claim: str, units: int, horizon: float, enough: Callable[[], bool]) -> float:
         """Seconds until the claim holds so many units; infinite when it does not within ``horizon`` seconds.
@@ -79,84 +77,59 @@ class Replay:
     def settle(self) -> None:
         """Decide and carry out until there is nothing to do at this moment."""
         for _ in range(ROUNDS):
-            if all(self.units(claim) >= demand.max for claim, demand in self._demands.items()):
+            if not self._wanting:
                 return
-            seen = self._seen()
-            plan, _ = self._policy(seen)
-            self._charge(plan.grants)
+            plan = self._scheduler.decide(self.now)
             self._carry_out(plan.shrinks, -1)
             self._carry_out(plan.grants, 1)
             self._decided = True
-            self._guarded_until = guarded_until(seen)
             if not plan.shrinks:  # what was free is given: only what others gave back is still to be
                 return
 
-    def _seen(self) -> Snapshot:
-        leases = tuple(lease for leases in self._leases.values() for lease in leases)
-        demands = tuple(self._demands.values())
-        usage = self._meter.usage({name for one in demands for name in path_of(one.principal)}, self.now)
-        return replace(self._snapshot, demands=demands, leases=leases, now=self.now, usage=usage)
-
-    def _charge(self, grants: tuple[Change, ...]) -> None:
-        """What claims cost that begin now."""
-        for change in grants:
-            if not self._held.get(change.claim):
-                demand = self._demands[change.claim]
-                self._meter.charge(demand.principal, demand.unit, change.units, self.now)
-
     def _carry_out(self, changes: tuple[Change, ...], sign: int) -> None:
-        for change in changes:
-            claim, node, units = change.claim, change.node, sign * change.units
+        for claim, _, units in changes:
             if sign < 0:
-                self.gives[claim] = self.gives.get(claim, 0) - units
+                self.gives[claim] = self.gives.get(claim, 0) + units
             elif not self._decided:
                 self.given_at_once[claim] = self.given_at_once.get(claim, 0) + units
-            self._meter.hold(self._demands[claim].principal, self._demands[claim].unit, units, self.now)
-            nodes = self._held.setdefault(claim, {})
-            started = bool(nodes)
-            nodes[node] = nodes.get(node, 0) + units
-            if not nodes[node]:
-                del nodes[node]
-            self._leases[claim] = _leases(claim, nodes)
-            if not started:
-                demand = self._demands[claim] = replace(self._demands[claim], started=self.now)
-                self._ends_at(demand, self.now)
+            before = self._units[claim]
+            self._units[claim] = before + sign * units
+            if not before:
+                self._starts(claim, self.now)
+            (self._wanting.add if self._units[claim] < self._most[claim] else self._wanting.discard)(claim)
 
-    def _ends_at(self, demand: Demand, started: float) -> None:
-        end = started + self._lengths.get(demand.claim, math.inf)
-        if end < math.inf:
-            heapq.heappush(self._ends, (max(end, self.now), demand.claim))
+    def _starts(self, claim: str, time: float) -> None:
+        self._started[claim] = time
+        if (end := time + self._lengths.get(claim, math.inf)) < math.inf:
+            heapq.heappush(self._wakes, (max(end, self.now), claim))
+        if self._guard and time + self._guard > self.now:  # others may want it after that
+            heapq.heappush(self._wakes, (time + self._guard, claim))
 
     def _step(self) -> bool:
         """Go on to the next moment at which something happens; false when nothing will."""
-        end = self._ends[0][0] if self._ends else math.inf
+        wakes = self._wakes[0][0] if self._wakes else math.inf
         coming = self._next.demand.submitted if self._next is not None else math.inf
-        happens = min(end, coming, self._guarded_until)
+        happens = min(wakes, coming)
         if happens == math.inf:
             return False
-        self.now, self._guarded_until = max(self.now, happens), math.inf
-        while self._ends and self._ends[0][0] <= self.now:
-            _, claim = heapq.heappop(self._ends)
+        self.now = max(self.now, happens)
+        while self._wakes and self._wakes[0][0] <= self.now:
+            _, claim = heapq.heappop(self._wakes)
             if self._has_ended(claim):
-                demand = self._demands[claim]
-                self._meter.hold(demand.principal, demand.unit, -self.units(claim), self.now)
-                for known in (self._demands, self._held, self._leases):
-                    known.pop(claim, None)
+                self._scheduler.leave(claim, self.now)
+                del self._units[claim], self._most[claim]
+                self._wanting.discard(claim)
         while self._next is not None and self._next.demand.submitted <= self.now:
             demand = self._next.demand
-            self._demands[demand.claim] = demand
             self._lengths[demand.claim] = self._next.length
+            self._units[demand.claim], self._most[demand.claim] = 0, demand.max
+            if demand.max:
+                self._wanting.add(demand.claim)
+            self._scheduler.arrive(demand)
             self._next = next(self._coming, None)
         return True
 
     def _has_ended(self, claim: str) -> bool:
         """False for a claim that gave all back meanwhile and waits, or started once more."""
-        demand = self._demands.get(claim)
-        if demand is None or not self._held.get(claim):
-            return False
-        started = self.now if demand.started is None else demand.started
-        return started + self._lengths[claim] <= self.now
-
-
-def _leases(claim: str, nodes: Mapping[str, int]) -> tuple[Lease, ...]:
-    return tuple(Lease(claim, node, units) for node, units in nodes.items())
+        length = self._lengths.get(claim, math.inf)
+        return self.units(claim) > 0 and self._started[claim] + length <= self.now

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aios_lab.allocation.fairness.decay import decay_factor, entry_charge
+from aios_lab.allocation.shares import path_of
 from aios_lab.allocation.types import RESOURCES, Resources, Sharing, Snapshot, Usage
 
 Amounts = tuple[float, float, float, float]
@@ -51,7 +52,7 @@ class Meter:
 
     def hold(self, principal: str, unit: Resources, units: int, now: float) -> None:
         """So many units more are held from now on, or fewer."""
-        for name in _path(principal):
+        for name in path_of(principal)[1:]:
             account = self._settled(name, now)
             cpu, memory, gpu, gpu_memory = account.held
             account.held = (
@@ -66,7 +67,7 @@ class Meter:
         (Kueue's entry penalty), so that many short claims cost more than a long one."""
         request = dict(zip(RESOURCES, (unit * units).vector, strict=True))
         added = entry_charge(request, self.sharing.charge, self.sharing.half_life)
-        for name in _path(principal):
+        for name in path_of(principal)[1:]:
             account = self._settled(name, now)
             cpu, memory, gpu, gpu_memory = account.average
             account.average = (
@@ -138,9 +139,3 @@ def shares_of(usage: Iterable[Usage], capacity: Resources, sharing: Sharing) -> 
         one.principal: max(u / w if w else 0.0 for u, w in zip(one.amount.vector, whole, strict=True))
         for one in usage
     }
-
-
-def _path(principal: str) -> list[str]:
-    """The principal and all above it, but the nameless root."""
-    parts = principal.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]

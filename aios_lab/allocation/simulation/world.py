@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from aios_lab.allocation.decide import DEFAULT_POLICY
 from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.room import how_many
-from aios_lab.allocation.simulation.deciders import Decider, decider
+from aios_lab.allocation.scheduler import Scheduler, scheduler
 from aios_lab.allocation.simulation.jobs import FinishedJob, Job
 from aios_lab.allocation.types import (
     DEFAULT_SHARING,
@@ -71,8 +71,8 @@ def play(
     Raises:
         ValueError: there is no such policy or placement, jobs are not sorted, or two have one id.
     """
-    deciding = decider(policy, nodes, principals, placement, sharing)
-    world = _World(nodes, deciding, elastic, sharing.guard, tell)
+    standing = scheduler(policy, nodes, principals, placement, sharing)
+    world = _World(nodes, standing, elastic, sharing.guard, tell)
     return world.play(iter(jobs))
 
 
@@ -80,7 +80,7 @@ class _World:
     def __init__(
         self,
         nodes: Sequence[Node],
-        policy: Decider,
+        policy: Scheduler,
         elastic: bool,
         guard: int,
         tell: Callable[[int], None] | None,
@@ -201,9 +201,7 @@ class _World:
                 if live.since < self._now:
                     live.left -= live.units * (self._now - live.since)
                     live.since = self._now
-                if (
-                    self._elastic and self._guard and not live.units
-                ):  # others may want it when that has passed
+                if self._elastic and self._guard and not live.units:  # others may want it after that
                     heapq.heappush(self._ends, (self._now + self._guard, next(self._ticket), "", 0))
                 live.units += sign * change.units
         for claim, live in touched.items():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aios_lab.allocation import DEFAULT_SHARING, Node, Principal, Resources, Sharing
 from aios_lab.allocation.decide import policy_of
-from aios_lab.allocation.simulation.deciders import Books, RigidBooks
+from aios_lab.allocation.scheduler import Books, RigidBooks
 from allocation.snapshots import demand
 
 HOUR = 3600.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Protocol
@@ -11,9 +11,9 @@ from typing import Protocol
 from aios_lab.allocation.decide import Policy, policy_of
 from aios_lab.allocation.placement.rooms import FIRST
 from aios_lab.allocation.profile import room_now, units_of
-from aios_lab.allocation.queue import QueuePolicy
+from aios_lab.allocation.queue import Queue, QueuePolicy
 from aios_lab.allocation.room import Rooms, plus
-from aios_lab.allocation.shares import path_of
+from aios_lab.allocation.shares import held_units, path_of
 from aios_lab.allocation.types import (
     DEFAULT_SHARING,
     Change,
@@ -28,10 +28,10 @@ from aios_lab.allocation.types import (
     Snapshot,
     Vector,
 )
-from aios_lab.allocation.usage import Meter
+from aios_lab.allocation.usage import Balance, Meter, balances
 
 
-class Decider(Protocol):
+class Scheduler(Protocol):
     """One policy before one cluster. Every plan counts as carried out at the time of its making, and a claim
     that gets its first units has started then; times in seconds. Where it ``settles``, a plan for claims that
     are all or nothing leaves nothing to do at the same moment."""
@@ -62,9 +62,10 @@ class Books:
         principals: Sequence[Principal],
         placement: Placement = FIRST,
         sharing: Sharing = DEFAULT_SHARING,
+        used: Iterable[Balance] = (),
     ) -> None:
         self._sharing = sharing
-        self._meter = Meter(sharing)
+        self._meter = Meter(sharing, used)
         self._policy = policy
         self._placement = placement
         self._nodes = tuple(nodes)
@@ -74,6 +75,12 @@ class Books:
 
     def arrive(self, demand: Demand) -> None:
         self._demands[demand.claim] = demand
+
+    def hold(self, claim: str, nodes: Mapping[str, int], now: float) -> None:
+        """A claim that was there before has held these units, by node, since it started."""
+        demand = self._demands[claim]
+        self._leases[claim] = tuple(Lease(claim, node, units) for node, units in nodes.items() if units)
+        self._meter.hold(demand.principal, demand.unit, sum(nodes.values()), now)
 
     def leave(self, claim: str, now: float) -> None:
         demand = self._demands.pop(claim)
@@ -197,13 +204,13 @@ class RigidBooks(Books):
             del self._askers[demand.principal]
 
 
-def decider(
+def scheduler(
     policy: str,
     nodes: Sequence[Node],
     principals: Sequence[Principal],
     placement: Placement = FIRST,
     sharing: Sharing = DEFAULT_SHARING,
-) -> Decider:
+) -> Scheduler:
     """The policy of this name before an empty cluster that nobody has used yet.
 
     Raises:
@@ -215,3 +222,18 @@ def decider(
     plain = all(principal.quota == Resources() for principal in principals)
     books = RigidBooks if policy == "fair_share" and plain else Books
     return books(found, nodes, principals, placement, sharing)
+
+
+def scheduler_at(snapshot: Snapshot, policy: Policy) -> Scheduler:
+    """The policy where the snapshot is."""
+    standing: Queue | Books
+    if isinstance(policy, QueuePolicy):
+        standing = policy.open(snapshot.nodes, snapshot.principals, snapshot.placement)
+    else:
+        nodes, principals, used = snapshot.nodes, snapshot.principals, balances(snapshot)
+        standing = Books(policy, nodes, principals, snapshot.placement, snapshot.sharing, used)
+    for demand in snapshot.demands:
+        standing.arrive(demand)
+    for claim, units in held_units(snapshot).items():
+        standing.hold(claim, units, snapshot.now)
+    return standing

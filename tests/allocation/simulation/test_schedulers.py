@@ -21,8 +21,8 @@ from aios_lab.allocation import (
     validate,
 )
 from aios_lab.allocation.placement import RULES
+from aios_lab.allocation.scheduler import scheduler
 from aios_lab.allocation.simulation import Job, play
-from aios_lab.allocation.simulation.deciders import decider
 from allocation.snapshots import PATHS, carry_out, holdings, node, some_amounts, unit_vectors
 
 NODES = (node(4, "n0", gpus=2), node(3, "n1"), node(2, "n2", gpus=1))
@@ -70,7 +70,7 @@ def test_what_is_told_bit_by_bit_is_decided_like_the_whole(
 ) -> None:
     """Claims come, wait, run longer or shorter than they said, and go; after each step both decide."""
     placement = Placement(rule, ((Resources(1000, gpu=500), 3), (Resources(1000, gpu=1000), 1)))
-    told = decider(policy, NODES, tree, placement, Sharing())
+    told = scheduler(policy, NODES, tree, placement, Sharing())
     whole = Snapshot(NODES, tree, (), placement=placement)
     granted = 0
     for step in range(data.draw(st.integers(1, 14))):
