@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from aios_lab.allocation.plenty import Spots, plenty
-from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, Taken, how_many, plus
+from aios_lab.allocation.room import ENDLESS, NOTHING, Rooms, Taken, fits, how_many, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Held, Tree
 from aios_lab.allocation.standing import Past
 from aios_lab.allocation.types import Demand, Resources, Snapshot, Vector
@@ -67,6 +67,7 @@ class Targets:
         self.claimants = _claimants(snapshot, held)
         self.now = rooms.without(self._taken(rooms.index, lambda claimant: claimant.held))
         self._rooms = rooms.without(self._taken(rooms.index, self._keep))
+        self._nodes_of: dict[str, list[int]] = {}
         # By unit, how many had no room together: there will be none while room only gets less.
         self._hopeless: dict[Vector, int] = {}
         self._contending = self._after_plenty()
@@ -167,7 +168,7 @@ class Targets:
         given: dict[str, int] = {}
         while (claimant := queue.best()) is not None:
             units = claimant.step
-            if not self._allowed(claimant, depth) or not self._place(claimant.unit, units):
+            if not self._allowed(claimant, depth) or not self._place(claimant):
                 queue.drop(claimant)
                 continue
             self._give(claimant, units)
@@ -196,27 +197,39 @@ class Targets:
             return False
         return tree.within_limits(principal, claimant.unit, claimant.step)
 
-    def _place(self, unit: Vector, units: int) -> bool:
-        """Take room for all of the units, first fit by node name, or none."""
+    def _place(self, claimant: Claimant) -> bool:
+        """Take room for all units of the next step, or none: those that it holds already where they are, as
+        long as there is room; the others first fit by node name.
+
+        Nothing migrates, and where units are decides about what fits beside them: what is to be had must be
+        found beside what is there, or two claims could take turns for ever.
+        """
+        unit, units = claimant.unit, claimant.step
         if units >= self._hopeless.get(unit, ENDLESS):
             return False
         rooms, missing = self._rooms, units
-        node = rooms.first(unit)
-        if node is not None and units == 1:
-            rooms.take(node, unit)
-            return True
         taken: list[tuple[int, int]] = []
-        while node is not None:
-            fitting = min(missing, how_many(unit, rooms.free[node]))
-            if fitting == units:
-                rooms.take(node, unit, units)
-                return True
-            taken.append((node, fitting))
+        if claimant.count < claimant.held:
+            for node in self._places(claimant)[claimant.count : claimant.count + units]:
+                if fits(unit, rooms.free[node]):
+                    rooms.take(node, unit)
+                    taken.append((node, 1))
+                    missing -= 1
+        while missing and (found := rooms.first(unit)) is not None:
+            fitting = min(missing, how_many(unit, rooms.free[found])) if missing > 1 else 1
+            rooms.take(found, unit, fitting)
+            taken.append((found, fitting))
             missing -= fitting
-            if not missing:
-                for place, count in taken:
-                    rooms.take(place, unit, count)
-                return True
-            node = rooms.first(unit, node + 1)
-        self._hopeless[unit] = units
-        return False
+        if missing:
+            for node, count in taken:
+                rooms.put(node, plus(rooms.free[node], unit, count))
+            self._hopeless[unit] = units
+        return not missing
+
+    def _places(self, claimant: Claimant) -> list[int]:
+        """The node of each unit that it holds, by name."""
+        claim = claimant.demand.claim
+        if (known := self._nodes_of.get(claim)) is None:
+            index, nodes = self._rooms.index, self.held[claim].items()
+            known = self._nodes_of[claim] = [index[name] for name, units in nodes for _ in range(units)]
+        return known

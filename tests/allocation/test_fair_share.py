@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from aios_lab.allocation import Change, Demand, Lease, Plan, Principal, Resources, Snapshot, decide, validate
+from aios_lab.allocation import (
+    Change,
+    Demand,
+    Lease,
+    Node,
+    Plan,
+    Principal,
+    Resources,
+    Snapshot,
+    decide,
+    validate,
+)
 from allocation.snapshots import carry_out, demand, holdings, node
 
 
@@ -196,3 +207,18 @@ def test_an_empty_cluster_and_no_claims() -> None:
 def test_a_policy_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="fair_share"):
         decide(Snapshot((), (), ()), policy="luck")
+
+
+def test_two_claims_do_not_take_turns_for_ever() -> None:
+    """What counts of b is where b is. From scratch it would be on the other machine, and then the wide claim
+    would fit on neither while the elastic one holds less, and on one of them while it holds more."""
+    unit, wide = Resources(500, 512), Resources(500, 1024)
+    nodes = (Node("n0", Resources(1500, 1536)), Node("n1", Resources(1000, 1024)))
+    claims = (
+        demand("fixed", "ada", 1, unit=unit, min=0, preemptible=False),
+        demand("b", "ada", 1, unit=unit, min=0),
+        demand("wide", "ada", 1, unit=wide, min=0, preemptible=False),
+        demand("elastic", "ada", 2, unit=unit, floor=1),
+    )
+    snapshot = Snapshot(nodes, (), claims, (Lease("b", "n1", 1), Lease("elastic", "n1", 1)))
+    assert rest(snapshot) == {"fixed": 1, "b": 1, "wide": 1, "elastic": 1}

@@ -157,7 +157,7 @@ class _Targets(Targets):
         if ideal.part <= WHOLE or claimant.count < ideal.whole:
             return
         claimant.step = max(1, _start(claimant) - claimant.count)
-        if self._allowed(claimant, None) and self._place(claimant.unit, claimant.step):
+        if self._allowed(claimant, None) and self._place(claimant):
             self._give(claimant, claimant.step)
             self.awards.append(Award(claimant.demand.claim, claimant.step, together=True))
 
