@@ -242,6 +242,12 @@ class Server:
     def get(self, path: str) -> Any:
         return self.fetch("GET", path)
 
+    def text(self, path: str) -> str:
+        """What the server's user is answered, where it is not JSON."""
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(answer.read().decode())
+
     def kernel(self, notebook: str = "a.ipynb", metadata: Mapping[str, Any] | None = None) -> Kernel:
         """Open a notebook, as Lab does, and wait until its kernel answers."""
         path = self.work / notebook

@@ -75,9 +75,8 @@ def test_everything_is_there():
 
 
 def test_what_is_not_known_has_no_sample():
-    names = {
-        name for name, _ in samples(exposition(cluster(), [one("s-1", SliceState.ACTIVE, None)], Spares()))
-    }
+    text = exposition(cluster(), [one("s-1", SliceState.ACTIVE, None)], Spares())
+    names = {name for name, _ in samples(text)}
     assert "aios_slice_cpu_percent" not in names
     assert "aios_accelerator_utilization_percent" not in names
     assert "aios_accelerator_power_watts" not in names
