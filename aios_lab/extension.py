@@ -17,7 +17,7 @@ from jupyter_server.serverapp import ServerApp
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from traitlets import Dict, List, Type, Unicode, default
+from traitlets import Dict, Int, List, Type, Unicode, default
 
 from aios_lab.broker import Broker, Ledger, Quotas, territory
 from aios_lab.broker.errors import Refused
@@ -89,6 +89,12 @@ class AIOSLab(ExtensionApp):
         help="What turns grants into Dask clusters: a class that fulfils aios_lab.engines.base.Engine.",
     ).tag(config=True)
 
+    spares = Int(
+        1,
+        min=0,
+        help="Slices that are kept ready: whoever asks for one of the usual size has it at once. Each takes "
+        "the memory of an idle Dask scheduler with its workers; none is kept when memory is short.",
+    ).tag(config=True)
     preload = List(
         Unicode(),
         # What a rank needs to begin, and to save its model within the second that a stop leaves it.
@@ -166,7 +172,7 @@ class AIOSLab(ExtensionApp):
         stack.enter_context(territory.data_folder(self.folder))
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
         if issubclass(self.engine_class, LocalEngine):
-            options["preload"] = list(self.preload)
+            options |= {"preload": list(self.preload), "spares": self.spares}
             if not self.inventory:
                 stack.enter_context(territory.machine())
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)

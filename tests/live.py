@@ -172,7 +172,8 @@ class Server:
             "c = get_config()\nc.ServerApp.allow_root = True\nc.ServerApp.open_browser = False\n"
             f"c.IdentityProvider.token = {self.token!r}\nc.ServerApp.port = {self.port}\n"
             f"c.ServerApp.port_retries = 0\nc.ServerApp.root_dir = {str(self.work)!r}\n"
-            "c.ServerApp.ip = '127.0.0.1'\n" + self.config
+            # No spare slice is among the processes that are counted, unless a test asks for some.
+            "c.ServerApp.ip = '127.0.0.1'\nc.AIOSLab.spares = 0\n" + self.config
         )
         log = (self.folder / "server.log").open("ab")
         with log:
@@ -240,6 +241,12 @@ class Server:
 
     def get(self, path: str) -> Any:
         return self.fetch("GET", path)
+
+    def text(self, path: str) -> str:
+        """What the server's user is answered, where it is not JSON."""
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(answer.read().decode())
 
     def kernel(self, notebook: str = "a.ipynb", metadata: Mapping[str, Any] | None = None) -> Kernel:
         """Open a notebook, as Lab does, and wait until its kernel answers."""

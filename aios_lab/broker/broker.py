@@ -22,7 +22,7 @@ from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
 from aios_lab.broker.views import RUN_FIRST, cluster_view, sleeping_reason, slice_view
-from aios_lab.engines.base import Engine
+from aios_lab.engines.base import Engine, Spares
 from aios_lab.wire import ClaimRequest, SliceState
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ class Broker:
             self._accounts.open(self._quotas.sharing)
             await self._engine.start(self._life)
             undo.push_async_callback(self._engine.stop)
-            make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
+            usual = make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
+            self._engine.expect(usual.unit, usual.max)
             undo.pop_all()
         self._loop = asyncio.get_running_loop().create_task(self._run(), name="aios broker")
 
@@ -255,6 +256,11 @@ class Broker:
         paths = (one.path for one in principals)
         recent = self._accounts.recent(paths, inventory.capacity, time.time())
         return cluster_view(inventory, self._quotas, slices, principals, recent)
+
+    @property
+    def spares(self) -> Spares:
+        """Slices that the engine keeps ready."""
+        return self._engine.spares
 
     async def forecast(self, slice_id: str) -> wire.Forecast:
         """When the slice gets what it waits for. Raises: Refused (404; 409 'ledger_unavailable')."""

@@ -56,6 +56,15 @@ class SliceInfo:
     pids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Spares:
+    """Slices that are kept ready for whoever asks next, and how often one was there or was not."""
+
+    ready: int = 0
+    hits: int = 0
+    misses: int = 0
+
+
 class EngineError(Exception):
     """The engine could not do what was asked; the message says what and why, for people."""
 
@@ -82,6 +91,12 @@ class Engine(Protocol):
         """End every slice; on return no process of the engine is left."""
 
     def inventory(self) -> Inventory: ...
+
+    def expect(self, unit: Resources, workers: int) -> None:
+        """What is likely to be asked for first: an engine may prepare for it."""
+
+    @property
+    def spares(self) -> Spares: ...
 
     async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
         """Bring a slice to ``workers`` workers of ``unit`` each, opening it when it is not there.

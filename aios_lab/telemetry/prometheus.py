@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from aios_lab.engines.base import Spares
 from aios_lab.wire import Accelerator, Amounts, Cluster, Slice, SliceState
 
 _RESOURCES = ("cpus", "memory", "gpus", "gpu_memory")
 
 
-def exposition(cluster: Cluster, slices: Sequence[Slice]) -> str:
+def exposition(cluster: Cluster, slices: Sequence[Slice], spares: Spares) -> str:
     """All metrics now, as text of exposition format 0.0.4. Names start with ``aios_``; memory is in bytes."""
     registry = CollectorRegistry()
-    registry.register(_Now(cluster, slices))
+    registry.register(_Now(cluster, slices, spares))
     return generate_latest(registry).decode()
 
 
 class _Now(Collector):
-    def __init__(self, cluster: Cluster, slices: Sequence[Slice]) -> None:
+    def __init__(self, cluster: Cluster, slices: Sequence[Slice], spares: Spares) -> None:
         self._cluster = cluster
         self._slices = slices
+        self._spares = spares
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge(
@@ -41,6 +43,12 @@ class _Now(Collector):
             ["principal"],
         )
         yield from _of_slices(self._slices)
+        yield _gauge("aios_spares", "Slices that are kept ready", [([], self._spares.ready)])
+        for name, text, count in (
+            ("aios_spare_hits", "Grants that found a spare of their shape", self._spares.hits),
+            ("aios_spare_misses", "Grants that found none", self._spares.misses),
+        ):
+            yield CounterMetricFamily(name, text, value=count)
 
 
 def _gauge(

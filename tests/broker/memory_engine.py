@@ -16,6 +16,7 @@ from aios_lab.engines.base import (
     Inventory,
     Listener,
     SliceInfo,
+    Spares,
 )
 
 
@@ -45,6 +46,13 @@ class MemoryEngine:
 
     def inventory(self) -> Inventory:
         return self._inventory
+
+    def expect(self, unit: Resources, workers: int) -> None:
+        return
+
+    @property
+    def spares(self) -> Spares:
+        return Spares()
 
     async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
         self.calls.append((slice_id, workers))

@@ -41,17 +41,20 @@ class Heard:
 class Running:
     """An engine on an event loop of its own thread, and all that it reported."""
 
-    def __init__(self, folder: Path, inventory: dict[str, Any] | None) -> None:
+    def __init__(self, folder: Path, inventory: dict[str, Any] | None, spares: int = 0) -> None:
         self._ids = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self.heard = Heard()
-        self.engine = LocalEngine(inventory, folder)
+        self.engine = LocalEngine(inventory, folder, spares=spares)
         self.call(self.engine.start(self.heard))
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(120)
+
+    def expect(self, unit: Resources, workers: int) -> None:
+        self._loop.call_soon_threadsafe(self.engine.expect, unit, workers)
 
     def scale(self, slice_id: str, workers: int, unit: Resources = UNIT) -> SliceInfo:
         return self.call(self.engine.scale(slice_id, unit, workers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from aios_lab.engines.base import Spares
 from aios_lab.telemetry.prometheus import exposition
 from aios_lab.wire import Accelerator, Amounts, Cluster, NodeView, PrincipalShare, Slice, SliceState
 
@@ -56,7 +57,7 @@ def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def test_everything_is_there():
     slices = [one("s-1", SliceState.ACTIVE, 50.0), one("s-2", SliceState.REQUESTED, None)]
-    found = samples(exposition(cluster(), slices))
+    found = samples(exposition(cluster(), slices, Spares(1, hits=5, misses=2)))
     assert found["aios_simulated", ()] == 1
     assert found["aios_capacity", ("cpus",)] == 4
     assert found["aios_used", ("memory",)] == 2_000
@@ -68,10 +69,14 @@ def test_everything_is_there():
     assert found["aios_slice_workers_granted", ("vision", "s-1", "ada")] == 3
     assert found["aios_slice_cpu_percent", ("vision", "s-1", "ada")] == 50
     assert found["aios_slice_memory_used_bytes", ("vision", "s-2", "ada")] == 77
+    assert found["aios_spares", ()] == 1
+    assert found["aios_spare_hits_total", ()] == 5
+    assert found["aios_spare_misses_total", ()] == 2
 
 
 def test_what_is_not_known_has_no_sample():
-    names = {name for name, _ in samples(exposition(cluster(), [one("s-1", SliceState.ACTIVE, None)]))}
+    text = exposition(cluster(), [one("s-1", SliceState.ACTIVE, None)], Spares())
+    names = {name for name, _ in samples(text)}
     assert "aios_slice_cpu_percent" not in names
     assert "aios_accelerator_utilization_percent" not in names
     assert "aios_accelerator_power_watts" not in names

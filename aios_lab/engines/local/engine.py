@@ -14,10 +14,11 @@ from pathlib import Path
 
 from aios_lab.allocation.placement import best_sets
 from aios_lab.allocation.types import Resources
-from aios_lab.engines.base import EngineError, Inventory, Listener, SliceInfo
+from aios_lab.engines.base import EngineError, Inventory, Listener, SliceInfo, Spares
 from aios_lab.engines.local import orders, strays
 from aios_lab.engines.local.handle import SliceHandle
 from aios_lab.engines.local.inventory import declared, measured
+from aios_lab.engines.local.pool import Pool, Size
 from aios_lab.engines.local.warm import Warm
 from aios_lab.engines.processes import EngineId
 
@@ -32,6 +33,7 @@ class LocalEngine:
         runtime_dir: where the log and the workers' files go; a temporary folder when left out.
         preload: modules that every process of a slice has imported when it starts. They must start no
             threads and touch no GPU when imported.
+        spares: slices that are kept ready for those who ask next (see ``pool``), while there is memory.
 
     Raises:
         EngineError: the declared inventory makes no sense.
@@ -42,10 +44,12 @@ class LocalEngine:
         inventory: Mapping[str, float | int | str] | None = None,
         runtime_dir: str | Path | None = None,
         preload: Sequence[str] = (),
+        spares: int = 0,
     ) -> None:
         self._inventory = measured() if inventory is None else declared(inventory)
         self._runtime_dir = None if runtime_dir is None else Path(runtime_dir)
         self._preload = tuple(preload)
+        self.pool = Pool(spares, self._open_spare)
         self._slices: dict[str, SliceHandle] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._reserved: set[int] = set()
@@ -73,13 +77,14 @@ class LocalEngine:
         self._folder.mkdir(mode=0o700, parents=True)
         self.log.write_bytes(b"")
         self._warm_up()
+        self.pool.start()
 
     async def stop(self) -> None:
         """End every slice; on return no process of the engine is left."""
         warm, self._warm = self._warm, None
         if warm is None:
             return
-        await asyncio.gather(*(self.close(slice_id) for slice_id in list(self._slices)))
+        await asyncio.gather(self.pool.stop(), *(self.close(slice_id) for slice_id in list(self._slices)))
         await warm.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -89,7 +94,7 @@ class LocalEngine:
             handle = self._slices.get(slice_id)
             fresh = handle is None or handle.ended.is_set()
             if handle is None or fresh:
-                handle = await self._open(slice_id)
+                handle = await self._take(slice_id, unit, workers) or await self._open(slice_id)
             try:
                 await self._resize(handle, unit, workers)
             except BaseException:
@@ -139,12 +144,59 @@ class LocalEngine:
         else:
             self._warm_up()
 
-    async def _open(self, slice_id: str) -> SliceHandle:
+    def expect(self, unit: Resources, workers: int) -> None:
+        """See ``Engine.expect``: the first spares are of this size."""
+        self.pool.expect(self._size(unit, workers))
+
+    @property
+    def spares(self) -> Spares:
+        """See ``Engine.spares``."""
+        return Spares(len(self.pool.spares), self.pool.hits, self.pool.misses)
+
+    def _size(self, unit: Resources, workers: int) -> Size:
+        return Size(orders.Shape.of(unit, simulated=self._inventory.simulated), workers)
+
+    async def _take(self, slice_id: str, unit: Resources, workers: int) -> SliceHandle | None:
+        """A spare that is now this slice; None where there is none that could become it."""
+        spare = self.pool.take(self._size(unit, workers))
+        if spare is None:
+            return None
+        self._slices[slice_id] = spare
+        try:
+            await spare.adopt(slice_id, self)
+        except EngineError as error:
+            log.warning("a spare could not become slice %s: %s", slice_id, error)
+            await self._drop(slice_id, spare)
+            return None
+        except BaseException:
+            await self._drop(slice_id, spare)
+            raise
+        return spare
+
+    async def _drop(self, slice_id: str, spare: SliceHandle) -> None:
+        del self._slices[slice_id]
+        await asyncio.shield(spare.close())
+
+    async def _open_spare(self, spare_id: str, pool: Pool) -> SliceHandle:
+        """
+        Raises:
+            EngineError: it did not start, or the engine has stopped.
+        """
+        handle = SliceHandle(self._order(spare_id), self._running(), pool)
+        try:
+            await handle.start()
+        except BaseException:
+            await asyncio.shield(handle.close())
+            raise
+        return handle
+
+    def _order(self, slice_id: str) -> orders.Open:
         from aios_lab.engines.local import tls
 
-        credentials = tls.issue(slice_id)
-        order = orders.Open(slice_id, credentials, str(self._folder / slice_id))
-        warm = self._running()
+        return orders.Open(slice_id, tls.issue(slice_id), str(self._folder / slice_id))
+
+    async def _open(self, slice_id: str) -> SliceHandle:
+        order, warm = self._order(slice_id), self._running()
         try:
             return await self._start(order, warm)
         except EngineError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 import os
@@ -64,6 +65,11 @@ class Fleet:
     @property
     def joined(self) -> int:
         return sum(slot.joined.is_set() for slot in self._slots)
+
+    def name(self, slice_id: str) -> orders.Open:
+        """Workers that start from now on belong to this slice."""
+        self._open = dataclasses.replace(self._open, slice_id=slice_id)
+        return self._open
 
     def member_joined(self, name: str) -> None:
         """A new worker takes work."""

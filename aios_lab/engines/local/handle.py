@@ -100,6 +100,11 @@ class SliceHandle:
         self.shape = order.shape
         await self.order("scale", scale=dataclasses.asdict(order))
 
+    async def adopt(self, slice_id: str, owner: HandleOwner) -> None:
+        """Become this slice, with another owner; see ``order`` for errors."""
+        await self.order("adopt", slice_id=slice_id)
+        self.slice_id, self._owner = slice_id, owner
+
     async def order(self, op: str, **details: Any) -> None:
         """Have the host do something, and return when it is done.
 

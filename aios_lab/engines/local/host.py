@@ -7,13 +7,15 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.protocol.pickle import dumps
 
 from aios_lab.engines.base import EngineError
-from aios_lab.engines.local import orders
+from aios_lab.engines.local import orders, worker
 from aios_lab.engines.local.fleet import Fleet
 from aios_lab.engines.local.memory import Excess, roots, watch
 from aios_lab.engines.local.nodes import SliceScheduler, configure, security
@@ -99,11 +101,23 @@ class Host:
         match order["op"]:
             case "scale":
                 await self._fleet.scale(orders.load_scale(order["scale"]))
+            case "adopt":
+                await self._adopt(order["slice_id"])
             case "restart":
                 await self._scheduler.restart(wait_for_workers=False, stimulus_id="aios-restart")
                 await self._fleet.replace_all()
             case unknown:
                 raise EngineError(f"The slice host knows no order {unknown!r}.")
+
+    async def _adopt(self, slice_id: str) -> None:
+        """A spare becomes a slice: from now on its processes, and those that they start, bear its name."""
+        self._open = self._fleet.name(slice_id)
+        os.environ["AIOS_SLICE"] = slice_id
+        pickled: Callable[[object], bytes] = dumps  # it has no types
+        rename = {"function": pickled(worker.rename), "args": pickled((slice_id,))}
+        answers = await self._scheduler.broadcast(msg=rename | {"op": "run", "wait": True})
+        if failed := [address for address, answer in answers.items() if answer["status"] != "OK"]:
+            raise EngineError(f"The workers {', '.join(failed)} of a spare slice did not answer.")
 
     async def _say_goodbye(self) -> None:
         try:

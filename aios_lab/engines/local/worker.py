@@ -25,6 +25,11 @@ def environment(base: dict[str, str], start: orders.Start) -> dict[str, str]:
     }
 
 
+def rename(slice_id: str) -> None:
+    """The worker belongs to this slice, which was a spare before."""
+    os.environ["AIOS_SLICE"] = slice_id
+
+
 def main(payload: bytes, fds: dict[str, int]) -> int:
     """Target of ``spawn``: ``payload`` is an ``orders.Start``. Ends when the scheduler closes the worker."""
     start = orders.load_start(payload)
