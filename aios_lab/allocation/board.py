@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aios_lab.allocation.room import Rooms, fits, how_many, plus, smaller
 from aios_lab.allocation.shares import Claimant, Held, Tree
@@ -38,8 +39,16 @@ class Limit:
 class Board:
     """Mutable state of one decision: ``mark`` it, try something, and go ``back`` to the mark if it fails."""
 
-    def __init__(self, tree: Tree, claimants: Sequence[Claimant], held: Held, rooms: Rooms) -> None:
-        """``claimants``, by id, count what they should have; ``rooms`` is what is free now."""
+    def __init__(
+        self,
+        tree: Tree,
+        claimants: Sequence[Claimant],
+        held: Held,
+        rooms: Rooms,
+        in_place: Mapping[str, Mapping[int, int]] = MappingProxyType({}),
+    ) -> None:
+        """``claimants``, by id, count what they should have; ``rooms`` is what is free now. Of a claim that
+        keeps something, no unit is taken that is ``in_place``, by claim and node."""
         self.capacity = tree.capacity
         self.demands = {one.demand.claim: one.demand for one in claimants}
         self.targets = {one.demand.claim: one.count for one in claimants}
@@ -51,6 +60,7 @@ class Board:
         self.over = [one.demand.claim for one in claimants if one.held > one.count]
         index = rooms.index
         self.units = {claim: {index[name]: n for name, n in held[claim].items()} for claim in self.over}
+        self.spare = {claim: _beyond(self.units[claim], in_place.get(claim, {})) for claim in self.over}
         self.lost: dict[tuple[str, int], int] = {}
         # What is free now, what will be once all shrinks are done, and what could be.
         self.now = self.room = self.most = rooms
@@ -58,7 +68,7 @@ class Board:
             self.room, self.most = rooms.copy(), rooms.copy()
         for claim in self.over:
             spare = self.holds[claim] - self.targets[claim]
-            for node, units in self.units[claim].items():
+            for node, units in self.spare[claim].items():
                 self.most.put(node, plus(self.most.free[node], self.vectors[claim], min(units, spare)))
         self._rooms = (self.now, self.room, self.most) if self.over else (self.now,)
         self._journal: list[Callable[[], None]] = []
@@ -200,6 +210,7 @@ class Board:
 
     def _shift(self, claim: str, node: int, units: int) -> None:
         self.units[claim][node] -= units
+        self.spare[claim][node] -= units
         self.holds[claim] -= units
         self.lost[claim, node] = self.lost.get((claim, node), 0) + units
 
@@ -208,6 +219,11 @@ class Board:
         return tuple(
             Change(claim, names[node], units) for (claim, node), units in sorted(self.lost.items()) if units
         )
+
+
+def _beyond(units: Mapping[int, int], in_place: Mapping[int, int]) -> dict[int, int]:
+    """The units on each node beyond those that are in place."""
+    return {node: count - in_place.get(node, 0) for node, count in units.items()}
 
 
 def surplus(demand: Demand, nodes: Mapping[str, int]) -> Iterator[tuple[str, int]]:

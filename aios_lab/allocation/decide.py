@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from math import inf, isfinite
+from typing import get_args
 
 from aios_lab.allocation.fair_share import fair_share
 from aios_lab.allocation.preemption import preemptions
 from aios_lab.allocation.queue import BACKFILLS, ORDERS, queue_policy
 from aios_lab.allocation.reasons import reasons
-from aios_lab.allocation.types import Plan, Snapshot
+from aios_lab.allocation.types import Demand, Order, Plan, Principal, Resources, Snapshot
 from aios_lab.allocation.utility.policy import PROGRAMS, utility_policy
 
 # What a policy decides: a plan, whose reasons are at most what a queue says of those who wait, and how many
@@ -79,19 +81,35 @@ def policy_of(policy: str) -> Policy:
 
 
 def check(snapshot: Snapshot) -> None:
-    """Raise InvalidSnapshot unless names are unique and point to something, and no amount is negative."""
+    """Raise InvalidSnapshot unless names are unique and point to something, amounts are whole numbers of 0 or
+    more, and times are finite."""
     nodes = _unique("node", [node.name for node in snapshot.nodes])
     _unique("principal", [principal.path for principal in snapshot.principals])
     claims = _unique("claim", [demand.claim for demand in snapshot.demands])
     for node in snapshot.nodes:
-        if min(node.capacity.vector) < 0:
-            raise InvalidSnapshot(f"The capacity of node {node.name} has a negative amount.")
+        _check_amounts(node.capacity, f"The capacity of node {node.name}")
+    for principal in snapshot.principals:
+        _check_principal(principal)
+    sound: set[Resources] = set()
+    known: set[str] = set()
     for demand in snapshot.demands:
-        if demand.min < 0 or demand.max < 0 or demand.floor < 0 or min(demand.unit.vector) < 0:
+        if demand.unit not in sound:
+            _check_amounts(demand.unit, f"The unit of claim {demand.claim}")
+            sound.add(demand.unit)
+        if demand.principal not in known:
+            _check_path(demand.principal)
+            known.add(demand.principal)
+        least, most, floor = demand.min, demand.max, demand.floor
+        if not (isinstance(least, int) and isinstance(most, int) and isinstance(floor, int)):
+            raise InvalidSnapshot(f"The demand of claim {demand.claim} has units that are no whole number.")
+        if least < 0 or most < 0 or floor < 0:
             raise InvalidSnapshot(f"The demand of claim {demand.claim} has a negative amount.")
+        _check_times(demand)
+    if not isfinite(snapshot.now):
+        raise InvalidSnapshot(f"The time is {snapshot.now}: give seconds since the epoch.")
     _check_usage(snapshot)
     for claim, place, units in snapshot.leases:
-        if units < 0:
+        if not units >= 0:
             raise InvalidSnapshot(f"The lease of claim {claim} has a negative amount.")
         if claim not in claims:
             raise InvalidSnapshot(f"A lease names claim {claim}, which demands nothing.")
@@ -99,14 +117,51 @@ def check(snapshot: Snapshot) -> None:
             raise InvalidSnapshot(f"Claim {claim} has a lease on node {place}, which is not there.")
 
 
+def _check_amounts(amounts: Resources, whose: str) -> None:
+    for name, amount in amounts.items():
+        if not isinstance(amount, int):
+            raise InvalidSnapshot(f"{whose} has {name} {amount!r}: give a whole number.")
+        if amount < 0:
+            raise InvalidSnapshot(f"{whose} has a negative amount of {name}: {amount}.")
+
+
+def _check_times(demand: Demand) -> None:
+    duration = demand.duration
+    if not isfinite(demand.submitted) or not isfinite(demand.started or 0.0):
+        raise InvalidSnapshot(f"The demand of claim {demand.claim} has a time that is not finite.")
+    if duration is not None and not 0 < duration < inf:
+        raise InvalidSnapshot(
+            f"The duration of claim {demand.claim} is {duration}: give seconds above 0, or None."
+        )
+
+
+def _check_path(path: str) -> None:
+    if not isinstance(path, str) or (path and not all(path.split("/"))):
+        raise InvalidSnapshot(f"The principal {path!r} is no path such as 'cluster/project/user'.")
+
+
+def _check_principal(principal: Principal) -> None:
+    _check_path(principal.path)
+    weight = principal.weight
+    if not isinstance(weight, int) or weight < 0:
+        raise InvalidSnapshot(
+            f"The weight of principal {principal.path} is {weight!r}: give a whole number, 0 or more."
+        )
+    _check_amounts(principal.quota, f"The quota of principal {principal.path}")
+    if principal.limit is not None:
+        _check_amounts(principal.limit, f"The limit of principal {principal.path}")
+
+
 def _check_usage(snapshot: Snapshot) -> None:
     _unique("account of usage", [used.principal for used in snapshot.usage])
     for used in snapshot.usage:
-        if min(used.amount.vector) < 0:
-            raise InvalidSnapshot(f"The usage of {used.principal} has a negative amount.")
+        _check_amounts(used.amount, f"The usage of {used.principal}")
     for name in ("half_life", "k", "hysteresis", "guard", "charge"):
-        if getattr(snapshot.sharing, name) < 0:
+        if not getattr(snapshot.sharing, name) >= 0:
             raise InvalidSnapshot(f"The {name} of fair share is negative.")
+    order, orders = snapshot.sharing.order, get_args(Order)
+    if order not in orders:
+        raise InvalidSnapshot(f"There is no order {order!r} of fair share; there are: {', '.join(orders)}.")
 
 
 def _unique(kind: str, names: list[str]) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from aios_lab.allocation.decide import DEFAULT_POLICY, Policy, decide, policy_of
+from aios_lab.allocation.replay import Replay, gives_more
 from aios_lab.allocation.room import how_many, plus
 from aios_lab.allocation.shares import Claimant, FairQueue, Tree, total_capacity
 from aios_lab.allocation.targets import starting_units
@@ -22,13 +23,13 @@ def explain(snapshot: Snapshot, claim: str, policy: str = DEFAULT_POLICY) -> str
     start at once if it asked for less.
 
     Raises:
-        KeyError: the snapshot has no such claim.
+        KeyError: the snapshot has no such claim; the message says so.
         InvalidSnapshot: as in ``decide``.
         ValueError: there is no such policy.
     """
     demand = next((one for one in snapshot.demands if one.claim == claim), None)
     if demand is None:
-        raise KeyError(claim)
+        raise KeyError(f"The snapshot has no claim {claim!r}.")
     plan = decide(snapshot, policy)
     reason = plan.reasons.get(claim)
     if reason is None:
@@ -62,14 +63,21 @@ def _ahead(snapshot: Snapshot, demand: Demand, held: set[str]) -> list[Demand]:
 
 
 def _at_once(snapshot: Snapshot, demand: Demand, policy: Policy) -> str:
-    """The most that would start in room that is free now: fewer workers, else one that is smaller."""
+    """The most that would start now, or once others gave back what they had to: fewer workers, else one that
+    is smaller."""
+    without = Replay(snapshot, policy, {})
+    without.settle()
+    known = {one.claim: one for one in snapshot.demands}
     for less in _smaller(snapshot, demand):
         demands = tuple(less if one.claim == demand.claim else one for one in snapshot.demands)
-        plan, _ = policy(replace(snapshot, demands=demands))
-        units = sum(change.units for change in plan.grants if change.claim == demand.claim)
-        if units:
+        within = Replay(replace(snapshot, demands=demands), policy, {})
+        within.settle()
+        if units := within.units(demand.claim):
             of = "" if less.unit == demand.unit else f" with {amounts(less.unit)}"
-            return f"{count(units)}{of} would start now"
+            gives = gives_more(within, without, demand.claim)
+            said = [f"{who(known[other])} gives back {count(more)}" for other, more in gives.items()]
+            when = f"when {listed(said[:NAMED], len(said))}" if said else "now"
+            return f"{count(units)}{of} would start {when}"
     return "nothing would start now"
 
 

@@ -55,7 +55,7 @@ def fair_targets(snapshot: Snapshot, goals: Goals = Targets) -> Targets:
 
 def carried_out(targets: Targets) -> Plan:
     """The grants and shrinks that bring everybody nearer to the targets now."""
-    board = Board(targets.tree, targets.claimants, targets.held, targets.now.copy())
+    board = Board(targets.tree, targets.claimants, targets.held, targets.now.copy(), targets.in_place)
     give_back(board)
     reclaim = Reclaim(board)
     placed = Placed()

@@ -80,9 +80,11 @@ def forecast(
     check(snapshot)
     demand = next((one for one in snapshot.demands if one.claim == claim), None)
     if demand is None:
-        raise KeyError(claim)
+        raise KeyError(f"The snapshot has no claim {claim!r}.")
     if replays < 1 or (units is not None and units < 1):
-        raise ValueError(f"{replays} replays for {units} units: give 1 or more of each.")
+        raise ValueError(f"{replays} replays for {units or 0} units: give 1 or more of each.")
+    if not horizon > 0:
+        raise ValueError(f"A horizon of {horizon} s: give seconds above 0.")
     held = sum(lease.units for lease in snapshot.leases if lease.claim == claim)
     if units is None and held >= demand.max:
         return _certain(claim, held, "now", 0.0, "It has all that it asked for.")

@@ -55,14 +55,16 @@ def guarded(demand: Demand, snapshot: Snapshot) -> bool:
     its minimum may go at any time: all of it where the minimum is nothing.
     """
     began, least = demand.started, min(demand.min, demand.max)
-    return began is not None and least > 0 and 0 <= snapshot.now - began < snapshot.sharing.guard
+    return began is not None and least > 0 and began <= snapshot.now < began + snapshot.sharing.guard
 
 
 def guarded_until(snapshot: Snapshot) -> float:
-    """When the first of those who are guarded now is so no more; never where nobody is."""
-    guard = snapshot.sharing.guard
-    ends = (d.started + guard for d in snapshot.demands if d.started is not None and guarded(d, snapshot))
-    return min(ends, default=math.inf) if guard else math.inf
+    """When it changes next who is guarded; never where nothing is to change. A clock that was set back puts
+    some starts in the future."""
+    guard, now = snapshot.sharing.guard, snapshot.now
+    starts = [demand.started for demand in snapshot.demands if demand.started is not None] if guard else []
+    changes = (time for began in starts for time in (began, began + guard) if time > now)
+    return min(changes, default=math.inf)
 
 
 def with_guard(snapshot: Snapshot) -> Snapshot:
@@ -92,7 +94,7 @@ def told(snapshot: Snapshot, preemption: Preemption) -> str:
     why = (
         f"for {listed(names, len(preemption.by))}, below the fair share until then"
         if names
-        else "because a limit was lowered"
+        else "because a limit or a machine is smaller now"
     )
     was = "was" if held == 1 else "were"
     return f"All it had, {count(held)}, {was} taken {why}. It starts again by itself when its turn comes."

@@ -205,7 +205,7 @@ class Book:
         keeps = ""
         if demand.floor and self.leased.get(claim):
             keeps = " and keeps it while it trains"
-        elif guarded(demand, self.snapshot):
+        elif not self.queue and guarded(demand, self.snapshot):  # a queue takes nothing from anybody
             keeps = f" and keeps its minimum for the first {self.snapshot.sharing.guard} s"
         return f"{who(demand)} holds {what}{keeps}"
 

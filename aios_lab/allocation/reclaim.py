@@ -64,7 +64,8 @@ class Reclaim:
         for claim in board.over:
             least = max(board.targets[claim], starting_units(board.demands[claim]))
             partly = partly or board.held(claim) > least
-            places: list[Place] = [*board.units[claim], *board.limited[claim]]
+            nodes = (node for node, units in board.spare[claim].items() if units > 0)
+            places: list[Place] = [*nodes, *board.limited[claim]]
             for place in places:
                 self._over.setdefault(place, []).append((claim, board.vectors[claim], least))
         # No unit can be had for less: there is no need to look further.
@@ -149,12 +150,12 @@ class Reclaim:
 
     def shrink_for(self, place: Place, lacking: Sequence[int], node: int | None = None) -> Step | None:
         """Take one unit, or a whole claim where none can go alone, from who comes first by ``_order``."""
-        board, holds, held_at = self._board, self._board.holds, self._board.units
+        board, holds, spare = self._board, self._board.holds, self._board.spare
         node_there = place if isinstance(place, int) else None
         singles, wholes = [], []
         for claim, unit, least in self._over.get(place, ()):
             held = holds[claim]
-            if not held or (node_there is not None and not held_at[claim][node_there]):
+            if not held or (node_there is not None and spare[claim][node_there] <= 0):
                 continue
             if not any(unit[which] for which in lacking):
                 continue
@@ -172,12 +173,12 @@ class Reclaim:
 
     def _going(self, victim: str, place: Place, node: int | None, whole: bool) -> list[tuple[int, int]]:
         """Units of the victim by node: all of them, or one, on the given node where it has some there."""
-        held = {at: units for at, units in self._board.units[victim].items() if units}
         if whole:
-            return [*held.items()]
+            return [(at, units) for at, units in self._board.units[victim].items() if units]
         if isinstance(place, int):
             return [(place, 1)]
-        return [(node if node is not None and node in held else [*held][-1], 1)]
+        spare = [at for at, units in self._board.spare[victim].items() if units > 0]
+        return [(node if node is not None and node in spare else spare[-1], 1)]
 
     def _order(self, claim: str) -> tuple[bool, float, float, str]:
         """Who lies idle before who is in use, then the furthest over target, as a dominant share; equal ones

@@ -18,6 +18,12 @@ from aios_lab.allocation.types import Change, Demand, Snapshot
 ROUNDS = 50  # decisions at one moment, after which the policy swings
 
 
+def gives_more(within: Replay, without: Replay, claim: str) -> dict[str, int]:
+    """Units that others than this claim have to give in one replay beyond what they give in the other."""
+    more = {other: units - without.gives.get(other, 0) for other, units in sorted(within.gives.items())}
+    return {other: units for other, units in more.items() if other != claim and units > 0}
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A claim to come, at ``demand.submitted``, and for how many seconds it will hold its units."""

@@ -53,8 +53,9 @@ class Targets:
 
     ``kept`` are those that may not be taken, ``awards`` all others in the order of giving, but for these:
     ``ready`` is where those get their units who get all that they ask for at once; they have no awards.
-    ``now`` is what is free besides. ``lacking`` is by how much more is asked for than there is; where it is
-    positive, there is not enough.
+    ``now`` is what is free besides. ``in_place`` are units that claims hold and that were counted where they
+    are, by claim and node: what was found for others is beside them. ``lacking`` is by how much more is asked
+    for than there is; where it is positive, there is not enough.
     """
 
     def __init__(self, snapshot: Snapshot, held: Held, rooms: Rooms) -> None:
@@ -65,8 +66,10 @@ class Targets:
         self.ready: Mapping[str, Spots] = {}
         self.tree = Tree(snapshot.principals, Resources(*rooms.total()))
         self.claimants = _claimants(snapshot, held)
-        self.now = rooms.without(self._taken(rooms.index, lambda claimant: claimant.held))
-        self._rooms = rooms.without(self._taken(rooms.index, self._keep))
+        self.in_place: dict[str, dict[int, int]] = {}
+        everything = self._held_at(rooms.index, lambda claimant: claimant.held)
+        self.now = rooms.without((node, claimant.unit, units) for claimant, node, units in everything)
+        self._rooms = rooms.without(self._kept_at(rooms.index))
         self._nodes_of: dict[str, list[int]] = {}
         # By unit, how many had no room together: there will be none while room only gets less.
         self._hopeless: dict[Vector, int] = {}
@@ -96,13 +99,20 @@ class Targets:
             self._give(claimant, kept)
         return kept
 
-    def _taken(self, index: Mapping[str, int], most: Callable[[Claimant], int]) -> Iterator[Taken]:
+    def _kept_at(self, index: Mapping[str, int]) -> Iterator[Taken]:
+        for claimant, node, units in self._held_at(index, self._keep):
+            self.in_place.setdefault(claimant.demand.claim, {})[node] = units
+            yield node, claimant.unit, units
+
+    def _held_at(
+        self, index: Mapping[str, int], most: Callable[[Claimant], int]
+    ) -> Iterator[tuple[Claimant, int, int]]:
         """Of what each claim holds so many units at most, on its first nodes by name."""
         for claimant in self.claimants:
             left = most(claimant) if claimant.held else 0
             if left:
                 for node, units in self.held[claimant.demand.claim].items():
-                    yield index[node], claimant.unit, units if units < left else left
+                    yield claimant, index[node], units if units < left else left
                     left -= units
                     if left <= 0:
                         break
@@ -215,6 +225,7 @@ class Targets:
                     rooms.take(node, unit)
                     taken.append((node, 1))
                     missing -= 1
+        staying = len(taken)
         while missing and (found := rooms.first(unit)) is not None:
             fitting = min(missing, how_many(unit, rooms.free[found])) if missing > 1 else 1
             rooms.take(found, unit, fitting)
@@ -224,7 +235,12 @@ class Targets:
             for node, count in taken:
                 rooms.put(node, plus(rooms.free[node], unit, count))
             self._hopeless[unit] = units
-        return not missing
+            return False
+        if staying:
+            places = self.in_place.setdefault(claimant.demand.claim, {})
+            for node, count in taken[:staying]:
+                places[node] = places.get(node, 0) + count
+        return True
 
     def _places(self, claimant: Claimant) -> list[int]:
         """The node of each unit that it holds, by name."""

@@ -109,6 +109,9 @@ class Usage:
     amount: Resources
 
 
+Order = Literal["share", "fair_tree"]
+
+
 @dataclass(frozen=True, slots=True)
 class Sharing:
     """The parameters of fair share; as they are here, past usage counts for nothing and nobody is guarded.
@@ -120,7 +123,7 @@ class Sharing:
     ``guard`` seconds after it began, and is charged ``charge`` seconds of what it begins with at once.
     """
 
-    order: Literal["share", "fair_tree"] = "share"
+    order: Order = "share"
     half_life: int = 0
     k: int = 0
     hysteresis: int = 0
@@ -209,7 +212,7 @@ class Change(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Preemption:
     """A claim whose whole lease is taken, though it wants to keep it; ``by`` are the claims that need the
-    room, in the order in which they asked (none where a limit was lowered)."""
+    room, in the order in which they asked (none where a limit or a node has become smaller)."""
 
     claim: str
     by: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from aios_lab.allocation.decide import DEFAULT_POLICY, check, policy_of
 from aios_lab.allocation.explain import explain
 from aios_lab.allocation.forecast import REPLAYS, Forecast, forecast, seed_of
 from aios_lab.allocation.history import Past
-from aios_lab.allocation.replay import Replay
+from aios_lab.allocation.replay import Replay, gives_more
 from aios_lab.allocation.types import Demand, Snapshot
 
 
@@ -61,11 +61,6 @@ def what_if(
     held = within.units(change.claim)
     without.settle()
     within.settle()
-    gives = {
-        claim: units - without.gives.get(claim, 0)
-        for claim, units in sorted(within.gives.items())
-        if claim != change.claim and units > without.gives.get(claim, 0)
-    }
 
     def told(one: Snapshot) -> Forecast:
         return forecast(one, change.claim, policy, past=past, replays=replays, seed=seed, enough=enough)
@@ -74,7 +69,7 @@ def what_if(
         change.claim,
         at_once=within.given_at_once.get(change.claim, 0),
         soon=max(0, within.units(change.claim) - held),
-        gives=gives,
+        gives=gives_more(within, without, change.claim),
         reason=explain(changed, change.claim, policy),
         before=before or (told(snapshot) if known else None),
         after=told(changed),

@@ -35,7 +35,8 @@ Key = tuple[str, str]  # a slice, and the request as JSON; empty for its own cla
 
 
 class Outlook:
-    """Answers are kept until something changed that a decision depends on, or for ``KEEP`` seconds."""
+    """Answers are kept until something changed that a decision depends on, or for ``KEEP`` seconds, in which
+    past use counts for as good as the same."""
 
     def __init__(
         self, ledger: Ledger, quotas: Quotas, snapshot: Callable[[float, Iterable[Member]], Snapshot]
@@ -115,8 +116,8 @@ def within(part: float = 1.0) -> Callable[[int], bool]:
 
 
 def _essence(snapshot: Snapshot) -> Any:
-    """All of it but the time."""
-    return snapshot.nodes, snapshot.principals, snapshot.demands, snapshot.leases
+    """All of it but what changes with time."""
+    return replace(snapshot, now=0.0, usage=())
 
 
 def _demand(one: Slice, claim: Claim, now: float) -> Demand:

@@ -45,14 +45,17 @@ def take_snapshot(
     others: Iterable[Member] = (),
 ) -> Snapshot:
     """All that a decision may depend on. Claims that sleep and hold nothing are no part of it. One that holds
-    something is idle when no run is on it and ``idle`` says that its owner does nothing. ``others`` have no
-    claim, but their principals are of interest."""
+    something is idle when no run is on it and ``idle`` says that its owner does nothing, and stays so when
+    everything was taken from it: or it would have it back at once. ``others`` have no claim, but their
+    principals are of interest."""
     living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
     members = {(one.claim.project, one.owner.user) for one in living} | {*others}
     leases = (
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
-    demands = tuple(demand_of(one, one.held > 0 and not one.pins and idle(one.owner)) for one in living)
+    demands = tuple(
+        demand_of(one, bool(one.held or one.taken) and not one.pins and idle(one.owner)) for one in living
+    )
     asked = ((demand.unit, max(1, demand.max)) for demand in demands)
     placement = Placement(quotas.placement, typical_units(asked) if quotas.placement == "fgd" else ())
     principals = quotas.principals(sorted(members))

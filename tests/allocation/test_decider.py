@@ -7,7 +7,17 @@ from dataclasses import replace
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from aios_lab.allocation import POLICIES, Decider, Demand, Lease, Principal, Resources, Snapshot, decide
+from aios_lab.allocation import (
+    POLICIES,
+    Decider,
+    Demand,
+    Lease,
+    Principal,
+    Resources,
+    Sharing,
+    Snapshot,
+    decide,
+)
 from allocation.snapshots import carry_out, demand, node, snapshots
 
 EVENTS = ("joins", "joins behind", "leaves", "changes", "plan", "lease goes", "time", "quota")
@@ -81,6 +91,17 @@ def with_one_more(snapshot: Snapshot, one: Demand) -> Snapshot:
 
 def test_time_alone_changes_nothing() -> None:
     assert reused(full(), replace(full(), now=9.0))
+
+
+def test_a_clock_that_was_set_back_makes_a_claim_guarded_later() -> None:
+    """Started at 100 by the old clock: not guarded at 99.5, guarded from 100 on."""
+    holder = demand("a", "ada", 1, started=100.0)
+    snapshot = Snapshot(
+        (node(1),), (), (holder, demand("b", "bob", 1, priority=1)), (Lease("a", "local", 1),), 99.5
+    )
+    snapshot = replace(snapshot, sharing=Sharing(guard=60))
+    assert decide(snapshot).preemptions
+    assert not reused(snapshot, replace(snapshot, now=101.0))
 
 
 def test_who_joins_behind_one_that_waits_only_gets_a_reason() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from aios_lab.allocation import (
     Change,
     Demand,
+    InvalidSnapshot,
     Lease,
     Node,
     Plan,
     Principal,
     Resources,
+    Sharing,
     Snapshot,
     decide,
     validate,
@@ -222,3 +225,50 @@ def test_two_claims_do_not_take_turns_for_ever() -> None:
     )
     snapshot = Snapshot(nodes, (), claims, (Lease("b", "n1", 1), Lease("elastic", "n1", 1)))
     assert rest(snapshot) == {"fixed": 1, "b": 1, "wide": 1, "elastic": 1}
+
+
+def test_what_was_found_beside_a_unit_is_not_found_by_taking_that_unit() -> None:
+    """Of the busy claim's four units the two that its run needs count on the first machine. So it is those on
+    the other one that go, and not in turns the ones and the others."""
+    nodes = (Node("n2", Resources(4000, 8000, 4000)), Node("n3", Resources(4000, 16_000, 2000)))
+    claims = (
+        Demand("busy", "cluster/v/ada", Resources(0, 3000, 1000), 0, 4, floor=2),
+        Demand("new", "cluster/t/cy", Resources(1000, 3000, 1000), 0, 2),
+        Demand("wide", "cluster/solo/bob", Resources(2000), 0, 2),
+    )
+    held = (Lease("busy", "n2", 2), Lease("busy", "n3", 2))
+    plan = decide(Snapshot(nodes, (), claims, held))
+    assert plan.shrinks == (Change("busy", "n3", 2),)
+    assert rest(Snapshot(nodes, (), claims, held)) == {"busy": 2, "new": 2, "wide": 2}
+
+
+GOOD = Demand("a", "cluster/v/ada", Resources(1000), 1, 1)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "says"),
+    [
+        (on(4, replace(GOOD, submitted=NAN)), "claim a has a time that is not finite"),
+        (on(4, replace(GOOD, started=NAN)), "claim a has a time that is not finite"),
+        (on(4, replace(GOOD, duration=-100.0)), "duration of claim a is -100.0"),
+        (on(4, replace(GOOD, duration=NAN)), "duration of claim a is nan"),
+        (on(4, replace(GOOD, max=1.5)), "units that are no whole number"),  # type: ignore[arg-type]
+        (on(4, replace(GOOD, min=-1)), "negative amount"),
+        (on(4, replace(GOOD, unit=Resources(NAN))), "unit of claim a has cpu nan"),  # type: ignore[arg-type]
+        (on(4, replace(GOOD, unit=Resources(-1))), "negative amount of cpu: -1"),
+        (on(4, replace(GOOD, principal="/a")), "principal '/a' is no path"),
+        (on(4, replace(GOOD, principal=None)), "principal None is no path"),  # type: ignore[arg-type]
+        (replace(on(4, GOOD), now=NAN), "The time is nan"),
+        (replace(on(4, GOOD), nodes=(Node("n", Resources(NAN)),)), "capacity of node n"),  # type: ignore[arg-type]
+        (on(4, GOOD, principals=(Principal("p", weight=-5),)), "weight of principal p is -5"),
+        (on(4, GOOD, principals=(Principal("p", weight=NAN),)), "weight of principal p is nan"),  # type: ignore[arg-type]
+        (on(4, GOOD, principals=(Principal("p", quota=Resources(-1)),)), "quota of principal p"),
+        (on(4, GOOD, principals=(Principal("p", limit=Resources(gpu=-1)),)), "limit of principal p"),
+        (replace(on(4, GOOD), sharing=Sharing(order="x")), "no order 'x'"),  # type: ignore[arg-type]
+        (replace(on(4, GOOD), sharing=Sharing(k=NAN)), "k of fair share"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_means_nothing_is_refused_and_named(snapshot: Snapshot, says: str) -> None:
+    with pytest.raises(InvalidSnapshot, match=re.escape(says)):
+        decide(snapshot)

@@ -170,6 +170,17 @@ def test_what_begins_after_now_is_not_looked_at() -> None:
     assert forecast(held_by(None), "w0", past=ends_later).state == "unknown"
 
 
+def test_the_end_of_a_guard_is_found_though_it_was_rounded() -> None:
+    """(began + 60) − began is less than 60 for this moment."""
+    began = 28.34747652200631
+    assert began + 60 - began < 60
+    held = demand("a", "ada", 1, started=began)
+    waits = demand("b", "bob", 1, priority=1)
+    snapshot = Snapshot((node(1),), (), (held, waits), (Lease("a", "local", 1),), began + 1)
+    told = forecast(replace(snapshot, sharing=Sharing(guard=60)), "b", replays=9)
+    assert told.median == pytest.approx(59)
+
+
 def test_no_time_for_a_replay_is_said() -> None:
     told = forecast(held_by(400.0), "w0", "fcfs", enough=lambda finished: True)
     assert (told.state, told.replays, told.median) == ("unknown", 0, math.inf)

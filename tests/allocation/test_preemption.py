@@ -130,7 +130,7 @@ def test_giving_back_is_no_preemption_and_a_lowered_limit_is() -> None:
     limited = Snapshot((node(2),), none, (demand("a", "ada", 2),), held)
     plan = decide(limited)
     assert plan.preemptions == (Preemption("a", ()),)
-    assert "because a limit was lowered" in told(limited, plan.preemptions[0])
+    assert "because a limit or a machine is smaller now" in told(limited, plan.preemptions[0])
 
 
 def begun(seconds: float, guard: int = 60) -> Snapshot:

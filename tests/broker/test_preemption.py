@@ -66,6 +66,25 @@ def test_the_notebook_that_lies_idle_goes_first(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_who_lay_idle_does_not_have_it_back_before_he_uses_it(tmp_path: Path) -> None:
+    """Of two who want all of it, the one in use keeps it: the other asked first, and is asked for nothing."""
+
+    async def main() -> None:
+        async with running(tmp_path, threads=2, quotas=unguarded(tmp_path)) as at:
+            first = at.file("ada", 2, min_workers=2)
+            at.broker.activate(first)
+            await at.active(first, 2)
+            at.idle.add("ada")
+            second = at.file("bob", 2, min_workers=2)
+            at.broker.activate(second)
+            await at.active(second, 2)
+            assert at.broker.view(first).workers == 0
+            assert "taken for bob" in at.broker.view(first).problem
+            replay(at)
+
+    asyncio.run(main())
+
+
 def test_what_began_a_moment_ago_keeps_its_minimum(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, threads=3) as at:

@@ -75,6 +75,9 @@ def divide(
         ValueError: a number is missing, not finite or negative; the message names queue, resource and field.
     """
     k = amount(k, "k")
+    for name, queue in queues.items():
+        if not isinstance(queue, Mapping):
+            raise ValueError(f"queue {name!r} is {queue!r}: give what it deserves and asks for by resource.")
     shares: dict[str, dict[str, float]] = {name: {} for name in queues}
     named = {r: None for queue in queues.values() for r, part in queue.items() if isinstance(part, Mapping)}
     for resource in {**dict.fromkeys(total), **named}:

@@ -39,7 +39,7 @@ def dominant_share(
     for key in {**nominal, **usage, **add}:
         beyond = add.get(key, 0) + usage.get(key, 0) - nominal.get(key, 0)
         if beyond > 0:
-            resource = key if isinstance(key, str) else key[1]
+            resource = key[1] if isinstance(key, tuple) else key
             borrowed[resource] = borrowed.get(resource, 0) + beyond
     ratio, dominant = 0.0, ""
     for resource in sorted(borrowed):
@@ -48,4 +48,5 @@ def dominant_share(
             ratio, dominant = borrowed[resource] * 1000 / can_lend, resource
     if not dominant:
         return 0, ""
-    return (math.ceil(ratio / weight) if weight else math.inf), dominant
+    share = ratio / weight if weight else math.inf
+    return (math.ceil(share) if share < math.inf else math.inf), dominant

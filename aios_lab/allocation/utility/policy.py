@@ -18,7 +18,7 @@ from functools import partial
 
 from aios_lab.allocation.fair_share import carried_out, fair_share, fair_targets
 from aios_lab.allocation.preemption import preemptions
-from aios_lab.allocation.room import Rooms, how_many, plus
+from aios_lab.allocation.room import NOTHING, Rooms, how_many, larger, plus
 from aios_lab.allocation.shares import Claimant, Held
 from aios_lab.allocation.targets import Award, Targets, starting_units
 from aios_lab.allocation.types import Plan, Snapshot, Vector
@@ -146,7 +146,7 @@ class _Targets(Targets):
     def _limits_left(self) -> Mapping[str, Vector]:
         """What each limited principal may still use."""
         return {
-            name: plus(principal.limit.vector, self.tree.usage(name).vector, -1)
+            name: larger(NOTHING, plus(principal.limit.vector, self.tree.usage(name).vector, -1))
             for name, principal in [*self.tree.principals.items()]
             if principal.limit is not None
         }
