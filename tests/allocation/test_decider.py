@@ -96,9 +96,9 @@ def test_time_alone_changes_nothing() -> None:
 def test_a_clock_that_was_set_back_makes_a_claim_guarded_later() -> None:
     """Started at 100 by the old clock: not guarded at 99.5, guarded from 100 on."""
     holder = demand("a", "ada", 1, started=100.0)
-    snapshot = Snapshot(
-        (node(1),), (), (holder, demand("b", "bob", 1, priority=1)), (Lease("a", "local", 1),), 99.5
-    )
+    first = (Principal("cluster/default/bob", priority=1),)
+    claims = (holder, demand("b", "bob", 1))
+    snapshot = Snapshot((node(1),), first, claims, (Lease("a", "local", 1),), 99.5)
     snapshot = replace(snapshot, sharing=Sharing(guard=60))
     assert decide(snapshot).preemptions
     assert not reused(snapshot, replace(snapshot, now=101.0))

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios_lab.allocation import POLICIES, Lease, Past, Principal, Resources, Snapshot, decide, forecast
+from aios_lab.allocation import (
+    POLICIES,
+    Lease,
+    Past,
+    Principal,
+    Resources,
+    Sharing,
+    Snapshot,
+    decide,
+    forecast,
+)
 from aios_lab.allocation.decide import policy_of
 from aios_lab.allocation.forecast import quantile
 from aios_lab.allocation.history import Holdings, Lifetimes
@@ -175,8 +185,10 @@ def test_the_end_of_a_guard_is_found_though_it_was_rounded() -> None:
     began = 28.34747652200631
     assert began + 60 - began < 60
     held = demand("a", "ada", 1, started=began)
-    waits = demand("b", "bob", 1, priority=1)
-    snapshot = Snapshot((node(1),), (), (held, waits), (Lease("a", "local", 1),), began + 1)
+    first = (Principal("cluster/default/bob", priority=1),)
+    snapshot = Snapshot(
+        (node(1),), first, (held, demand("b", "bob", 1)), (Lease("a", "local", 1),), began + 1
+    )
     told = forecast(replace(snapshot, sharing=Sharing(guard=60)), "b", replays=9)
     assert told.median == pytest.approx(59)
 

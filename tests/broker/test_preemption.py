@@ -67,19 +67,19 @@ def test_the_notebook_that_lies_idle_goes_first(tmp_path: Path) -> None:
 
 
 def test_who_lay_idle_does_not_have_it_back_before_he_uses_it(tmp_path: Path) -> None:
-    """Of two who want all of it, the one in use keeps it: the other asked first, and is asked for nothing."""
+    """Of two notebooks that want all of it, the one in use keeps it, though the other asked first."""
 
     async def main() -> None:
         async with running(tmp_path, threads=2, quotas=unguarded(tmp_path)) as at:
-            first = at.file("ada", 2, min_workers=2)
+            first = at.file("ada", 2, min_workers=2, name="work/a.ipynb")
             at.broker.activate(first)
             await at.active(first, 2)
-            at.idle.add("ada")
-            second = at.file("bob", 2, min_workers=2)
+            at.idle.add("work/a.ipynb")
+            second = at.file("ada", 2, min_workers=2, name="work/b.ipynb")
             at.broker.activate(second)
             await at.active(second, 2)
             assert at.broker.view(first).workers == 0
-            assert "taken for bob" in at.broker.view(first).problem
+            assert "taken for ada's b.ipynb" in at.broker.view(first).problem
             replay(at)
 
     asyncio.run(main())
