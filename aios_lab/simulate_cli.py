@@ -30,6 +30,8 @@ from aios_lab.allocation.simulation.protocol import LENGTH, STARTS
 from aios_lab.allocation.simulation.traces import FORMATS
 from aios_lab.broker.history import is_ledger, read_history
 
+NODES = "name a CSV of nodes with --nodes, with the columns sn, cpu_milli, memory_mib and gpu"
+
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -58,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--placement",
         action="append",
-        choices=[RANDOM, *RULES],
+        type=_placement,
         metavar="NAME",
         help=f"on which nodes jobs go; several for a comparison: {', '.join(RULES)}, and with --protocol fgd "
         f"also {RANDOM} ({DEFAULT_PLACEMENT}; with --protocol fgd all)",
@@ -108,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def simulate(options: argparse.Namespace) -> int:
     """Prints the table; returns the exit code: 0, or 1 when the trace or a file cannot be used."""
     try:
+        _keep_inputs(options)
         if is_ledger(options.trace):
             table, notes = _ledger(options)
         else:
@@ -128,11 +131,30 @@ def simulate(options: argparse.Namespace) -> int:
     for note in notes:
         print(note, file=sys.stderr)
     print(table.to_table())
+    for written in (options.json, options.plot):
+        if written is not None and sys.stderr.isatty():
+            print(f"Wrote {written}.", file=sys.stderr)
     return 0
+
+
+def _keep_inputs(options: argparse.Namespace) -> None:
+    """Nothing that is read, or written already, is written over."""
+    inputs = [path.resolve() for path in (options.trace, options.nodes) if path is not None]
+    for name in ("plot", "json"):
+        path = getattr(options, name)
+        if path is not None and path.resolve() in inputs:
+            raise ValueError(f"--{name} would write over {path}, which is used already: name another file.")
+        inputs += [] if path is None else [path.resolve()]
 
 
 Table = Comparison | SlowdownTable | Filling
 Result = tuple[Table, tuple[str, ...]]
+
+
+def _placement(text: str) -> str:
+    if text not in (RANDOM, *RULES):
+        raise argparse.ArgumentTypeError(f"there is no {text!r}; there are: {', '.join(RULES)}.")
+    return text
 
 
 def _span(text: str) -> float:
@@ -220,6 +242,8 @@ def _teller(jobs: int) -> Callable[[str, int], None] | None:
 
 
 def _placements(options: argparse.Namespace) -> list[str]:
+    if RANDOM in (options.placement or ()):
+        raise ValueError(f"--placement {RANDOM} is for --protocol fgd; with a --policy: {', '.join(RULES)}.")
     return options.placement or [DEFAULT_PLACEMENT]
 
 
@@ -230,8 +254,17 @@ def _nodes(trace: Trace, options: argparse.Namespace) -> tuple[Node, ...]:
         raise ValueError(f"A cluster of {options.processors} processors runs nothing: give 1 or more.")
     processors = options.processors or trace.processors
     if processors is None:
-        raise ValueError(
-            f"{trace.source} does not say how large the cluster was: name a file with --nodes, or give the "
-            "number of its processors with --processors."
-        )
+        raise ValueError(f"{trace.source} does not say how large the cluster was: {_how_large(trace)}.")
+    if _asks_for_gpus(trace):
+        raise ValueError(f"The jobs of {trace.source} ask for GPUs, and --processors has none: {NODES}.")
     return (Node("cluster", Resources(cpu=1000 * processors)),)
+
+
+def _asks_for_gpus(trace: Trace) -> bool:
+    return any(unit.gpu for unit, _ in trace.shapes)
+
+
+def _how_large(trace: Trace) -> str:
+    if _asks_for_gpus(trace):
+        return NODES
+    return "name a file with --nodes, or give the number of its processors with --processors"

@@ -58,6 +58,8 @@ def why(one: Slice) -> str:
         )
     if one.workers < one.target:
         return f"{one.workers} of the {one.target} granted workers are up, the rest are starting."
+    if one.workers == 1:
+        return "Nothing is missing: the worker that was asked for is here."
     return f"Nothing is missing: all {one.workers} workers that were asked for are here."
 
 

@@ -171,7 +171,7 @@ describe('its plots', () => {
   const both = [figures('as it was'), figures('fcfs')];
 
   it('draw waits up to all uses, the past dotted', () => {
-    const [was, would] = lines('waits', both, ['red', 'blue']);
+    const [was, would] = lines('waits', both, ['red', 'blue'], 'grey');
     expect([was.x, was.y]).toEqual([
       [1, 60, 7200],
       [0, 0.5, 1]
@@ -181,12 +181,12 @@ describe('its plots', () => {
   });
 
   it('draw intervals to their end', () => {
-    const [use] = lines('use', both, ['red']);
+    const [use] = lines('use', both, ['red'], 'grey');
     expect([use.x, use.y]).toEqual([
       [0, 60, 120],
       [0.5, 0.25, 0.25]
     ]);
-    expect(lines('shares', both, ['red'])[1].y).toEqual([0.2, 0.1, 0.1]);
-    expect(lines('shares', [figures('fcfs', { mine: [] })], ['red'])[0].y).toEqual([]);
+    expect(lines('shares', both, ['red'], 'grey')[1].y).toEqual([0.2, 0.1, 0.1]);
+    expect(lines('shares', [figures('fcfs', { mine: [] })], ['red'], 'grey')[0].y).toEqual([]);
   });
 });

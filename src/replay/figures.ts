@@ -30,12 +30,18 @@ function unitOf(figures: ReplayFigures[]): [number, string] {
   return longest > 3 * day ? [day, 'd'] : longest > 7200 ? [3600, 'h'] : [60, 'min'];
 }
 
-/** The lines of a view, each with its name, in the order of the figures. */
-export function lines(view: View, figures: ReplayFigures[], palette: string[]): Line[] {
+/** The lines of a view, each with its name, in the order of the figures; what happened has a quiet colour. */
+export function lines(
+  view: View,
+  figures: ReplayFigures[],
+  palette: string[],
+  quiet: string
+): Line[] {
   const [seconds] = unitOf(figures);
   const times = (one: ReplayFigures): number[] => one.times.map(time => time / seconds);
-  return figures.map((one, index) => {
-    const colour = palette[index % palette.length];
+  const played = figures.filter(one => !one.past);
+  return figures.map(one => {
+    const colour = one.past ? quiet : palette[played.indexOf(one) % palette.length];
     switch (view) {
       case 'waits':
         return line(
@@ -57,8 +63,9 @@ export function figure(node: HTMLElement, view: View, figures: ReplayFigures[]):
   const layout = layoutFor(node, true);
   const xaxis: Partial<Plotly.LayoutAxis> =
     view === 'waits' ? { type: 'log', ticksuffix: ' s' } : { ticksuffix: ` ${unitOf(figures)[1]}` };
+  const { lines: palette, text } = colours(node);
   return {
-    data: lines(view, figures, colours(node).lines),
+    data: lines(view, figures, palette, text),
     layout: {
       ...layout,
       xaxis: { ...layout.xaxis, ...xaxis },

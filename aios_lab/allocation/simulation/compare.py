@@ -30,7 +30,7 @@ class Comparison:
 
     def to_table(self) -> str:
         """A row a policy; times in seconds, slowdowns bounded at 10 s."""
-        headings = ("policy", "wait mean", "p50", "p99", "slowdown mean", "p50", "p99", "in use", "Jain")
+        headings = ("policy", "wait (s) mean", "p50", "p99", "slowdown mean", "p50", "p99", "in use", "Jain")
         rows = []
         for policy, one in self.reports.items():
             figures = (one.wait, one.bounded_slowdown)

@@ -161,6 +161,19 @@ def test_policies_side_by_side(trace: Path, tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out.startswith("1 job\n")
 
 
+@pytest.mark.parametrize("name", ["--plot", "--json"])
+def test_what_is_read_is_not_written_over(trace: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    before = trace.read_bytes()
+    assert main(["simulate", str(trace), "--policy", "fcfs", name, str(trace)]) == 1
+    assert f"{name} would write over {trace}" in capsys.readouterr().err
+    assert trace.read_bytes() == before
+
+
+def test_random_placement_is_for_its_protocol_alone(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", str(trace), "--policy", "fcfs", "--placement", "random"]) == 1
+    assert "--placement random is for --protocol fgd" in capsys.readouterr().err
+
+
 def test_pods_on_the_nodes_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pods, nodes = tmp_path / "pods.csv", tmp_path / "nodes.csv"
     pods.write_text(
@@ -173,7 +186,11 @@ def test_pods_on_the_nodes_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert printed.startswith("2 jobs")
     assert "1 job left out: the cluster has no room for it even when empty." in printed
     assert main(["simulate", str(pods), "--policy", "fcfs"]) == 1
-    assert "does not say how large the cluster was: name a file with --nodes" in capsys.readouterr().err
+    assert (
+        "does not say how large the cluster was: name a CSV of nodes with --nodes" in capsys.readouterr().err
+    )
+    assert main(["simulate", str(pods), "--policy", "fcfs", "--processors", "100"]) == 1
+    assert "ask for GPUs, and --processors has none: name a CSV of nodes" in capsys.readouterr().err
     nodes.write_text("sn,cpu_milli,memory_mib,gpu\nn0,8000,8192,1\nn0,1,1,1\n")
     assert main(["simulate", str(pods), "--policy", "fcfs", "--nodes", str(nodes)]) == 1
     assert "row 3" in (said := capsys.readouterr().err), said
