@@ -28,7 +28,7 @@ export function ClusterSection(): React.ReactElement {
           className="aios-Faint"
           title={trans.__('Named in the quota file; without it, fair share')}
         >
-          {trans.__('Served as a queue: %1', cluster.policy)}
+          {trans.__('Policy: %1', cluster.policy)}
         </p>
       )}
       {cluster.nodes.length === 0 ? (
