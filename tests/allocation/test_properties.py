@@ -116,7 +116,7 @@ def test_nobody_waits_while_room_is_free(snapshot: Snapshot) -> None:
 def test_on_one_machine_two_rounds_are_enough(snapshot: Snapshot) -> None:
     """Shrink, then grant: what a plan frees goes to those it was freed for, and nothing swings back. What may
     not be taken back counts before everything else once it is held, and may cost another one its place."""
-    demands = tuple(replace(demand, preemptible=True, floor=0) for demand in snapshot.demands)
+    demands = tuple(replace(one, preemptible=True, floor=0, started=None) for one in snapshot.demands)
     _, rounds = settle(replace(snapshot, demands=demands))
     assert rounds <= 2
 
