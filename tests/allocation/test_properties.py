@@ -113,12 +113,11 @@ def test_nobody_waits_while_room_is_free(snapshot: Snapshot) -> None:
 
 
 @given(snapshots(nodes=1))
-def test_on_one_machine_two_rounds_are_enough(snapshot: Snapshot) -> None:
-    """Shrink, then grant: what a plan frees goes to those it was freed for, and nothing swings back. What may
-    not be taken back counts before everything else once it is held, and may cost another one its place."""
-    demands = tuple(replace(one, preemptible=True, floor=0, started=None) for one in snapshot.demands)
-    _, rounds = settle(replace(snapshot, demands=demands))
-    assert rounds <= 2
+def test_on_one_machine_it_is_soon_at_rest(snapshot: Snapshot) -> None:
+    """Shrink, then grant. A round more where a start changes who comes first: what may not be taken back
+    counts before all else once it is held, and of equals who holds something goes first."""
+    _, rounds = settle(snapshot)
+    assert rounds <= 4
 
 
 @given(snapshots(nodes=1, holding=False))
