@@ -129,10 +129,8 @@ def _check_times(demand: Demand) -> None:
     duration = demand.duration
     if not isfinite(demand.submitted) or not isfinite(demand.started or 0.0):
         raise InvalidSnapshot(f"The demand of claim {demand.claim} has a time that is not finite.")
-    if duration is not None and not 0 < duration < inf:
-        raise InvalidSnapshot(
-            f"The duration of claim {demand.claim} is {duration}: give seconds above 0, or None."
-        )
+    if duration is not None and not 0 <= duration < inf:
+        raise InvalidSnapshot(f"The duration of claim {demand.claim} is {duration}: give seconds, or None.")
 
 
 def _check_path(path: str) -> None:

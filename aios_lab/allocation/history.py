@@ -132,7 +132,7 @@ class Holdings:
 
     def knows(self, demand: Demand) -> bool:
         """Whether anything is known of how long this claim holds."""
-        return demand.duration is not None or self.ended > 0
+        return bool(demand.duration) or self.ended > 0
 
     def draw(self, demand: Demand, age: float, part: float, whose: float) -> float:
         """Seconds that a claim holds its units in all, given that it has held them for ``age``.
@@ -142,7 +142,7 @@ class Holdings:
         states is corrected by how much of it was held before: by those who stated the same, since people
         give round figures, then by the owner, then by everybody. Infinite where nothing is known.
         """
-        if demand.duration is not None:
+        if demand.duration:  # no seconds at all are no statement
             age /= demand.duration
             ratios = self._chosen((demand.duration, demand.principal), whose, stated=True)
             if ratios.ended:

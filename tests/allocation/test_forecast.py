@@ -193,6 +193,13 @@ def test_the_end_of_a_guard_is_found_though_it_was_rounded() -> None:
     assert told.median == pytest.approx(59)
 
 
+def test_a_stated_duration_of_nothing_is_no_statement() -> None:
+    held = replace(held_by(400.0).demands[0], duration=0.0)
+    snapshot = held_by(400.0)
+    told = forecast(replace(snapshot, demands=(held, *snapshot.demands[1:])), "w0")
+    assert told.state == "unknown"
+
+
 def test_no_time_for_a_replay_is_said() -> None:
     told = forecast(held_by(400.0), "w0", "fcfs", enough=lambda finished: True)
     assert (told.state, told.replays, told.median) == ("unknown", 0, math.inf)
