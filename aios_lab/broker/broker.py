@@ -130,6 +130,7 @@ class Broker:
         one = self._life.get(slice_id)
         claim = make_claim(request, one.claim, one.owner.user, self._engine.inventory(), self._quotas)
         self._life.want(one, claim)
+        self._reasons.pop(slice_id, None)  # it was about the old size
         self._wake.set()
 
     def activate(self, slice_id: str) -> None:
