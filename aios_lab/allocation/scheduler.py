@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Protocol
@@ -28,7 +28,7 @@ from aios_lab.allocation.types import (
     Snapshot,
     Vector,
 )
-from aios_lab.allocation.usage import Balance, Meter, balances
+from aios_lab.allocation.usage import Meter, balances
 
 
 class Scheduler(Protocol):
@@ -55,21 +55,11 @@ class Books:
 
     settles = False
 
-    def __init__(
-        self,
-        policy: Policy,
-        nodes: Sequence[Node],
-        principals: Sequence[Principal],
-        placement: Placement = FIRST,
-        sharing: Sharing = DEFAULT_SHARING,
-        used: Iterable[Balance] = (),
-    ) -> None:
-        self._sharing = sharing
-        self._meter = Meter(sharing, used)
+    def __init__(self, policy: Policy, setting: Snapshot) -> None:
+        """``setting`` has all but claims and leases, which are told."""
         self._policy = policy
-        self._placement = placement
-        self._nodes = tuple(nodes)
-        self._principals = tuple(principals)
+        self._setting = setting
+        self._meter = Meter(setting.sharing, balances(setting))
         self._demands: dict[str, Demand] = {}
         self._leases: dict[str, tuple[Lease, ...]] = {}
 
@@ -91,9 +81,7 @@ class Books:
         leases = tuple(chain.from_iterable(self._leases.values()))
         seen = self._seen()
         usage = self._meter.usage({name for one in seen for name in path_of(one.principal)}, now)
-        plan, _ = self._policy(
-            Snapshot(self._nodes, self._principals, seen, leases, now, self._placement, usage, self._sharing)
-        )
+        plan, _ = self._policy(replace(self._setting, demands=seen, leases=leases, now=now, usage=usage))
         for change in plan.grants:
             if not self._leases.get(change.claim):  # it begins
                 demand = self._demands[change.claim]
@@ -130,16 +118,9 @@ class RigidBooks(Books):
 
     settles = True
 
-    def __init__(
-        self,
-        policy: Policy,
-        nodes: Sequence[Node],
-        principals: Sequence[Principal],
-        placement: Placement = FIRST,
-        sharing: Sharing = DEFAULT_SHARING,
-    ) -> None:
-        super().__init__(policy, nodes, principals, placement, sharing)
-        self._rooms = Rooms(self._nodes)
+    def __init__(self, policy: Policy, setting: Snapshot) -> None:
+        super().__init__(policy, setting)
+        self._rooms = Rooms(setting.nodes)
         self._waiting: dict[Vector, list[tuple[int, str]]] = {}  # units and claims, fewest first
         self._askers: dict[str, dict[str, None]] = {}  # by principal, its claims that wait
         self._rigid = True
@@ -178,7 +159,7 @@ class RigidBooks(Books):
     def _seen(self) -> tuple[Demand, ...]:
         if not self._rigid:
             return super()._seen()
-        one_each = (next(iter(claims)) for claims in self._askers.values()) if self._sharing.k else ()
+        one_each = (next(iter(claims)) for claims in self._askers.values()) if self._setting.sharing.k else ()
         hopeful = dict.fromkeys(self._hopeful())
         largest = (waiting[-1][1] for waiting in self._waiting.values() if waiting)
         hopeless = islice((claim for claim in largest if claim not in hopeful), 1)
@@ -221,7 +202,8 @@ def scheduler(
         return found.open(nodes, principals, placement)
     plain = all(principal.quota == Resources() for principal in principals)
     books = RigidBooks if policy == "fair_share" and plain else Books
-    return books(found, nodes, principals, placement, sharing)
+    empty = Snapshot(tuple(nodes), tuple(principals), (), placement=placement, sharing=sharing)
+    return books(found, empty)
 
 
 def scheduler_at(snapshot: Snapshot, policy: Policy) -> Scheduler:
@@ -230,8 +212,7 @@ def scheduler_at(snapshot: Snapshot, policy: Policy) -> Scheduler:
     if isinstance(policy, QueuePolicy):
         standing = policy.open(snapshot.nodes, snapshot.principals, snapshot.placement)
     else:
-        nodes, principals, used = snapshot.nodes, snapshot.principals, balances(snapshot)
-        standing = Books(policy, nodes, principals, snapshot.placement, snapshot.sharing, used)
+        standing = Books(policy, snapshot)
     for demand in snapshot.demands:
         standing.arrive(demand)
     for claim, units in held_units(snapshot).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -243,7 +244,11 @@ def test_what_was_found_beside_a_unit_is_not_found_by_taking_that_unit() -> None
 
 
 GOOD = Demand("a", "cluster/v/ada", Resources(1000), 1, 1)
-NAN = float("nan")
+# Values that no type checker would let through.
+NAN: Any = float("nan")
+HALF: Any = 1.5
+NOBODY: Any = None
+UNKNOWN: Any = "x"
 
 
 @pytest.mark.parametrize(
@@ -253,20 +258,20 @@ NAN = float("nan")
         (on(4, replace(GOOD, started=NAN)), "claim a has a time that is not finite"),
         (on(4, replace(GOOD, duration=-100.0)), "duration of claim a is -100.0"),
         (on(4, replace(GOOD, duration=NAN)), "duration of claim a is nan"),
-        (on(4, replace(GOOD, max=1.5)), "units that are no whole number"),  # type: ignore[arg-type]
+        (on(4, replace(GOOD, max=HALF)), "units that are no whole number"),
         (on(4, replace(GOOD, min=-1)), "negative amount"),
-        (on(4, replace(GOOD, unit=Resources(NAN))), "unit of claim a has cpu nan"),  # type: ignore[arg-type]
+        (on(4, replace(GOOD, unit=Resources(NAN))), "unit of claim a has cpu nan"),
         (on(4, replace(GOOD, unit=Resources(-1))), "negative amount of cpu: -1"),
         (on(4, replace(GOOD, principal="/a")), "principal '/a' is no path"),
-        (on(4, replace(GOOD, principal=None)), "principal None is no path"),  # type: ignore[arg-type]
+        (on(4, replace(GOOD, principal=NOBODY)), "principal None is no path"),
         (replace(on(4, GOOD), now=NAN), "The time is nan"),
-        (replace(on(4, GOOD), nodes=(Node("n", Resources(NAN)),)), "capacity of node n"),  # type: ignore[arg-type]
+        (replace(on(4, GOOD), nodes=(Node("n", Resources(NAN)),)), "capacity of node n"),
         (on(4, GOOD, principals=(Principal("p", weight=-5),)), "weight of principal p is -5"),
-        (on(4, GOOD, principals=(Principal("p", weight=NAN),)), "weight of principal p is nan"),  # type: ignore[arg-type]
+        (on(4, GOOD, principals=(Principal("p", weight=NAN),)), "weight of principal p is nan"),
         (on(4, GOOD, principals=(Principal("p", quota=Resources(-1)),)), "quota of principal p"),
         (on(4, GOOD, principals=(Principal("p", limit=Resources(gpu=-1)),)), "limit of principal p"),
-        (replace(on(4, GOOD), sharing=Sharing(order="x")), "no order 'x'"),  # type: ignore[arg-type]
-        (replace(on(4, GOOD), sharing=Sharing(k=NAN)), "k of fair share"),  # type: ignore[arg-type]
+        (replace(on(4, GOOD), sharing=Sharing(order=UNKNOWN)), "no order 'x'"),
+        (replace(on(4, GOOD), sharing=Sharing(k=NAN)), "k of fair share"),
     ],
 )
 def test_what_means_nothing_is_refused_and_named(snapshot: Snapshot, says: str) -> None:

@@ -129,20 +129,6 @@ def test_a_resize_and_another_unit(tmp_path: Path) -> None:
     run(tmp_path, story, threads=4)
 
 
-def test_what_was_said_of_the_old_size_is_not_said_of_the_new_one(tmp_path: Path) -> None:
-    async def story(at: Cluster) -> None:
-        one, other = at.file("ada", 2), at.file("bob", 2)
-        for each in (one, other):
-            at.broker.activate(each)
-        await at.active(one, 1)
-        await at.active(other, 1)
-        await at.until(lambda: "Waiting for 1 more worker" in at.broker.view(one).reason)
-        at.broker.request(one, ClaimRequest(workers=1))
-        assert at.broker.view(one).reason == ""
-
-    run(tmp_path, story, threads=2)
-
-
 def test_given_back_it_sleeps_and_wakes_again(tmp_path: Path) -> None:
     async def story(at: Cluster) -> None:
         one = at.file("ada", 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from aios_lab.wire import ClaimRequest
 from broker.cluster import Cluster, run
 from broker.records import events
 
@@ -97,3 +98,17 @@ def test_quotas_that_change_count_without_a_restart(tmp_path: Path) -> None:
         assert "line 1" in at.broker.problems()[0].message
 
     run(tmp_path, story, quotas=quotas)
+
+
+def test_what_was_said_of_the_old_size_is_not_said_of_the_new_one(tmp_path: Path) -> None:
+    async def story(at: Cluster) -> None:
+        one, other = at.file("ada", 2), at.file("bob", 2)
+        for each in (one, other):
+            at.broker.activate(each)
+        await at.active(one, 1)
+        await at.active(other, 1)
+        await at.until(lambda: "Waiting for 1 more worker" in at.broker.view(one).reason)
+        at.broker.request(one, ClaimRequest(workers=1))
+        assert at.broker.view(one).reason == ""
+
+    run(tmp_path, story, threads=2)

@@ -16,7 +16,7 @@ from aios_lab.allocation.placement import best_sets
 from aios_lab.allocation.types import Resources
 from aios_lab.engines.base import EngineError, Inventory, Listener, SliceInfo, Spares
 from aios_lab.engines.local import orders, strays
-from aios_lab.engines.local.handle import SliceHandle
+from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 from aios_lab.engines.local.inventory import declared, measured
 from aios_lab.engines.local.pool import Pool, Size
 from aios_lab.engines.local.warm import Warm
@@ -161,21 +161,14 @@ class LocalEngine:
         spare = self.pool.take(self._size(unit, workers))
         if spare is None:
             return None
-        self._slices[slice_id] = spare
         try:
-            await spare.adopt(slice_id, self)
+            async with ended_on_failure(spare):
+                await spare.adopt(slice_id, self)
         except EngineError as error:
             log.warning("a spare could not become slice %s: %s", slice_id, error)
-            await self._drop(slice_id, spare)
             return None
-        except BaseException:
-            await self._drop(slice_id, spare)
-            raise
+        self._slices[slice_id] = spare
         return spare
-
-    async def _drop(self, slice_id: str, spare: SliceHandle) -> None:
-        del self._slices[slice_id]
-        await asyncio.shield(spare.close())
 
     async def _open_spare(self, spare_id: str, pool: Pool) -> SliceHandle:
         """
@@ -183,11 +176,8 @@ class LocalEngine:
             EngineError: it did not start, or the engine has stopped.
         """
         handle = SliceHandle(self._order(spare_id), self._running(), pool)
-        try:
+        async with ended_on_failure(handle):
             await handle.start()
-        except BaseException:
-            await asyncio.shield(handle.close())
-            raise
         return handle
 
     def _order(self, slice_id: str) -> orders.Open:

@@ -9,7 +9,8 @@ import json
 import logging
 import shutil
 import socket
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -190,6 +191,16 @@ class SliceHandle:
                 answer.set_exception(EngineError(message["error"]))
             else:
                 answer.set_result(None)
+
+
+@asynccontextmanager
+async def ended_on_failure(handle: SliceHandle) -> AsyncIterator[None]:
+    """Whatever goes wrong within, a cancellation too, the slice is ended: nobody else knows of it yet."""
+    try:
+        yield
+    except BaseException:
+        await asyncio.shield(handle.close())
+        raise
 
 
 def _cause(code: int, told: bool) -> str:

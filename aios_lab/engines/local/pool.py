@@ -17,7 +17,7 @@ import psutil
 
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders
-from aios_lab.engines.local.handle import SliceHandle
+from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 
 log = logging.getLogger(__name__)
 
@@ -136,12 +136,9 @@ class Pool:
 
     async def _open(self, size: Size) -> None:
         spare = await self._open_spare(f"spare-{next(self._ids)}", self)
-        try:
+        async with ended_on_failure(spare):
             await spare.scale(orders.Scale(size.shape, size.workers))
             await spare.adopt(spare.slice_id, self)  # from now on its scheduler has lines to its workers
-        except BaseException:
-            await asyncio.shield(spare.close())
-            raise
         self._spares[spare] = size
 
     async def _end(self, *spares: SliceHandle) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios_lab.allocation import DEFAULT_SHARING, Node, Principal, Resources, Sharing
+from aios_lab.allocation import DEFAULT_SHARING, Node, Principal, Resources, Sharing, Snapshot
 from aios_lab.allocation.decide import policy_of
 from aios_lab.allocation.scheduler import Books, RigidBooks
 from allocation.snapshots import demand
@@ -33,12 +33,11 @@ USERS = ("one/ada", "one/bob", "two/cy", "two/dan")
 def test_a_claim_without_room_that_is_not_shown_changes_nothing(
     story: list[tuple[str, str, int, int, int]], order: str, weight: int
 ) -> None:
-    nodes = [Node("a", Resources(cpu=4000)), Node("b", Resources(cpu=3000))]
-    principals = [Principal("cluster/one/ada", weight=weight), Principal("cluster/two", weight=200)]
+    nodes = (Node("a", Resources(cpu=4000)), Node("b", Resources(cpu=3000)))
+    principals = (Principal("cluster/one/ada", weight=weight), Principal("cluster/two", weight=200))
     sharing: Sharing = replace(DEFAULT_SHARING, order=order)
-    books = [
-        kind(policy_of("fair_share"), nodes, principals, sharing=sharing) for kind in (Books, RigidBooks)
-    ]
+    setting = Snapshot(nodes, principals, (), sharing=sharing)
+    books = [kind(policy_of("fair_share"), setting) for kind in (Books, RigidBooks)]
     held: dict[str, int] = {}
     now = 0.0
     for number, (deed, user, count, cpu, hours) in enumerate(story):
