@@ -20,8 +20,13 @@ _PEER_ERRORS = re.compile(
 
 
 def is_consequence(end: End) -> bool:
-    """Whether a rank's error looks like that of another rank's death."""
-    return end.outcome == "failed" and bool(end.traceback) and bool(_PEER_ERRORS.search(end.error))
+    """Whether a rank's end looks like that of another rank's death."""
+    return end.outcome == "failed" and bool(end.traceback) and blames_a_peer(end.error)
+
+
+def blames_a_peer(error: str) -> bool:
+    """Whether an error's text speaks of a connection whose other end went away."""
+    return bool(_PEER_ERRORS.search(error))
 
 
 def root_cause(ends: Sequence[End]) -> TrainingFailed:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aios_lab.training.failures import is_consequence
-from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, End, OrderName
+from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, STOP_LAG, End, OrderName
 from aios_lab.wire import RunState
 
-PEER_GRACE = 0.3  # seconds in which other ranks may tell that they failed too
+PEER_GRACE = STOP_LAG + 0.3  # seconds in which other ranks may tell that they failed too
 CAUSE_GRACE = 3.0  # seconds to wait for the cause when what came first looks like a consequence
 KILL_GRACE = 0.6  # seconds from a kill until a rank that nobody hears of is given up
 

@@ -22,8 +22,9 @@ import cloudpickle
 
 from aios_lab.training.context import Context
 from aios_lab.training.errors import Stopped
+from aios_lab.training.failures import blames_a_peer
 from aios_lab.training.link import Link
-from aios_lab.training.spec import RESULT_LIMIT, RankSpec, Script, Work
+from aios_lab.training.spec import RESULT_LIMIT, STOP_LAG, RankSpec, Script, Work
 
 _OWN_FILES = (__file__, runpy.__file__, "<frozen runpy>")
 _kept_groups: list[Any] = []  # process groups, held until os._exit: see _keep_process_groups
@@ -74,11 +75,19 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
     except SystemExit as error:
         return _exited(error, link)
     except BaseException as error:  # the user's code may raise anything; the kernel must hear of it
-        return _failed(error)
+        if not _cut_off_by_a_stop(error, link):
+            return _failed(error)
+        _save(context, None if context is None else context.prepared_model)
+        return _outcome("stopped")
     if context.rank == 0:
         value = _unwrapped(context, value)
         return _outcome("stopped" if link.raised else "ok", **_packed_result(value))
     return _outcome("stopped" if link.raised else "ok")
+
+
+def _cut_off_by_a_stop(error: BaseException, link: Link) -> bool:
+    """Whether this rank failed only because a peer, which a stop reached first, left their collective."""
+    return blames_a_peer(str(error)) and link.stopping.wait(STOP_LAG)
 
 
 def _ready_torch(spec: RankSpec) -> None:

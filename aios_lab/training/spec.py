@@ -10,6 +10,7 @@ OrderName = Literal["go", "stop", "kill"]
 Outcome = Literal["ok", "stopped", "failed", "killed", "lost"]
 
 STOP_GRACE = 1.0  # seconds from a stop to SIGKILL; with it a whole cancel stays under 2 seconds
+STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
 SAVE_GRACE = 60.0  # seconds instead while rank 0 saves its model, which a second stop does not wait for
 RESULT_LIMIT = 512 * 2**20  # bytes of a pickled return value
 

@@ -108,6 +108,24 @@ def test_a_stop_waits_for_the_model_that_is_being_saved(start: Train, by_itself:
     assert run.result() == (None if by_itself else "done")
 
 
+def test_a_rank_whose_peer_stopped_first_still_keeps_the_model(start: Train) -> None:
+    def waits_for_its_peer(ctx: Any) -> None:
+        import torch
+        import torch.distributed as dist
+
+        ctx.prepare(torch.nn.Linear(2, 2))
+        print("in step", flush=True)
+        while ctx.rank == 1:  # hears of the stop here, and leaves rank 0 alone in its collective
+            ctx.report(value=1)
+            time.sleep(0.01)
+        dist.all_reduce(torch.ones(1))
+
+    run = start(waits_for_its_peer)
+    until(run, "in step")
+    stopped_in(run)
+    assert run.view().has_model, run.logs()
+
+
 def test_a_kill_does_not_wait_for_the_model_and_says_so(start: Train) -> None:
     def fn(ctx: Any) -> None:
         import torch
