@@ -75,6 +75,10 @@ class KernelClaims:
         token = self._services.broker.token(slice_id)
         return {**self._environment(), "AIOS_SLICE": slice_id, "AIOS_TOKEN": token}
 
+    def executing(self, slice_id: str, busy: bool) -> None:
+        if self.living(slice_id):
+            self._services.broker.executing(slice_id, busy)
+
     def restarted(self, slice_id: str) -> None:
         self._tell(slice_id, lambda: self._services.broker.recycle(slice_id), "The kernel was restarted.")
 

@@ -47,7 +47,8 @@ class Record:
         held = any(data["units"].values())
         if slice_id in self._open:
             self._go_on(slice_id, time, data, held)
-        if slice_id not in self._open and data["wanted"]:
+        asks = data["wanted"] and not data.get("parked", False)
+        if slice_id not in self._open and asks:
             member = data["claim"]["project"], data["owner"]["user"]
             submitted = min(time, data["asked"] or time)
             began = max(submitted, data["began"] or time) if held else None
@@ -61,7 +62,7 @@ class Record:
         elif past.started is not None and not held:
             del self._open[slice_id]
             self._closed.append((member, replace(past, ended=max(time, past.started))))
-        elif past.started is None and not data["wanted"]:
+        elif past.started is None and (not data["wanted"] or data.get("parked", False)):
             del self._open[slice_id]
             self._closed.append((member, past))  # it gave up waiting
         elif past.started is None:
