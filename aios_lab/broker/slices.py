@@ -155,6 +155,11 @@ class Slice:
         rest: dict[str, Any] = {"units": {}, "leaving": {}, "pins": {}, "began": None, "parked": False}
         return self.step(now, state, **rest | changes)
 
+    @staticmethod
+    def asked_in(data: Mapping[str, Any]) -> bool:
+        """``asks`` of what ``data`` gave; in records of before there was parking, nothing was parked."""
+        return bool(data.get("wanted")) and not data.get("parked", False)
+
     def data(self) -> dict[str, Any]:
         """All of it but the id, the state and the epoch, as JSON can hold it."""
         rest = asdict(self)

@@ -64,6 +64,7 @@ async def test_the_broker_hears_at_once_when_a_kernel_begins_and_ends(api, monke
     broker = api.app.services.broker
     monkeypatch.setattr(broker, "executing", lambda slice_id, busy: heard.append((slice_id, busy)))
     kernel_id, slice_id = await api.kernel("a.ipynb")
+    await run(api, kernel_id, "1 + 1")
     await until("it lies idle", lambda: heard[-1:] == [(slice_id, False)])
     go = tmp_path / "go"
     wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
