@@ -23,6 +23,8 @@ CELLS = (
     f"{ASK}\nclient.wait_for_workers(2)\nkept = client.scatter(list(range(1000)))\nprint('ready')",
     "print('again', client.submit(sum, client.gather(kept)).result())",
 )
+# A cell that goes on until it is told to end: B's slice is in use.
+BUSY = f"{ASK}\nimport os, time\nwhile not os.path.exists('stop'): time.sleep(0.02)"
 BACK = 3.0  # seconds in which a slice whose workers were lent has some again
 
 
@@ -30,9 +32,10 @@ BACK = 3.0  # seconds in which a slice whose workers were lent has some again
 def server(tmp_path: Path) -> Iterator[Server]:
     running = lab_server(tmp_path, CONFIG)
     cells = [
-        {"cell_type": "code", "id": f"c{n}", "execution_count": None, "metadata": {}, "outputs": [], "source": one}
-        for n, one in enumerate(CELLS)
-    ]  # fmt: skip
+        {"cell_type": "code", "id": f"c{n}", "execution_count": None, "source": source}
+        | {"metadata": {}, "outputs": []}
+        for n, source in enumerate(CELLS)
+    ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (running.work / "a.ipynb").write_text(json.dumps(content))
@@ -57,7 +60,7 @@ def test_a_idles_b_asks_a_shrinks_b_grows_and_a_comes_back(page: Page, server: S
 
     other = server.kernel("b.ipynb")
     began = time.monotonic()
-    other.run(ASK)
+    other.client.execute(BUSY)
     until("B has grown", lambda: workers()["b.ipynb"] == 2, 60)
     print(f"B had 2 workers {time.monotonic() - began:.2f} s after it asked, most of it A's window of 1 s")
     assert workers()["a.ipynb"] == 0

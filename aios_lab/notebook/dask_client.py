@@ -40,7 +40,12 @@ class Client(distributed.Client):
     def listen(self, topic: str, hear: Callable[[Any], None]) -> None:
         """Hear of all events of a topic, with their times, also after the connection was cut."""
         self._topics[topic] = hear
-        self.subscribe_topic(topic, hear)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        dask: Any = self
+        for topic, hear in self._topics.items():
+            dask.subscribe_topic(topic, hear)
 
     def end(self, why: AIOSError) -> None:
         """Close, and answer every later use with ``why``."""
@@ -74,8 +79,7 @@ class Client(distributed.Client):
                 done, _ = await asyncio.wait({trying}, timeout=ASK_EVERY)
                 if done:
                     await trying
-                    for topic, hear in self._topics.items():  # Dask forgets that it had subscribed
-                        self.subscribe_topic(topic, hear)
+                    self._subscribe()  # Dask forgets that it had
                     return
                 over = await asyncio.to_thread(self._why_over)
             trying.cancel()
