@@ -7,7 +7,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack
 
 from aios_lab import wire
@@ -81,14 +81,15 @@ class Broker:
             undo.pop_all()
         self._loop = asyncio.get_running_loop().create_task(self._run(), name="aios broker")
 
-    async def stop(self) -> None:
-        """End every slice; on return no process and no lease is left."""
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        """End every slice; on return no process and no lease is left, but those of the slices to ``leave``:
+        their owners live on, and the next broker on this ledger takes them over."""
         if self._loop is None:
             return
         self._loop.cancel()
         await asyncio.wait([self._loop])
         self._loop = None
-        await self._life.stop()
+        await self._life.stop(leave)
         self._guarded("tick", lambda: self._accounts.beat(time.time()))
         self._tokens.clear()
         self._ledger.close()
@@ -143,6 +144,17 @@ class Broker:
     def release(self, slice_id: str) -> None:
         """Give all units back; the claim sleeps until its next use."""
         self._life.release(self._life.get(slice_id))
+
+    def reclaim(self, slice_id: str, token: str) -> bool:
+        """An owner that lived through a change of brokers says so, with the secret of its kernel: the slice
+        is its own again. False for a slice that nobody knows: its owner files another claim.
+
+        Raises:
+            Refused: 'ledger_unavailable'.
+        """
+        if slice_id not in self._life.slices:
+            return False
+        return hmac.compare_digest(self._tokens.setdefault(slice_id, token), token)
 
     def end(self, slice_id: str, why: str) -> None:
         """The owner is gone. Unknown ids are fine: ends may come more than once."""

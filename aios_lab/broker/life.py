@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -301,12 +301,13 @@ class Life:
                 # A disk gives no sign when it has room again.
                 await asyncio.sleep(RETRY)
 
-    async def stop(self) -> None:
-        """End all slices and the engine; what is left in the ledger is ended."""
-        await self._engine.stop()
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        """End all slices and the engine; what is left in the ledger is ended, but the slices to ``leave``."""
+        await self._engine.stop(leave)
         await self._operations.cancel_all()
+        ended = [one for one in self.slices.values() if one.id not in leave]
         try:
-            self._put_all([*self._endings(self.slices.values())])
+            self._put_all([*self._endings(ended)])
         except Refused as refused:
             # The next server on this ledger expires what is written there as living.
             log.warning("%s", refused.message)

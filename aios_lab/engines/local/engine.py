@@ -9,7 +9,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from aios_lab.allocation.placement import best_sets
@@ -79,8 +79,12 @@ class LocalEngine:
         self._warm_up()
         self.pool.start()
 
-    async def stop(self) -> None:
-        """End every slice; on return no process of the engine is left."""
+    def survivors(self) -> tuple[str, ...]:
+        """See ``Engine.survivors``: nothing outlives this engine yet."""
+        return ()
+
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        """See ``Engine.stop``: nothing outlives this engine yet."""
         warm, self._warm = self._warm, None
         if warm is None:
             return
