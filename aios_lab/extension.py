@@ -172,7 +172,8 @@ class AIOSLab(ExtensionApp):
         stack.enter_context(territory.data_folder(self.folder))
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
         if issubclass(self.engine_class, LocalEngine):
-            options |= {"preload": list(self.preload), "spares": self.spares}
+            serves = str(ledger.path)
+            options |= {"preload": list(self.preload), "spares": self.spares, "serves": serves}
             if not self.inventory:
                 stack.enter_context(territory.machine())
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)
@@ -181,7 +182,7 @@ class AIOSLab(ExtensionApp):
         await broker.start()
         stack.push_async_callback(broker.stop)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())
-        await runs.start()
+        await runs.start(broker.living)
         stack.push_async_callback(runs.close, MLFLOW_PATIENCE)
         registry = Registry(self._mlflow(), self._artifacts())
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
@@ -222,7 +223,10 @@ class AIOSLab(ExtensionApp):
     def _slice_changed(self, slice_id: str) -> None:
         if self.services.ready:
             broker = self.services.broker
-            self._transitions.slice(slice_id, broker.view(slice_id) if broker.living(slice_id) else None)
+            living = broker.living(slice_id)
+            if not living:
+                self.services.runs.end_of_slice(slice_id, "Its slice has ended.")
+            self._transitions.slice(slice_id, broker.view(slice_id) if living else None)
         self.services.feed.changed("slices", "cluster")
 
     def _run_changed(self, run_id: str, state_changed: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aios_lab.broker.ledger import EVENTS, LEASES, TTL, Ledger
+from aios_lab.wire import SliceState
 
 
 def living_leases(ledger: Ledger, now: float) -> list[Any]:
@@ -19,6 +20,13 @@ def events(ledger: Ledger, slice_id: str | None = None) -> list[Any]:
     """The record, oldest first; with an id only that slice's."""
     query = sa.select(EVENTS).order_by(EVENTS.c.id)
     return _read(ledger, query if slice_id is None else query.where(EVENTS.c.slice_id == slice_id))
+
+
+def expire(ledger: Ledger, now: float) -> list[str]:
+    """End whatever the ledger shows as living, as a broker does whose predecessor died; the slice ids."""
+    ended = [one.emptied(now, SliceState.EXPIRED) for one in ledger.living()]
+    ledger.bury(ended, now, "The server that held it ended.")
+    return [one.id for one in ended]
 
 
 def _read(ledger: Ledger, query: sa.Select[Any]) -> list[Any]:

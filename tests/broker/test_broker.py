@@ -336,7 +336,7 @@ def test_stopping_leaves_no_lease(tmp_path: Path) -> None:
         ledger = Ledger(tmp_path / "ledger.db")
         ledger.open()
         assert living_leases(ledger, 0) == []
-        assert ledger.expire(0) == []
+        assert ledger.living() == []
         ledger.close()
 
     asyncio.run(main())
