@@ -1,4 +1,4 @@
-"""What is left when the process that an engine serves is killed: nothing but slices that a successor takes."""
+"""What is left when the process that an engine serves is killed: nothing, or slices for a successor."""
 
 from __future__ import annotations
 
