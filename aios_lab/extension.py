@@ -172,7 +172,7 @@ class AIOSLab(ExtensionApp):
         stack.enter_context(territory.data_folder(self.folder))
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
         if issubclass(self.engine_class, LocalEngine):
-            serves = str(ledger.path)
+            serves = str(ledger.path) if self.inventory else "this machine"  # what its locks make its own
             options |= {"preload": list(self.preload), "spares": self.spares, "serves": serves}
             if not self.inventory:
                 stack.enter_context(territory.machine())

@@ -80,7 +80,7 @@ class Broker:
             self._accounts.open(self._quotas.sharing)
             await self._engine.start(self._life)
             undo.push_async_callback(lambda: self._engine.stop(leave=self._engine.survivors()))
-            self._recovery.begin(claim_within)
+            await self._recovery.begin(claim_within)
             usual = make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
             self._engine.expect(usual.unit, usual.max)
             undo.pop_all()

@@ -6,6 +6,7 @@ what the ledger says until the engine has confirmed a size: it never has less th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import replace
@@ -36,11 +37,18 @@ class Recovery:
         self._unclaimed: set[str] = set()  # they live
         self._left = 0.0
 
-    def begin(self, claim_within: float) -> None:
-        """Take over what the engine still has; end what nobody can want any more. Raises: Refused."""
+    async def begin(self, claim_within: float) -> None:
+        """Take over what the engine still has; end what nobody can want any more.
+
+        Raises:
+            Refused: the ledger cannot be written.
+            EngineError: what the ledger does not know, and nobody counts, could not be ended.
+        """
         self._left = claim_within
         survivors = {*self._engine.survivors()}
         recorded = self._ledger.living()
+        unknown = survivors - {one.id for one in recorded}
+        await asyncio.gather(*map(self._engine.close, unknown))
         adopted = [one for one in recorded if one.id in survivors]
         ended = [one for one in recorded if one.id not in survivors]
         buried = [_without_processes(one) for one in ended if one.held or one.gone]
@@ -48,8 +56,6 @@ class Recovery:
         resting = {one.id: one for one in [*ended, *buried]}
         self._asleep = {one.id: one for one in resting.values() if not one.ended}
         self._adopt(adopted)
-        for slice_id in survivors - {one.id for one in adopted}:
-            self._life.clear_away(slice_id)
         if recorded or survivors:
             log.info("%d slices taken over, %d claims of an earlier server", len(adopted), len(self._asleep))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -282,7 +283,8 @@ def test_a_broker_that_stops_leaves_what_it_is_told(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(200 if "AIOS_SOAK" in os.environ else 10))
 def test_a_storm_in_which_brokers_are_killed(
     tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,11 +10,12 @@ import shutil
 from pathlib import Path
 
 from aios_lab.engines.base import EngineError
-from aios_lab.engines.processes import EngineId, is_forkserver, kill, marked
+from aios_lab.engines.processes import EngineId, await_end, is_forkserver, kill, marked
 
 log = logging.getLogger(__name__)
 
 _PREFIX = "aios-engine-"
+_DIE = 10.0  # seconds that killed processes may take to give everything back
 
 
 def folder_name(serves: str) -> str:
@@ -46,7 +47,8 @@ def hold(folder: Path) -> int:
 
 
 def reap(base: Path) -> list[int]:
-    """SIGKILL the processes of dead engines and remove their folders in ``base``; returns the pids.
+    """SIGKILL the processes of dead engines and remove their folders in ``base``; returns the pids when they
+    have ended.
 
     What has an engine or waits for another is left alone, whoever it belongs to, and so is what containers
     have.
@@ -57,6 +59,8 @@ def reap(base: Path) -> list[int]:
     for pid in strays:
         log.warning("ending process %d: the server that its engine belonged to is gone", pid)
         kill(pid)
+    if late := await_end(strays, _DIE):
+        log.error("processes %s were killed, but have not ended", late)
     for folder in base.glob(f"{_PREFIX}*"):
         _remove_unheld(folder)
     return strays
