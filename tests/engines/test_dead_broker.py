@@ -19,7 +19,7 @@ from aios_lab.engines.base import Credentials
 from aios_lab.engines.local import strays
 from aios_lab.engines.local.nodes import security
 from aios_lab.engines.processes import MARKER, EngineId, await_end, is_forkserver, kill, marked
-from engines.running import Running
+from engines.running import UNIT, Running
 from live import until
 
 INVENTORY = {"cpus": 8, "memory": "16GB"}
@@ -135,7 +135,9 @@ def test_a_successor_takes_slices_over_with_all_that_is_in_them(tmp_path: Path):
                 assert {*third.pids(FIRST), *third.pids(SECOND)} == first.pids
                 assert kept.result(30) == 42
                 assert client.submit(lambda x: x + 1, kept).result(30) == 43
-                assert third.scale(FIRST, 2).workers == 2
+                grown = third.scale(FIRST, 2)
+                assert (grown.workers, len(grown.pids)) == (2, 3)
+                assert first.pids & set(grown.pids) == set(first.said["slices"][FIRST]["pids"])
                 client.wait_for_workers(2, timeout=30)
                 third.close(SECOND)
                 os.kill(third.pids(FIRST)[0], 9)
@@ -162,8 +164,12 @@ def test_a_growth_under_way_comes_to_its_end_before_another_begins(tmp_path: Pat
 
 
 def test_slices_can_be_left_to_a_successor(tmp_path: Path):
-    first = Running(tmp_path, INVENTORY, serves="this ledger")
+    """Also one that was a spare; another spare is nobody's, and ends."""
+    first = Running(tmp_path, INVENTORY, spares=1, serves="this ledger")
+    first.expect(UNIT, 1)
+    until("a spare is there", lambda: first.engine.spares.ready, 60)
     pids = {name: first.scale(name, 1).pids for name in (FIRST, SECOND)}
+    assert first.engine.spares.hits
     first.stop(leave={FIRST})
     assert await_end(pids[SECOND], 0) == []
     second = Running(tmp_path, INVENTORY, serves="this ledger")

@@ -91,8 +91,13 @@ class Forkserver:
             handle: Callable[[], None] = key.data
             handle()
         self._tell_exits()
-        if self._waits_until is not None and not (self._heritage.pids and self._patience()):
+        if self._waits_in_vain():
             self._serving = False
+
+    def _waits_in_vain(self) -> bool:
+        """Whether no engine came in time, or there is nothing any more to come for."""
+        until = self._waits_until
+        return until is not None and (not self._heritage.pids or time.monotonic() >= until)
 
     def _patience(self) -> float | None:
         """Seconds until something has to be looked at though nothing happened."""
