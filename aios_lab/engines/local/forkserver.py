@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import os
 import selectors
 import signal
@@ -21,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aios_lab.engines.local import requests, strays
+from aios_lab.engines.local import strays
+from aios_lab.engines.local.descriptors import read_object, receive
 from aios_lab.engines.local.newborn import Birth, live
 from aios_lab.engines.local.succession import ADOPT, Heritage, admit, make_door
 from aios_lab.engines.processes import adopt_orphans, be_forkserver, children, kill
@@ -157,7 +159,7 @@ class Forkserver:
 
     def _receive(self, client: socket.socket, pid: int) -> None:
         try:
-            data, fds = requests.receive(client)
+            data, fds = receive(client)
         except BlockingIOError:
             return
         except OSError:
@@ -186,7 +188,7 @@ class Forkserver:
         What is no proper request is dropped: the sender sees its pipe close, and no other slice is harmed.
         """
         try:
-            self._serve(pid, requests.header(fds), fds)
+            self._serve(pid, read_object(fds[0]), fds)
         except (OSError, ValueError, TypeError, LookupError) as error:
             print(f"forkserver: dropped a request of process {pid}: {error!r}", file=sys.stderr)
 
@@ -197,7 +199,7 @@ class Forkserver:
             case "kill":
                 self._kill(pid, int(request["pid"]))
             case "family" if len(fds) == 2:
-                requests.tell(fds[1], {str(child): parent for child, parent in self._family(pid)})
+                _tell(fds[1], {str(child): parent for child, parent in self._family(pid)})
             case "keep" if len(fds) == 2 and pid == ENGINE:
                 self._keep_line(int(request["pid"]), fds[1])
             case "inherit" if len(fds) == 2 and pid == ENGINE:
@@ -231,7 +233,7 @@ class Forkserver:
         try:
             pid = os.fork()
         except OSError as error:
-            requests.tell(status, {"error": error.strerror})
+            _tell(status, {"error": error.strerror})
             ours.close()
         else:
             if pid == 0:
@@ -254,7 +256,7 @@ class Forkserver:
             self._listen(process.requests, process.pid)
         else:
             ours.close()
-        requests.tell(process.status, {"pid": process.pid})
+        _tell(process.status, {"pid": process.pid})
 
     def _siblings(self, process: Process) -> set[int]:
         parent = self._processes.get(process.parent)
@@ -326,10 +328,18 @@ class Forkserver:
                 continue
             if dying and now - process.ended < _ORPHANS_MAY_TAKE:
                 continue
-            requests.tell(process.status, {"exit": process.code})
+            _tell(process.status, {"exit": process.code})
             os.close(process.status)
             del self._processes[process.pid]
             self._siblings(process).discard(process.pid)
+
+
+def _tell(fd: int, message: dict[str, Any]) -> None:
+    os.set_blocking(fd, False)
+    try:
+        os.write(fd, json.dumps(message).encode() + b"\n")
+    except (BrokenPipeError, BlockingIOError):  # nobody reads any more
+        return
 
 
 def _drain(bell: socket.socket) -> bytes:

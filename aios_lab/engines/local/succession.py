@@ -11,8 +11,9 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
 from pathlib import Path
+
+from aios_lab.engines.unix import short
 
 ADOPT = 8.0  # seconds that slices go on without an engine
 
@@ -67,8 +68,8 @@ def receive_heritage(answer: socket.socket) -> Iterator[tuple[int, int, int]]:
 def make_door(folder: Path) -> socket.socket:
     """The calling process's own door in the engine's folder, which only the user can enter."""
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with _short(folder) as short:
-        door.bind(f"{short}/{_DOOR}{os.getpid()}")
+    with short(folder / f"{_DOOR}{os.getpid()}") as path:
+        door.bind(path)
     door.listen()
     door.setblocking(False)
     return door
@@ -95,8 +96,8 @@ def knock(folder: Path) -> tuple[socket.socket, int] | None:
     for path in sorted(folder.glob(f"{_DOOR}*")):
         line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with _short(folder) as short:
-                line.connect(f"{short}/{path.name}")
+            with short(path) as address:
+                line.connect(address)
         except OSError:
             line.close()
             path.unlink(missing_ok=True)
@@ -110,13 +111,3 @@ def _peer(line: socket.socket) -> tuple[int, int]:
         line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     )
     return pid, uid
-
-
-@contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """Another path to the folder: that of a socket has at most 107 bytes."""
-    fd = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
