@@ -45,10 +45,11 @@ class Recovery:
             EngineError: what the ledger does not know, and nobody counts, could not be ended.
         """
         self._left = claim_within
-        survivors = {*self._engine.survivors()}
         recorded = self._ledger.living()
+        survivors = {*self._engine.survivors()}
         unknown = survivors - {one.id for one in recorded}
         await asyncio.gather(*map(self._engine.close, unknown))
+        survivors = {slice_id for slice_id in survivors if self._engine.info(slice_id) is not None}
         adopted = [one for one in recorded if one.id in survivors]
         ended = [one for one in recorded if one.id not in survivors]
         buried = [_without_processes(one) for one in ended if one.held or one.gone]
@@ -56,7 +57,7 @@ class Recovery:
         resting = {one.id: one for one in [*ended, *buried]}
         self._asleep = {one.id: one for one in resting.values() if not one.ended}
         self._adopt(adopted)
-        if recorded or survivors:
+        if recorded:
             log.info("%d slices taken over, %d claims of an earlier server", len(adopted), len(self._asleep))
 
     def _adopt(self, slices: list[Slice]) -> None:
@@ -73,14 +74,15 @@ class Recovery:
 
     def waits_for(self, slice_id: str) -> bool:
         """Whether the slice lives, and its owner has not reported yet."""
-        return slice_id in self._unclaimed
+        one = self._life.slices.get(slice_id)
+        return one is not None and not one.gone and slice_id in self._unclaimed
 
     def reclaim(self, slice_id: str) -> bool:
         """Its owner is there; False when the slice waits for nobody. Raises: Refused, and it waits on."""
         if (one := self._asleep.get(slice_id)) is not None:
             self._life.put("reclaimed", one.step(time.time()))
             del self._asleep[slice_id]
-        elif slice_id in self._unclaimed and slice_id in self._life.slices:
+        elif self.waits_for(slice_id):
             self._life.put("reclaimed", self._life.get(slice_id).step(time.time(), cap=None))
             self._unclaimed.discard(slice_id)
         else:

@@ -68,8 +68,10 @@ def receive_heritage(answer: socket.socket) -> Iterator[tuple[int, int, int]]:
 def make_door(folder: Path) -> socket.socket:
     """The calling process's own door in the engine's folder, which only the user can enter."""
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with short(folder / f"{_DOOR}{os.getpid()}") as path:
-        door.bind(path)
+    path = folder / f"{_DOOR}{os.getpid()}"
+    path.unlink(missing_ok=True)  # of a dead one that had this pid
+    with short(path) as address:
+        door.bind(address)
     door.listen()
     door.setblocking(False)
     return door
