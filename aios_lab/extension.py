@@ -182,6 +182,7 @@ class AIOSLab(ExtensionApp):
         default_claim = self._default_claim()
         stack.enter_context(territory.data_folder(self.folder))
         await stack.enter_async_context(listen(self._meeting, self._leading.accept))
+        stack.callback(self._leading.close)
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
         if issubclass(self.engine_class, LocalEngine):
             serves = str(ledger.path) if self.inventory else "this machine"  # what its locks make its own
@@ -191,11 +192,11 @@ class AIOSLab(ExtensionApp):
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)
         broker = Broker(engine, ledger, Quotas(self._quotas_path()), default_claim, self._does_nothing)
         await broker.start()
-        stack.push_async_callback(self._stop_broker, broker)
+        stack.push_async_callback(lambda: broker.stop(self._leading.slices))
         self._peers.reclaim(broker)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())
         await runs.start(broker.living)
-        stack.push_async_callback(runs.close, MLFLOW_PATIENCE)
+        stack.push_async_callback(lambda: runs.close(MLFLOW_PATIENCE, self._leading.slices))
         registry = Registry(self._mlflow(), self._artifacts())
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
         stack.push_async_callback(jobs.stop)

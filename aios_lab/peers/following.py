@@ -32,6 +32,7 @@ REPORT = 2.0  # seconds between two reports to the leader
 ALWAYS = frozenset({"status", "openapi.json"})  # what every server answers by itself, at any time
 TAKEN = "data_dir_in_use"
 
+
 def _silent() -> Refused:
     return Refused(
         409,
@@ -53,9 +54,9 @@ def _ended_meanwhile() -> Refused:
 class Peers:
     """This server among those of one user that share a data folder.
 
-    Implements ``services.Elsewhere`` and ``kernel_claims.Keeper``. ``lead`` opens everything here, and returns
-    what keeps it from that; with 'data_dir_in_use' this server follows whoever has it, and tries again when
-    that one is gone. ``emit`` says an event on this server's bus.
+    Implements ``services.Elsewhere`` and ``kernel_claims.Keeper``. ``lead`` opens everything here, and
+    returns what keeps it from that; with 'data_dir_in_use' this server follows whoever has it, and tries
+    again when that one is gone. ``emit`` says an event on this server's bus.
     """
 
     def __init__(
@@ -188,10 +189,10 @@ class Peers:
     async def _report(self, line: Line) -> None:
         while True:
             self._news.clear()
-            kernels = self._services.kernels.values()
+            kernels, topics = self._services.kernels.values(), sorted(self._services.feed.topics)
             idle = [kernel.owner.kernel_id for kernel in kernels if self._idle(kernel.owner)]
             try:
-                self.busy = await line.ask("report", {"idle": idle, "topics": sorted(self._services.feed.topics)})
+                self.busy = await line.ask("report", {"idle": idle, "topics": topics})
                 async with asyncio.timeout(REPORT):
                     await self._news.wait()
             except TimeoutError:

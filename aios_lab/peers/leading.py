@@ -1,4 +1,4 @@
-"""The side of the server that has the broker: what other servers ask of it, and what becomes of their kernels."""
+"""The side of the server that has the broker: what others ask of it, and what becomes of their kernels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Follower:
     nothing. It outlives its line, and ends with the process: who is only stopped keeps everything."""
 
     pid: int
-    alive: int  # a file descriptor that is readable when the process has ended
+    alive: int | None  # a file descriptor that is readable when the process has ended
     slices: set[str] = field(default_factory=set)
     idle: frozenset[str] = frozenset()
     line: Line | None = None
@@ -74,7 +74,7 @@ class Leading:
         if pid is None:
             writer.close()
             return
-        line = Listening(reader, writer, self._services, lambda verb, data: self._serve(pid, line, verb, data))
+        line = Listening(reader, writer, self._services, lambda *said: self._serve(pid, line, *said))
         self._lines.add(line)
         try:
             await line.run()
@@ -85,12 +85,11 @@ class Leading:
                 follower.line = None
 
     def close(self) -> None:
-        """Cut all lines: their servers look for another leader from now on."""
+        """Cut all lines: their servers look for another leader from now on, and ``slices`` stays as it is."""
         for line in list(self._lines):
             line.close()
         for follower in self._followers.values():
             self._forget(follower)
-        self._followers.clear()
 
     async def _serve(self, pid: int, line: Listening, verb: str, data: Any) -> Any:
         await self._open.wait()
@@ -119,9 +118,9 @@ class Leading:
                 "Stop that server, or start this one with a data_dir of its own.",
             )
         if pid not in self._followers:
-            self._followers[pid] = follower = Follower(pid, os.pidfd_open(pid))
-            ended = lambda: self._gone(follower, SERVER_ENDED)  # noqa: E731
-            asyncio.get_running_loop().add_reader(follower.alive, ended)
+            alive = os.pidfd_open(pid)
+            self._followers[pid] = new = Follower(pid, alive)
+            asyncio.get_running_loop().add_reader(alive, self._gone, new, SERVER_ENDED)
         follower, broker = self._followers[pid], self._services.broker
         follower.line = line
         follower.slices |= {one for one, token in data["kernels"] if broker.reclaim(one, token)}
@@ -172,8 +171,10 @@ class Leading:
 
     @staticmethod
     def _forget(follower: Follower) -> None:
-        asyncio.get_running_loop().remove_reader(follower.alive)
-        os.close(follower.alive)
+        if follower.alive is not None:
+            asyncio.get_running_loop().remove_reader(follower.alive)
+            os.close(follower.alive)
+            follower.alive = None
 
 
 class Listening(Line):

@@ -63,7 +63,7 @@ class Line:
     def begin(self, verb: str, data: Any = None) -> asyncio.Future[Any]:
         """Ask; the future has the answer. It raises Refused as the other side did, or LineCut."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, if by nobody else
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may hear it
         if self._cut:
             answer.set_exception(LineCut())
             return answer

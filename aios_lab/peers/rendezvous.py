@@ -1,4 +1,4 @@
-"""Where the servers of one user and one data folder find each other: a Unix socket in Jupyter's runtime folder.
+"""Where servers of one user and one data folder find each other: a Unix socket in Jupyter's runtime folder.
 
 The file system lets nobody else in, and both sides ask the kernel whom they speak with: no port, no password,
 no certificate, and nothing that a page in a browser could call.
