@@ -24,7 +24,7 @@ from aios_lab.wire import ClaimRequest, Problem
 
 log = logging.getLogger("aios_lab")
 
-RETRY = 0.2  # seconds between two looks for who leads
+RETRY, RARELY = 0.2, 2.0  # seconds between two looks for who leads, at first and when it takes long
 AT_FIRST = 1.0  # seconds a starting server looks before it says that it has no broker
 PATIENCE = 15.0  # seconds that requests wait for the successor of a leader that is gone
 ANSWER = 30.0  # seconds a leader has to answer; the longest that a question may wait there is 20
@@ -125,7 +125,7 @@ class Peers:
             except OSError:  # it starts or ends just now, or is out of reach
                 if monotonic() > patience:
                     self._stuck(problem)
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY if monotonic() < patience else RARELY)
 
     def _seek(self) -> None:
         """Nobody is known to lead: requests wait."""

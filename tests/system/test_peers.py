@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import websocket
 
 from live import Kernel, Server, serving, until
 
@@ -106,6 +107,38 @@ def test_kill_9_of_the_follower_leaves_nothing_of_its_kernels(first: Server, sec
     until("all of it is free", lambda: workers(first) == (2,), 60)
 
 
+def frames(server: Server, path: str, hello: Any = None) -> Iterator[dict[str, Any]]:
+    """What a websocket of a server's user says."""
+    url = server.url.replace("http", "ws", 1) + path
+    socket = websocket.create_connection(url, timeout=60, header=[f"Authorization: token {server.token}"])
+    try:
+        if hello is not None:
+            socket.send(json.dumps(hello))
+        while True:
+            yield json.loads(socket.recv())
+    finally:
+        socket.close()
+
+
+def test_the_panel_and_the_event_bus_of_the_second_hear_of_the_first(first: Server, second: Server):
+    panel = frames(second, "aios/api/stream", {"topics": ["slices", "status"]})
+    events = frames(second, "api/events/subscribe")
+    shown = {(frame := next(panel))["topic"]: frame["data"] for _ in range(2)}
+    assert shown["slices"] == []
+    assert shown["status"]["ready"]
+    opened = ThreadPoolExecutor(1).submit(next, events)
+    a = first.kernel("a.ipynb")
+    names = ([one["name"] for one in frame["data"]] for frame in panel if frame["topic"] == "slices")
+    assert next(names) == ["a.ipynb"]
+    a.run(ASK.format(1))
+    loads = (one["memory_used"] for frame in panel if frame["topic"] == "slices" for one in frame["data"])
+    assert next(load for load in loads if load), "what slices use is measured for watchers of both servers"
+    event = opened.result(60)
+    while event["schema_id"].endswith("slice/v1") and event["state"] != "active":
+        event = next(events)
+    assert event["slice_id"] == a.slice()["id"]
+
+
 @pytest.mark.soak
 def test_a_stopped_follower_keeps_its_slices(first: Server, second: Server):
     b = second.kernel("b.ipynb")
@@ -140,3 +173,86 @@ def test_a_stopped_leader_stays_the_only_one(first: Server, second: Server):
     assert most_held(first) == 2
     for kernel in (a, b):
         assert kernel.run("print(client.submit(sum, [1, 2]).result())").strip() == "3"
+
+
+def keep_at_work(kernel: Kernel) -> list[int]:
+    """Have a client, workers and a result that lies on them; the workers' processes."""
+    kernel.run(ASK.format(1))
+    kernel.run("future = client.submit(lambda: __import__('os').getpid(), pure=False); future.result()")
+    return pids(kernel)
+
+
+def goes_on(kernel: Kernel, workers: list[int]) -> None:
+    """Same workers, same client, same data; and new work is done."""
+    assert pids(kernel) == workers
+    assert [int(kernel.run("print(future.result())"))] == workers
+    assert kernel.run("print(client.submit(sum, [40, 2]).result())").strip() == "42"
+    kernel.run("import aios_lab as aios; assert aios.client() is client")
+
+
+def leads(server: Server, first: Server) -> None:
+    until("it takes over", lambda: holder(first) == pid(server), 60)
+    until("it is ready", lambda: server.get("aios/api/status")["ready"], 60)
+
+
+def test_kill_9_of_the_leader_leaves_the_others_kernels_all_they_have(first: Server, second: Server):
+    a, b = first.kernel("a.ipynb"), second.kernel("b.ipynb")
+    of_a, of_b = keep_at_work(a), keep_at_work(b)
+    assert holder(first) == pid(first)
+    first.kill()
+    goes_on(b, of_b)
+    leads(second, first)
+    until("the dead server's claims are over", lambda: list(slices(second)) == ["b.ipynb"], 60)
+    until("its workers are gone", lambda: not set(of_a) & first.processes().keys(), 60)
+    goes_on(b, of_b)
+    assert most_held(first) == 2
+    b.run(ASK.format(2))
+    until("what the dead server held is free", lambda: workers(second) == (2,), 60)
+    assert most_held(first) == 2
+    assert {row["slice"] for row in second.leases()} == {slices(second)["b.ipynb"]["id"]}
+    with serving(first.folder, config=CONFIG, beside=second) as again:
+        assert list(slices(again)) == ["b.ipynb"], "the first one follows now"
+        assert holder(first) == pid(second)
+
+
+def test_a_leader_that_is_shut_down_leaves_the_others_kernels_all_they_have(first: Server, second: Server):
+    a, b = first.kernel("a.ipynb"), second.kernel("b.ipynb")
+    of_a, of_b = keep_at_work(a), keep_at_work(b)
+    assert first.process is not None
+    first.process.terminate()
+    leads(second, first)
+    assert list(slices(second)) == ["b.ipynb"]
+    first.process.wait(60)
+    assert not set(of_a) & first.processes().keys()
+    goes_on(b, of_b)
+    assert most_held(first) == 2
+
+
+RUN = """%%aios train --workers 1 --detach --name long
+import time
+
+def train(ctx):
+    for step in range(100_000):
+        ctx.report(step=step)
+        time.sleep(0.1)
+"""
+
+
+def test_a_run_goes_on_while_the_broker_moves(first: Server, second: Server):
+    b = second.kernel("b.ipynb")
+    b.run(RUN)
+
+    def run() -> dict[str, Any]:
+        (found,) = second.get("aios/api/runs")
+        return dict(found)
+
+    until("it trains", lambda: run()["step"] > 3, 120)
+    before = run()
+    first.kill()
+    leads(second, first)
+    until("its news reach the new broker", lambda: run()["step"] > before["step"] + 3, 60)
+    assert (run()["id"], run()["state"], run()["error"]) == (before["id"], "running", before["error"])
+    assert slices(second)["b.ipynb"]["busy"]
+    second.fetch("POST", f"aios/api/runs/{before['id']}/stop")
+    until("it is stopped", lambda: run()["ended"], 60)
+    assert run()["state"] == "stopped"
