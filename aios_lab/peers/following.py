@@ -136,7 +136,7 @@ class Peers:
     def _settle(self, problem: Problem | None) -> None:
         """Everything is done here from now on, or refused here where ``problem`` is in the way."""
         if problem is not None:
-            self._services.close(problem)
+            self._stuck(problem)
         self._services.elsewhere = None
         self._found(None)
         while self._untold:

@@ -44,7 +44,7 @@ class Line:
                 if length > LARGEST:
                     return
                 self._take(json.loads(await self._reader.readexactly(length)))
-        except (OSError, asyncio.IncompleteReadError, ValueError):
+        except (OSError, EOFError, ValueError):
             return  # it ended, or it speaks another language
         finally:
             self.close()
@@ -94,12 +94,14 @@ class Line:
         data = json.dumps(message).encode()
         self._writer.write(_LENGTH.pack(len(data)) + data)
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            raise ValueError("a message is an object")
         if "verb" in message:
             task = asyncio.get_running_loop().create_task(self._answer(message))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
-        elif (answer := self._asked.pop(message["answer"], None)) is not None and not answer.done():
+        elif (answer := self._asked.pop(message.get("answer"), None)) is not None and not answer.done():
             if "refused" in message:
                 answer.set_exception(Refused(**message["refused"]))
             else:

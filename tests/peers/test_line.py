@@ -83,7 +83,9 @@ async def test_when_the_line_is_cut_whoever_waits_learns_it(tmp_path):
             await own.ask("echo", 1)
 
 
-@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\xff\xff\xff\xff", b"\0\0\0\2{]", b"\0\0"])
+@pytest.mark.parametrize(
+    "said", [b"GET / HTTP/1.1\r\n\r\n", b"\xff\xff\xff\xff", b"\0\0\0\2{]", b"\0\0\0\2[]", b"\0\0"]
+)
 async def test_who_speaks_another_language_is_sent_away(tmp_path, said):
     ended = asyncio.Event()
 
