@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -197,6 +198,14 @@ def goes_on(kernel: Kernel, workers: list[int]) -> None:
     kernel.run("import aios_lab as aios; assert aios.client() is client")
 
 
+def ask_on(server: Server, over: threading.Event) -> int:
+    """Ask for the slices again and again; how often there were some to show."""
+    shown = 0
+    while not over.is_set():
+        shown += bool(server.get("aios/api/slices"))
+    return shown
+
+
 def leads(server: Server, first: Server) -> None:
     until("it takes over", lambda: holder(first) == pid(server), 60)
     until("it is ready", lambda: server.get("aios/api/status")["ready"], 60)
@@ -206,9 +215,14 @@ def test_kill_9_of_the_leader_leaves_the_others_kernels_all_they_have(first: Ser
     a, b = first.kernel("a.ipynb"), second.kernel("b.ipynb")
     of_a, of_b = keep_at_work(a), keep_at_work(b)
     assert holder(first) == pid(first)
-    first.kill()
-    goes_on(b, of_b)
-    leads(second, first)
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as background:
+        panel = background.submit(ask_on, second, over)
+        first.kill()
+        goes_on(b, of_b)
+        leads(second, first)
+        over.set()
+        assert panel.result(60), "who asked meanwhile has waited, and was answered"
     until("the dead server's claims are over", lambda: list(slices(second)) == ["b.ipynb"], 60)
     until("its workers are gone", lambda: not set(of_a) & first.processes().keys(), 60)
     goes_on(b, of_b)
