@@ -101,7 +101,7 @@ class Line:
             task = asyncio.get_running_loop().create_task(self._answer(message))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
-        elif (answer := self._asked.pop(message.get("answer"), None)) is not None and not answer.done():
+        elif (answer := self._asked.pop(message.get("answer", -1), None)) is not None and not answer.done():
             if "refused" in message:
                 answer.set_exception(Refused(**message["refused"]))
             else:
