@@ -207,8 +207,10 @@ def ask_on(server: Server, over: threading.Event) -> int:
 
 
 def leads(server: Server, first: Server) -> None:
+    begin = time.monotonic()
     until("it takes over", lambda: holder(first) == pid(server), 60)
     until("it is ready", lambda: server.get("aios/api/status")["ready"], 60)
+    print(f"the broker is there again after {time.monotonic() - begin:.1f} s")
 
 
 def test_kill_9_of_the_leader_leaves_the_others_kernels_all_they_have(first: Server, second: Server):
