@@ -48,6 +48,7 @@ class Leading:
         self._followers: dict[int, Follower] = {}
         self._lines: set[Line] = set()
         self._open = asyncio.Event()
+        self._closed = False
 
     def open(self) -> None:
         """From now on there is a broker to use. Who came before has waited."""
@@ -71,7 +72,7 @@ class Leading:
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one line for as long as it lives."""
         pid = process_of(writer)
-        if pid is None:
+        if pid is None or self._closed:
             writer.close()
             return
         line = Listening(reader, writer, self._services, lambda *said: self._serve(pid, line, *said))
@@ -86,6 +87,7 @@ class Leading:
 
     def close(self) -> None:
         """Cut all lines: their servers look for another leader from now on, and ``slices`` stays as it is."""
+        self._closed = True
         for line in list(self._lines):
             line.close()
         for follower in self._followers.values():
@@ -123,8 +125,11 @@ class Leading:
             asyncio.get_running_loop().add_reader(alive, self._gone, new, SERVER_ENDED)
         follower, broker = self._followers[pid], self._services.broker
         follower.line = line
-        follower.slices |= {one for one, token in data["kernels"] if broker.reclaim(one, token)}
-        return {"slices": sorted(follower.slices), "places": dict(self._places())}
+        known = {one for one, token in data["kernels"] if broker.reclaim(one, token)}
+        for slice_id in follower.slices - known:  # filed when the line was cut: its kernel never heard of it
+            self._own.change("ended", slice_id, "Its kernel started without it.")
+        follower.slices = known
+        return {"slices": sorted(known), "places": dict(self._places())}
 
     async def _perform(self, data: Any) -> Any:
         route = _ROUTES[data["method"], data["path"]]
