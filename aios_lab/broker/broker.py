@@ -196,14 +196,6 @@ class Broker:
         self._life.get(slice_id)
         return self._tokens[slice_id]
 
-    def authenticate(self, token: str) -> str | None:
-        """The slice whose secret this is. Takes the same time for every wrong guess."""
-        given, found = token.encode(), None
-        for slice_id, secret in self._tokens.items():
-            if hmac.compare_digest(secret.encode(), given):
-                found = slice_id
-        return found
-
     async def connection(self, slice_id: str, wait: float = 0.0) -> wire.Connection | None:
         """How to reach the slice's scheduler, once its minimum of workers, and at least one, is up.
 
