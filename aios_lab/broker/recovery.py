@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 CLAIM_WITHIN = 10.0  # seconds that an owner has to report
 WHY = "The server that held it ended."
+RESTING = (SliceState.REQUESTED, SliceState.FAILED)  # states in which a slice may hold nothing for long
 LOST = "The server that held this slice ended, and its workers with it. Ask for it again."
 
 
@@ -52,7 +53,9 @@ class Recovery:
         survivors = {slice_id for slice_id in survivors if self._engine.info(slice_id) is not None}
         adopted = [one for one in recorded if one.id in survivors]
         ended = [one for one in recorded if one.id not in survivors]
-        buried = [_without_processes(one) for one in ended if one.held or one.gone]
+        buried = [
+            _without_processes(one) for one in ended if one.held or one.gone or one.state not in RESTING
+        ]
         self._ledger.bury(buried, time.time(), WHY)
         resting = {one.id: one for one in [*ended, *buried]}
         self._asleep = {one.id: one for one in resting.values() if not one.ended}
@@ -111,13 +114,13 @@ class Recovery:
 
 
 def _without_processes(one: Slice) -> Slice:
-    """What is left of a slice whose workers are gone: its end is noted, or it waits on if it had none yet or
-    was to give up all, or it sleeps."""
+    """What is left of a slice whose workers are gone: its end is noted, or it is as it would have been with
+    none if it had none yet or was to give up all, or it sleeps."""
     now = time.time()
     if one.gone:
         return one.emptied(now, SliceState.EXPIRED)
-    waits = one.state == SliceState.GRANTED or one.target == 0
-    changes = {} if waits else {"wanted": False, "problem": LOST}
+    without = one.state in (SliceState.GRANTED, SliceState.FAILED) or one.target == 0
+    changes = {} if without else {"wanted": False, "problem": LOST}
     return one.step(now, SliceState.FAILED, **changes).emptied(now, SliceState.REQUESTED)
 
 
