@@ -99,7 +99,8 @@ class LocalEngine:
             await warm.stop()
             return False
         found = await asyncio.gather(*(SliceHandle.inherit(*each, warm, self) for each in heritage))
-        self._slices = {handle.slice_id: handle for handle in found if handle is not None}
+        living = [handle for handle in found if handle is not None and not handle.ended.is_set()]
+        self._slices = {handle.slice_id: handle for handle in living}
         self._survivors = tuple(self._slices)
         return True
 
