@@ -109,7 +109,10 @@ def _children_by_scan(pid: int) -> list[int]:
 
 def tree(pid: int) -> list[int]:
     """A process and all its descendants."""
-    return [pid] + [below for child in children(pid) for below in tree(child)]
+    found = [pid]
+    for one in found:  # it grows meanwhile: a chain of forks may be longer than calls can be nested
+        found += children(one)
+    return found
 
 
 def resident(pid: int) -> int:

@@ -34,6 +34,7 @@ class LocalEngine:
         preload: modules that every process of a slice has imported when it starts. They must start no
             threads and touch no GPU when imported.
         spares: slices that are kept ready for those who ask next (see ``pool``), while there is memory.
+        max_processes: processes that a worker may be at once, with all that its tasks start (see ``limits``).
 
     Raises:
         EngineError: the declared inventory makes no sense.
@@ -45,11 +46,13 @@ class LocalEngine:
         runtime_dir: str | Path | None = None,
         preload: Sequence[str] = (),
         spares: int = 0,
+        max_processes: int = 500,
     ) -> None:
         self._inventory = measured() if inventory is None else declared(inventory)
         self._runtime_dir = None if runtime_dir is None else Path(runtime_dir)
         self._preload = tuple(preload)
         self.pool = Pool(spares, self._open_spare)
+        self._max_processes = max_processes
         self._slices: dict[str, SliceHandle] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._reserved: set[int] = set()
@@ -183,7 +186,8 @@ class LocalEngine:
     def _order(self, slice_id: str) -> orders.Open:
         from aios_lab.engines.local import tls
 
-        return orders.Open(slice_id, tls.issue(slice_id), str(self._folder / slice_id))
+        folder = str(self._folder / slice_id)
+        return orders.Open(slice_id, tls.issue(slice_id), folder, self._max_processes)
 
     async def _open(self, slice_id: str) -> SliceHandle:
         order, warm = self._order(slice_id), self._running()
