@@ -98,8 +98,8 @@ class AIOSLab(ExtensionApp):
     max_processes = Int(
         500,
         min=2,
-        help="Processes that a worker may be at once, with all that its tasks start. When there are more, the "
-        "largest family of them is ended as a whole: a task that forks without end ends only its own worker.",
+        help="Processes that a worker may be at once, with all that its tasks start. When there are more, "
+        "the largest family of them is ended whole: a task that forks without end costs its own worker only.",
     ).tag(config=True)
     preload = List(
         Unicode(),

@@ -271,7 +271,9 @@ def _line(fd: int, timeout: float) -> tuple[bytes, bytes]:
             raise SpawnError(f"The forkserver did not answer within {timeout:g} s.")
         chunk = os.read(fd, 65536)
         if not chunk:
-            raise SpawnError("The forkserver that starts processes refused the request or ended.")
+            raise SpawnError(
+                "The forkserver that starts processes refused the request or ended; its log says why."
+            )
         data += chunk
     line, _, rest = data.partition(b"\n")
     return line, rest

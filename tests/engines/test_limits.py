@@ -1,4 +1,4 @@
-"""Limits of a worker hold, whatever its tasks do: who breaks one is ended with all it started, and only it."""
+"""What a worker may use, and what becomes of it, and of it alone, when its tasks start processes for ever."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from distributed import Client
 
 from aios_lab.allocation.types import Resources
-from engines.running import UNIT, Running
+from engines.running import Running
 from live import environ_of, until
 
 # Tasks are functions within tests; what they use of this module travels with them.
@@ -128,26 +128,3 @@ def test_torch_within_a_task_takes_the_threads_of_its_worker(engine: Running):
             assert seen["task"] == seen["thread"] == granted, seen
             assert seen["process"] == min(granted, os.cpu_count() or 1), seen
             assert seen["started"] <= granted, seen
-
-
-def test_a_worker_over_its_memory_leaves_the_results_of_others(engine: Running):
-    def swallow() -> int:
-        import signal
-
-        import numpy as np
-
-        kept = np.ones(1500 << 20, dtype=np.uint8)
-        signal.pause()
-        return int(kept[0])
-
-    with engine.slice(2, UNIT) as (slice_id, client):
-        (bad, worker), (good, bystander) = client.run(os.getpid).items()
-        kept = client.submit(lambda: list(range(1000)), workers=[good], pure=False)
-        kept.result(30)
-        task = client.submit(swallow, workers=[bad], allow_other_workers=False)
-        until("the excess is told", lambda: slice_id in engine.heard.troubles, 60)
-        task.cancel()
-        assert "MB" in engine.heard.troubles.pop(slice_id)
-        until("another worker took its place", lambda: len(present(client) - {worker}) == 2, 60)
-        assert bystander in present(client)
-        assert kept.result(30) == list(range(1000))

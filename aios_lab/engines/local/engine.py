@@ -20,9 +20,11 @@ from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 from aios_lab.engines.local.inventory import declared, measured
 from aios_lab.engines.local.pool import Pool, Size
 from aios_lab.engines.local.warm import Warm
-from aios_lab.engines.processes import EngineId
+from aios_lab.engines.processes import EngineId, said
 
 log = logging.getLogger(__name__)
+
+_AGAIN = 1.0  # seconds between two tries to start a forkserver when there is no descriptor or process for it
 
 
 class LocalEngine:
@@ -142,10 +144,17 @@ class LocalEngine:
         self._cold_starts = 0 if self._warm.warmed else self._cold_starts + 1
         pause = min(60.0, 2.0 ** (self._cold_starts - 1)) if self._cold_starts else 0.0
         log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", pause, self.log)
+        self._warm_up_after(pause)
+
+    def _warm_up_after(self, pause: float) -> None:
         if pause:
-            asyncio.get_running_loop().call_later(pause, self._warm_up)
-        else:
+            asyncio.get_running_loop().call_later(pause, self._warm_up_after, 0.0)
+            return
+        try:
             self._warm_up()
+        except OSError as error:
+            log.error("no forkserver can be started: %s", said(error))
+            self._warm_up_after(_AGAIN)
 
     def expect(self, unit: Resources, workers: int) -> None:
         """See ``Engine.expect``: the first spares are of this size."""

@@ -62,6 +62,7 @@ class Forkserver:
         self._processes: dict[int, Process] = {}
         self._roots: set[int] = set()
         self._orphans: dict[int, float] = {}  # pid to when it came home
+        self._reserve = socket.socket()
         self._serving = True
         self._selector = selectors.DefaultSelector()
         self._engine = engine
@@ -162,7 +163,12 @@ class Forkserver:
     def _spawn(self, parent: int, request: dict[str, Any], payload: int, status: int, fds: list[int]) -> None:
         if not self._serving or (parent != ENGINE and parent not in self._processes):
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            fate = os.dup(status)
+        except OSError as error:
+            _tell(status, {"error": error.strerror})
+            raise
         birth = Birth(
             target=str(request["target"]),
             env=request["env"],
@@ -175,6 +181,7 @@ class Forkserver:
             pid = os.fork()
         except OSError as error:
             _tell(status, {"error": error.strerror})
+            os.close(fate)
             ours.close()
         else:
             if pid == 0:
@@ -182,9 +189,7 @@ class Forkserver:
                     self._forget(ours)
                 finally:
                     live(birth, self._pid)
-            self._keep(
-                Process(pid, parent, os.dup(status), ours if birth.requests is not None else None), ours
-            )
+            self._keep(Process(pid, parent, fate, ours if birth.requests is not None else None), ours)
         if birth.requests is not None:
             os.close(birth.requests)
         else:
@@ -206,7 +211,7 @@ class Forkserver:
     def _forget(self, ours: socket.socket) -> None:
         """In a child: close what is the forkserver's through its own objects, which must not close later."""
         self._selector.close()
-        for held in (self._engine, self._bell, self._ringer, ours):
+        for held in (self._engine, self._bell, self._ringer, self._reserve, ours):
             held.close()
         for process in self._processes.values():
             if process.requests is not None:
@@ -248,10 +253,20 @@ class Forkserver:
             self._hang_up(process.requests, process.pid)
 
     def _kill_orphans(self) -> None:
-        """A child that nobody spawned is an orphan, and of a dead process: the living adopt their own."""
+        """A child that nobody spawned is an orphan, and of a dead process: the living adopt their own.
+
+        Looking takes a descriptor, and one was put by for when there is none left.
+        """
         alive = {pid for pid, process in self._processes.items() if process.code is None}
         now = time.monotonic()
-        self._orphans = {pid: self._orphans.get(pid, now) for pid in children(self._pid) if pid not in alive}
+        self._reserve.close()
+        try:
+            home = children(self._pid)
+            self._reserve = socket.socket()
+        except OSError as error:
+            print(f"forkserver: orphans are not looked for: {error}", file=sys.stderr)
+            return
+        self._orphans = {pid: self._orphans.get(pid, now) for pid in home if pid not in alive}
         for pid in self._orphans:
             kill(pid)
 
@@ -292,6 +307,8 @@ def _receive_fds(client: socket.socket) -> tuple[bytes, list[int]]:
 
 def _header(fds: list[int]) -> dict[str, Any]:
     """The request, read in a way that never waits: ``pread`` refuses pipes and sockets."""
+    if not fds:
+        raise ValueError("its descriptors did not arrive; too many may be open here")
     size = os.fstat(fds[0]).st_size
     if not 0 < size <= _LONGEST_HEADER:
         raise ValueError("no request of a sensible size")

@@ -19,7 +19,7 @@ from aios_lab.engines.base import Credentials, EngineError, SliceInfo
 from aios_lab.engines.local import orders
 from aios_lab.engines.local.launch import environment
 from aios_lab.engines.local.warm import Warm
-from aios_lab.engines.processes import await_end
+from aios_lab.engines.processes import await_end, said
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,10 @@ class SliceHandle:
         await self._unless(self.ended, self._ready.wait(), "ended before its scheduler listened")
 
     async def _open(self) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise EngineError(f"Slice {self.slice_id} could not be opened: {said(error)}.") from error
         folder = Path(self._order.folder)
         try:
             with theirs:
@@ -92,7 +95,7 @@ class SliceHandle:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, EngineError):
                 raise
-            raise EngineError(f"Slice {self.slice_id} could not be opened: {error}") from error
+            raise EngineError(f"Slice {self.slice_id} could not be opened: {said(error)}") from error
         reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
         self._listening = asyncio.create_task(self._listen(reader))
 
