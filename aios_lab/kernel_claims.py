@@ -79,7 +79,8 @@ class KernelClaims:
         self._tell(slice_id, lambda: self._services.broker.recycle(slice_id), "The kernel was restarted.")
 
     def crashed(self, slice_id: str) -> None:
-        self._tell(slice_id, lambda: self._services.broker.release(slice_id), "The kernel died.")
+        why = "The kernel died."
+        self._tell(slice_id, lambda: self._services.broker.crashed(slice_id, why), why)
 
     def ended(self, slice_id: str, why: str) -> None:
         self._tell(slice_id, lambda: self._services.broker.end(slice_id, why), why)

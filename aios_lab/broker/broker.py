@@ -144,6 +144,10 @@ class Broker:
         """Give all units back; the claim sleeps until its next use."""
         self._life.release(self._life.get(slice_id))
 
+    def crashed(self, slice_id: str, why: str) -> None:
+        """The owner's process died: it gives all back, and the claim sleeps until somebody uses it."""
+        self._life.crashed(slice_id, why)
+
     def end(self, slice_id: str, why: str) -> None:
         """The owner is gone. Unknown ids are fine: ends may come more than once."""
         self._tokens.pop(slice_id, None)
