@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from typing import Any
 from aios_lab.broker import Ledger
 from aios_lab.engines.processes import start_time
 from broker.records import living_leases
+from holding import HOLD
 from live import HTTPProblem, Server, environ_of, until
 
 # Jupyter waits for kernels to end in good order; these do not know how.
 CONFIG = "c.KernelManager.shutdown_wait_time = 0.2\nc.MappingKernelManager.kernel_info_timeout = 1\n"
-HOLD = "TEST_HOLD"
 
 
 class Resting(Server):
@@ -36,7 +35,7 @@ class Resting(Server):
         self.config = CONFIG + self.config if CONFIG not in self.config else self.config
         self.env = {
             HOLD: str(self.folder / "hold"),
-            "DASK_DISTRIBUTED__WORKER__PRELOAD": '["claims"]',
+            "DASK_DISTRIBUTED__WORKER__PRELOAD": '["holding"]',
             "PYTHONPATH": os.pathsep.join(
                 filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
             ),
@@ -72,13 +71,12 @@ class Resting(Server):
         """CPU threads that the cluster counts as held."""
         return float(self.get("aios/api/cluster")["used"]["cpus"])
 
-    @property
-    def ledger(self) -> Ledger:
-        """Its ledger, to be read; the server may live."""
-        return Ledger(self.data_dir / "ledger.db")
-
     def living_leases(self) -> list[Any]:
-        return living_leases(self.ledger, time.time())
+        return living_leases(Ledger(self.data_dir / "ledger.db"), time.time())
+
+    def ids(self) -> set[str]:
+        """The living slices."""
+        return {one["id"] for one in self.get("aios/api/slices")}
 
     def engine_processes(self) -> list[int]:
         """The forkserver, and all slice hosts and workers, the oldest first."""
@@ -102,6 +100,9 @@ class Claim:
         body = {"workers": workers, "cpus": 1, "memory": "500MB"} | fields
         found: dict[str, Any] = self.server.fetch("PATCH", f"aios/api/slices/{self.id}", body)
         return found
+
+    def activate(self) -> None:
+        self.server.fetch("POST", f"aios/api/slices/{self.id}/activate")
 
     def release(self) -> None:
         self.server.fetch("DELETE", f"aios/api/slices/{self.id}")
@@ -136,14 +137,3 @@ def send(number: signal.Signals, *pids: int) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-async def dask_setup(worker: object, environ: Mapping[str, str] = os.environ) -> None:
-    """Dask calls this in every worker that starts: hold it for as long as the test wants."""
-    import asyncio
-
-    held = Path(environ[HOLD])
-    while held.exists():
-        if held.read_text() == "fail":
-            raise SystemExit("this is meant")
-        await asyncio.sleep(0.05)
