@@ -109,8 +109,8 @@ class _Uses:
     def hear(self, at: float, slice_id: str, data: Mapping[str, Any]) -> None:
         # A server that died wrote nothing more, and the next one has only this to say of its slices: they
         # ended when it was last heard of.
-        now = max(self.since, at if "state" in data else self.last)
-        self.last = max(self.last, now)
+        # Nor does time go back, though a clock may.
+        now = self.last = max(self.last, at if "state" in data else self.last)
         wanted, held = bool(data.get("wanted")), sum(data.get("units", {}).values())
         use = self._open.get(slice_id)
         if use is not None and not held and (use.start is not None or not wanted):

@@ -172,7 +172,7 @@ def test_a_ledger_that_another_process_locks(tmp_path: Path):
             assert (problem.status, problem.body["reason"]) == (409, "ledger_unavailable")
             assert "locked" in problem.body["message"]
             assert "backup" in problem.body["hint"]
-            # Four ends that cannot be written are tried again and again; what others ask is answered meanwhile.
+            # Ends that cannot be written are tried again and again; what others ask is answered meanwhile.
             for claim in claims[:3]:
                 claim.end()
             os.kill(claims[3].kernel_pid(), signal.SIGKILL)
