@@ -1,4 +1,4 @@
-"""Two hundred claims at once from twenty threads, with cancels, restarts, and kills of kernels and the server.
+"""Two hundred claims at once from twenty threads, with cancels, restarts, and kills of kernels and server.
 
 What must hold is checked while it goes on, and again on every line of the record afterwards.
 """
@@ -133,7 +133,7 @@ def test_two_hundred_claims_from_twenty_threads(tmp_path: Path):
         server.stop()
     print(
         f"\n{sum(storm.done.values())} deeds of {THREADS} threads on {2 * CLAIMS} claims in {2 * SECONDS} s: "
-        f"{dict(sorted(storm.done.items()))}; {storm.looks} looks, {storm.most_processes} processes of slices "
+        f"{dict(sorted(storm.done.items()))}; {storm.looks} looks, {storm.most_processes} slice processes "
         f"at most; {waited} claims waited at the end and all were granted; {figures}"
     )
 
