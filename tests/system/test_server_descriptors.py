@@ -46,8 +46,8 @@ def test_a_server_without_descriptors(tmp_path: Path):
         files = len(os.listdir(f"/proc/{server.pid}/fd"))
         with no_descriptor_left(server.pid):
             for _ in range(3):
-                status, _ = line.call("PATCH", f"slices/{asking.id}", {"workers": 1})
-                assert status == 200
+                status, answer = line.call("PATCH", f"slices/{asking.id}", {"workers": 1})
+                assert status == 200, answer
                 until("it failed", lambda: line.view(asking)["state"] == "failed", 60)
                 assert "ulimit -n" in line.view(asking)["problem"]
             assert (line.view(running)["state"], line.view(running)["workers"]) == ("active", 1)
