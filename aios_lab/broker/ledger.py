@@ -154,7 +154,7 @@ class Ledger:
 
     def balances(self) -> list[Balance]:
         """What principals had used at the last heartbeat that knew of them."""
-        with self._writing() as connection:
+        with self._reading() as connection:
             rows = connection.execute(sa.select(USAGE).order_by(USAGE.c.principal)).all()
         return [Balance(row.principal, row.time, tuple(row[2:])) for row in rows]
 
@@ -179,7 +179,7 @@ class Ledger:
         """What happened to slices since the line ``after``, oldest first; at most the newest lines of it."""
         about = EVENTS.c.slice_id.is_not(None) & (EVENTS.c.id > after)
         query = sa.select(EVENTS).where(about).order_by(EVENTS.c.id.desc()).limit(newest)
-        with self._writing() as connection:
+        with self._reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)][::-1]
 
     def _append(self, connection: sa.Connection, entry: Entry, now: float) -> None:
@@ -217,17 +217,26 @@ class Ledger:
 
     @contextmanager
     def _writing(self, patience: float | None = None) -> Iterator[sa.Connection]:
+        try:
+            with self._reading() as connection:
+                self._wait_for(connection, self._patience if patience is None else patience)
+                yield connection
+        except Refused as refused:
+            self._patience = 0.0 if refused.hint == LOCKED else PATIENCE
+            raise
+        self._patience = PATIENCE
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """One transaction, which nobody who writes can hold up while it only reads."""
         if self._db is None:
             raise self._unavailable("it is not open")
         try:
             with self._db.begin() as connection:
-                self._wait_for(connection, self._patience if patience is None else patience)
                 yield connection
         except sa.exc.DBAPIError as error:
             locked = getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")
-            self._patience = 0.0 if locked else PATIENCE
             raise self._unavailable(str(error.orig), LOCKED if locked else NO_ROOM) from error
-        self._patience = PATIENCE
 
     def _wait_for(self, connection: sa.Connection, seconds: float) -> None:
         if seconds != self._waits:

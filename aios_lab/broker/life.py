@@ -272,7 +272,9 @@ class Life:
                 return await self._engine.close(slice_id)
             except EngineError as error:
                 log.warning("Slice %s does not end: %s", slice_id, error)
-                await asyncio.sleep(RETRY)
+            except Exception:
+                log.exception("Slice %s does not end, in a way that its engine did not foresee.", slice_id)
+            await asyncio.sleep(RETRY)
 
     async def _close(self, slice_id: str) -> None:
         """End the slice and free its units; what an overtaken call opened meanwhile ends too."""

@@ -72,4 +72,4 @@ def once(claim: Claim) -> None:
     claim.ask(1)
     claim.reaches("active", 1)
     claim.release()
-    until("it gave back", lambda: claim.view()["target"] == 0, 60)
+    claim.reaches("requested", 0)

@@ -23,6 +23,7 @@ from typing import Any
 
 from aios_lab.engines.local.newborn import Birth, live
 from aios_lab.engines.processes import adopt_orphans, children, kill
+from aios_lab.engines.spawn import KILL
 
 ENGINE = 0  # stands for the engine's process, which is no child of ours
 _MOST_FDS = 64
@@ -128,7 +129,7 @@ class Forkserver:
             self._hang_up(client, pid)
             return
         try:
-            self._obey(pid, fds)
+            self._obey(pid, data, fds)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -141,13 +142,16 @@ class Forkserver:
         elif pid in self._processes:
             self._processes[pid].requests = None
 
-    def _obey(self, pid: int, fds: list[int]) -> None:
+    def _obey(self, pid: int, data: bytes, fds: list[int]) -> None:
         """Do what one request asks; the descriptors stay ours to close.
 
         What is no proper request is dropped: the sender sees its pipe close, and no other slice is harmed.
         """
         try:
-            self._serve(pid, _header(fds), fds)
+            if data.startswith(KILL):
+                self._kill(pid, int(data.removeprefix(KILL)))
+            else:
+                self._serve(pid, _header(fds), fds)
         except (OSError, ValueError, TypeError, LookupError) as error:
             print(f"forkserver: dropped a request of process {pid}: {error!r}", file=sys.stderr)
 
@@ -155,8 +159,6 @@ class Forkserver:
         match request.get("op"):
             case "spawn" if len(fds) >= 3:
                 self._spawn(pid, request, fds[1], fds[2], fds[3:])
-            case "kill":
-                self._kill(pid, int(request["pid"]))
             case "family" if len(fds) == 2:
                 _tell(fds[1], {str(child): parent for child, parent in self._family(pid)})
 
