@@ -1,7 +1,8 @@
 """The ledger: an append-only record of what was decided and done, in SQLite.
 
 ``events`` is the record itself; ``claims``, ``leases`` and ``usage`` show its newest state. A lease without a
-heartbeat for ``TTL`` seconds has expired: its broker is dead, and its engine's processes with it.
+heartbeat for ``TTL`` seconds has expired: its broker is dead, and its engine's processes with it, or another
+broker is about to take them over.
 """
 
 from __future__ import annotations
@@ -158,22 +159,38 @@ class Ledger:
             rows = connection.execute(sa.select(USAGE).order_by(USAGE.c.principal)).all()
         return [Balance(row.principal, row.time, tuple(row[2:])) for row in rows]
 
-    def expire(self, now: float) -> list[str]:
-        """End all claims that an earlier broker left behind, and free their leases; their slice ids.
-
-        Holding the lock means that no other broker lives.
-        """
+    def living(self) -> list[Slice]:
+        """All slices that have not ended, as they were written last, oldest first."""
+        living = CLAIMS.c.state.not_in([state.value for state in ENDED])
         with self._writing() as connection:
-            living = CLAIMS.c.state.not_in([state.value for state in ENDED])
-            rows = connection.execute(sa.select(CLAIMS.c.slice_id, CLAIMS.c.epoch).where(living)).all()
-            for slice_id, epoch in rows:
-                state, line = SliceState.EXPIRED.value, {"why": "The server that held it ended."}
-                values = {"epoch": epoch + 1, "state": state, "updated": now}
-                connection.execute(sa.update(CLAIMS).where(CLAIMS.c.slice_id == slice_id).values(**values))
-                event = {"time": now, "kind": state, "slice_id": slice_id, "epoch": epoch + 1, "data": line}
-                connection.execute(sa.insert(EVENTS).values(**event))
-            connection.execute(sa.delete(LEASES))
-        return [slice_id for slice_id, _ in rows]
+            rows = connection.execute(sa.select(CLAIMS).where(living).order_by(CLAIMS.c.slice_id)).all()
+        found = (Slice.from_data(row.slice_id, SliceState(row.state), row.epoch, row.data) for row in rows)
+        return sorted(found, key=lambda one: (one.created, one.id))
+
+    def bury(self, slices: Sequence[Slice], now: float, why: str) -> None:
+        """Note, many at a time, what became of slices whose processes ended with an earlier broker:
+        'expired', or 'lost' where the claim lives on. What they held ended when that broker did: the lines
+        tell no state of now."""
+        if not slices:
+            return
+        ended, line = SliceState.EXPIRED, {"why": why}
+        claims = [
+            {"key": one.id, "to": one.epoch, "into": one.state.value, "as": one.data()} for one in slices
+        ]
+        events = [
+            {"time": now, "slice_id": one.id, "epoch": one.epoch, "data": line}
+            | {"kind": ended.value if one.state == ended else "lost"}
+            for one in slices
+        ]
+        update = sa.update(CLAIMS).where(CLAIMS.c.slice_id == sa.bindparam("key"))
+        update = update.values(
+            epoch=sa.bindparam("to"), state=sa.bindparam("into"), data=sa.bindparam("as"), updated=now
+        )
+        free = sa.delete(LEASES).where(LEASES.c.slice_id == sa.bindparam("key"))
+        with self._writing() as connection:
+            connection.execute(update, claims)
+            connection.execute(sa.insert(EVENTS), events)
+            connection.execute(free, [{"key": one.id} for one in slices])
 
     def steps(self, after: int, newest: int) -> list[dict[str, Any]]:
         """What happened to slices since the line ``after``, oldest first; at most the newest lines of it."""

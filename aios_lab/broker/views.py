@@ -18,6 +18,8 @@ GIVEN_BACK = "Given back: it holds nothing until the next aios.client() or train
 
 RUN_FIRST = "It gets its new size when the run that is training on it ends."
 
+WAITS_FOR_OWNER = "The server that held it ended: it waits some seconds for a sign of its owner."
+
 
 def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: bool) -> wire.Slice:
     """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts."""

@@ -18,13 +18,17 @@ import psutil
 MARKER = "AIOS_ENGINE"
 EXHAUSTED = (errno.EMFILE, errno.ENFILE)  # no descriptor is left: it says nothing about what was asked
 
+_FORKSERVER = "aios-forkserver"  # a process's name has at most 15 characters
+
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: int | str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    given = ctypes.c_char_p(value.encode()) if isinstance(value, str) else ctypes.c_ulong(value)
+    if libc.prctl(option, given, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
@@ -39,6 +43,20 @@ def die_with(parent: int) -> None:
 def adopt_orphans() -> None:
     """Make descendants whose parent ends children of this process instead of init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def be_forkserver(*, yes: bool = True) -> None:
+    """Have this process known for a forkserver that serves, or no longer in a fork of one."""
+    _prctl(_PR_SET_NAME, _FORKSERVER if yes else "python")
+
+
+def is_forkserver(pid: int) -> bool:
+    """Whether a process is one that serves: what comes from it is no stray, whoever it serves now."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
+            return file.read().strip() == _FORKSERVER
+    except OSError:  # gone
+        return False
 
 
 def kill(pid: int) -> None:
@@ -204,20 +222,28 @@ def marked() -> Iterator[tuple[int, EngineId]]:
     Raises:
         OSError: no descriptor is left to look with.
     """
-    prefix = f"{MARKER}=".encode()
     for pid in psutil.pids():
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                entries = file.read().split(b"\0")
-        except OSError as error:
-            if error.errno in EXHAUSTED:
-                raise
-            continue  # gone meanwhile, or another user's
-        for entry in entries:
-            if entry.startswith(prefix):
-                engine = EngineId.parse(entry[len(prefix) :].decode(errors="replace"))
-                if engine is not None:
-                    yield pid, engine
+        engine = mark_of(pid)
+        if engine is not None:
+            yield pid, engine
+
+
+def mark_of(pid: int) -> EngineId | None:
+    """The engine that started a process; None where none did, it is gone, or another user's.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
+    prefix = f"{MARKER}=".encode()
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
+        return None
+    found = [entry for entry in entries if entry.startswith(prefix)]
+    return EngineId.parse(found[0][len(prefix) :].decode(errors="replace")) if found else None
 
 
 def of_engine(engine: EngineId) -> list[int]:

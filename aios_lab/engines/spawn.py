@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import Any
 
 from aios_lab.engines.local.launch import launch
+from aios_lab.engines.local.succession import receive_heritage
 
 KILL = b"k"  # begins a message that asks for the end of a process; any other comes with descriptors
 
@@ -151,6 +152,27 @@ class Spawner:
         finally:
             os.close(answer)
         return {int(pid): int(parent) for pid, parent in json.loads(line).items()}
+
+    def keep(self, child: Child, line: socket.socket) -> None:
+        """Have a process outlive this one for a moment; its heir gets ``line`` (see ``succession``)."""
+        self._send({"op": "keep", "pid": child.pid}, [line.fileno()])
+
+    def inherit(self, timeout: float = 5.0) -> list[tuple[Child, socket.socket]]:
+        """What the forkserver's earlier engine had kept, each with its line.
+
+        Raises:
+            SpawnError: the forkserver ended, or another engine was still there after ``timeout`` seconds.
+        """
+        answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with answer:
+            answer.settimeout(timeout)
+            with theirs:
+                self._send({"op": "inherit"}, [theirs.fileno()])
+            try:
+                heritage = list(receive_heritage(answer))
+            except TimeoutError:
+                raise SpawnError(f"The forkserver did not answer within {timeout:g} s.") from None
+        return [(Child(pid, status, self), socket.socket(fileno=line)) for pid, line, status in heritage]
 
     def kill(self, pid: int) -> None:
         """SIGKILL one process of ``family`` and all it started; one that is gone already is fine.

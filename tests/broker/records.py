@@ -14,6 +14,7 @@ from aios_lab.allocation import decide
 from aios_lab.broker.ledger import CLAIMS, EVENTS, LEASES, TTL, Ledger
 from aios_lab.broker.slices import Slice
 from aios_lab.broker.snapshot import plan_record, recorded_snapshot
+from aios_lab.wire import SliceState
 
 
 def living_leases(ledger: Ledger, now: float) -> list[Any]:
@@ -31,11 +32,22 @@ def events(ledger: Ledger, slice_id: str | None = None) -> list[Any]:
 _CONTENTS = {one.name for one in fields(Slice)} - {"id", "state", "epoch"}
 
 
+@dataclass(frozen=True)
+class Told:
+    """A claim. Of one whose server died there is only its end to be read: not all of its contents are then
+    the ``whole`` of what the ledger shows."""
+
+    epoch: int
+    state: str
+    contents: Mapping[str, Any]
+    whole: bool = True
+
+
 @dataclass
 class State:
-    """Claims by slice: epoch, state and contents; units that are leased, by slice and node."""
+    """Claims by slice; units that are leased, by slice and node."""
 
-    claims: dict[str, tuple[int, str, Mapping[str, Any]]] = field(default_factory=dict)
+    claims: dict[str, Told] = field(default_factory=dict)
     leases: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -44,26 +56,34 @@ def steps(ledger: Ledger) -> Iterator[tuple[Any, State]]:
     state = State()
     for event in events(ledger):
         if event.slice_id is not None:
-            _, _, data = state.claims.get(event.slice_id, (0, "", {}))
-            now = {name: part for name, part in event.data.items() if name in _CONTENTS}
-            name = event.data.get("state", event.kind)  # of one whose server died there is only the end
-            state.claims[event.slice_id] = event.epoch, name, {**data, **now}
+            one = state.claims[event.slice_id] = _next(event, state.claims.get(event.slice_id))
             state.leases = {key: units for key, units in state.leases.items() if key[0] != event.slice_id}
-            held = now.get("units", {}).items()
+            held = one.contents["units"].items()
             state.leases |= {(event.slice_id, node): units for node, units in held if units}
         yield event, state
 
 
-def told(ledger: Ledger) -> State:
-    """The state that the record leads to."""
-    return deque(steps(ledger), maxlen=1)[0][1]
+def _next(event: Any, before: Told | None) -> Told:
+    if "state" in event.data:
+        contents = {name: part for name, part in event.data.items() if name in _CONTENTS}
+        return Told(event.epoch, event.data["state"], contents)
+    assert before is not None
+    state = SliceState.EXPIRED if event.kind == SliceState.EXPIRED else SliceState.REQUESTED
+    return Told(event.epoch, state.value, {**before.contents, "units": {}, "wanted": False}, whole=False)
 
 
-def kept(ledger: Ledger) -> State:
-    """The state that the ledger's tables show."""
-    claims = {one.slice_id: (one.epoch, one.state, one.data) for one in _read(ledger, sa.select(CLAIMS))}
+def agree(ledger: Ledger) -> dict[str, str]:
+    """The record leads to what the ledger's tables show; the states of all its claims."""
+    claims = {one.slice_id: one for one in _read(ledger, sa.select(CLAIMS))}
     leases = {(one.slice_id, one.node): one.units for one in _read(ledger, sa.select(LEASES))}
-    return State(claims, leases)
+    _, told = deque(steps(ledger), maxlen=1)[0]
+    assert told.leases == leases
+    assert told.claims.keys() == claims.keys()
+    for slice_id, one in told.claims.items():
+        kept = claims[slice_id]
+        assert (one.epoch, one.state) == (kept.epoch, kept.state)
+        assert not one.whole or one.contents == kept.data
+    return {slice_id: one.state for slice_id, one in told.claims.items()}
 
 
 def decide_again(ledger: Ledger) -> int:
@@ -74,6 +94,13 @@ def decide_again(ledger: Ledger) -> int:
         plan = decide(snapshot, record["policy"])
         assert json.dumps(plan_record(snapshot, record["policy"], plan)) == json.dumps(record)
     return len(plans)
+
+
+def expire(ledger: Ledger, now: float) -> list[str]:
+    """End whatever the ledger shows as living, as a broker does whose predecessor died; the slice ids."""
+    ended = [one.emptied(now, SliceState.EXPIRED) for one in ledger.living()]
+    ledger.bury(ended, now, "The server that held it ended.")
+    return [one.id for one in ended]
 
 
 def _read(ledger: Ledger, query: sa.Select[Any]) -> list[Any]:

@@ -16,7 +16,7 @@ from aios_lab.broker import TTL, Ledger, Owner, Refused
 from aios_lab.broker.ledger import PATIENCE, Entry
 from aios_lab.broker.slices import Claim, Slice
 from aios_lab.wire import SliceState
-from broker.records import events, living_leases
+from broker.records import events, expire, living_leases
 
 CLAIM = Claim(unit=Resources(1000, 1024), min=1, max=2, project="default")
 FILED = Slice("s-1", Owner("ada"), CLAIM, created=1.0, since=1.0, epoch=1)
@@ -76,10 +76,10 @@ def test_the_next_server_ends_what_a_dead_one_left(tmp_path: Path) -> None:
     ledger = Ledger(path)
     ledger.open()
     assert len(living_leases(ledger, 100.0)) == 1
-    assert ledger.expire(120.0) == ["s-1"]
+    assert expire(ledger, 120.0) == ["s-1"]
     assert living_leases(ledger, 100.0) == []
     assert events(ledger, "s-1")[-1].kind == SliceState.EXPIRED
-    assert ledger.expire(121.0) == []
+    assert expire(ledger, 121.0) == []
     ledger.close()
 
 

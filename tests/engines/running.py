@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,8 @@ class Running:
         finally:
             self.close(slice_id)
 
-    def stop(self) -> None:
-        self.call(self.engine.stop())
+    def stop(self, leave: Collection[str] = ()) -> None:
+        self.call(self.engine.stop(leave))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

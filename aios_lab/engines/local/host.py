@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -63,10 +64,15 @@ class _Leavers(SchedulerPlugin):
 
 
 class Host:
-    """Obeys the engine, one order at a time, until it says close or its line breaks."""
+    """Obeys the engine, one order at a time, until it says close or its line breaks.
+
+    The engine may be another from one order to the next: it says hello first, and orders of the earlier one
+    that are left come to their end before its own begin.
+    """
 
     def __init__(self, order: orders.Open) -> None:
         self._open = order
+        self._told: orders.Scale | None = None
         self._said = b""
         self._family: dict[int, int] = {}
 
@@ -93,10 +99,25 @@ class Host:
             await self._say_goodbye()
 
     async def _serve(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            order = json.loads(line)
-            if order["op"] == "close":
-                return
+        todo: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        obeying = asyncio.create_task(self._obey_in_turn(todo))
+        try:
+            while line := await reader.readline():
+                order = _understood(line)
+                match order.get("op"):
+                    case "close":
+                        return
+                    case "hello":
+                        shape = None if self._told is None else self._told.shape
+                        self._send(orders.Hello(self._open, shape, self._state()))
+                    case str():
+                        todo.put_nowait(order)
+        finally:
+            obeying.cancel()
+
+    async def _obey_in_turn(self, todo: asyncio.Queue[dict[str, Any]]) -> None:
+        while True:
+            order = await todo.get()
             try:
                 await self._obey(order)
             except EngineError as error:
@@ -106,12 +127,13 @@ class Host:
                 message = f"The slice could not do what was asked ({error!r}). The engine's log has details."
                 self._send({"done": order["id"], "error": message})
             else:
-                self._send({"done": order["id"], "report": self._state()})
+                self._send({"done": order["id"], "report": dataclasses.asdict(self._state())})
 
     async def _obey(self, order: dict[str, Any]) -> None:
         match order["op"]:
             case "scale":
-                await self._fleet.scale(orders.load_scale(order["scale"]))
+                self._told = orders.load_scale(order["scale"])
+                await self._fleet.scale(self._told)
             case "adopt":
                 await self._adopt(order["slice_id"])
             case "restart":
@@ -137,23 +159,20 @@ class Host:
         except TimeoutError:
             log.info("%s: some clients or workers did not take leave", self._open.slice_id)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> orders.Report:
         workers = [pid for worker in self._fleet.pids for pid in roots(worker, self._family)]
-        return {
-            "address": self._scheduler.address,
-            "workers": self._fleet.joined,
-            "devices": self._fleet.devices,
-            "pids": [os.getpid(), *workers],
-        }
+        return orders.Report(
+            self._scheduler.address, self._fleet.joined, self._fleet.devices, [os.getpid(), *workers]
+        )
 
     def _report(self) -> None:
         """Tell the engine of every change; unchanged states are not repeated."""
-        line = orders.dump({"report": self._state()})
+        line = orders.dump({"report": dataclasses.asdict(self._state())})
         if line != self._said:
             self._said = line
             self._writer.write(line)
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any] | orders.Hello) -> None:
         self._writer.write(orders.dump(message))
 
     def _limits(self) -> list[Limits]:
@@ -174,3 +193,12 @@ class Host:
         event = {"event": excess.what, "pid": excess.culprit, "used": excess.used, "limit": excess.limit}
         self._scheduler.log_event(TOPIC, event | {"message": message})
         self._send({"problem": message})
+
+
+def _understood(line: bytes) -> dict[str, Any]:
+    """An order; nothing where an engine was killed in the middle of writing it."""
+    try:
+        order = json.loads(line)
+    except ValueError:
+        return {}
+    return order if isinstance(order, dict) else {}

@@ -71,14 +71,38 @@ class Report:
     pids: list[int] = field(default_factory=list)
 
 
-def dump(message: Open | Start | dict[str, Any]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A host's answer to a new engine: who it is, the shape of the size it was told last, and its state."""
+
+    open: Open
+    shape: Shape | None
+    report: Report
+
+
+def dump(message: Open | Start | Hello | dict[str, Any]) -> bytes:
     """A dataclass or a plain object as one line."""
-    plain = dataclasses.asdict(message) if isinstance(message, Open | Start) else message
+    plain = dataclasses.asdict(message) if isinstance(message, Open | Start | Hello) else message
     return json.dumps(plain).encode() + b"\n"
 
 
 def load_open(line: bytes) -> Open:
-    data = json.loads(line)
+    return _open(json.loads(line))
+
+
+def load_hello(line: bytes) -> Hello | None:
+    """None for another message, or what an earlier engine left of one."""
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return None
+    if "open" not in data:
+        return None
+    shape = None if data["shape"] is None else Shape(**data["shape"])
+    return Hello(_open(data["open"]), shape, Report(**data["report"]))
+
+
+def _open(data: dict[str, Any]) -> Open:
     return Open(**data | {"credentials": Credentials(**data["credentials"])})
 
 
