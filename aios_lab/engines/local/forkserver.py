@@ -9,7 +9,6 @@ kept: that goes on for as long as another engine may come for it (see ``successi
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -17,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,22 +24,12 @@ from typing import Any
 from aios_lab.engines.local import strays
 from aios_lab.engines.local.descriptors import read_object, receive
 from aios_lab.engines.local.newborn import Birth, live
+from aios_lab.engines.local.preload import preload
 from aios_lab.engines.local.succession import ADOPT, Heritage, admit, make_door
 from aios_lab.engines.processes import adopt_orphans, be_forkserver, children, kill
 from aios_lab.engines.spawn import KILL
 
 ENGINE = 0  # stands for the engine's process, which is no child of ours
-_PRELOADED = (
-    "cloudpickle",
-    "distributed.diagnostics.plugin",
-    "distributed.nanny",
-    "distributed.scheduler",
-    "distributed.worker",
-    "tornado.platform.asyncio",
-    "torch._dynamo",
-    "aios_lab.engines.local.host",
-    "aios_lab.engines.local.worker",
-)
 _ORPHANS_MAY_TAKE = 10.0  # seconds that an exit is held back for the orphans it left
 
 
@@ -366,30 +355,6 @@ def _drain(bell: socket.socket) -> bytes:
         return bell.recv(4096)
     except BlockingIOError:
         return b""
-
-
-def preload(more: Sequence[str]) -> None:
-    """Import what slices use and run the paths that are slow the first time, without threads or CUDA.
-
-    ``more`` are modules that the administrator wants; one that cannot be imported is said in the log.
-
-    No ``backward()``: with a CUDA build it starts autograd's device threads, which no fork survives.
-    """
-    for module in _PRELOADED:
-        importlib.import_module(module)
-    for module in more:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            print(f"forkserver: {module} is not imported beforehand: {error}", file=sys.stderr)
-    import distributed.versions
-    import torch
-
-    distributed.versions.get_versions()  # every client and worker asks for them
-    weight = torch.nn.Parameter(torch.zeros(2))
-    weight.grad = torch.zeros(2)
-    for optimizer in (torch.optim.SGD, torch.optim.Adam):
-        optimizer([weight], lr=0.1).step()
 
 
 def main() -> None:
