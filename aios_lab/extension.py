@@ -96,6 +96,12 @@ class AIOSLab(ExtensionApp):
         help="Slices that are kept ready: whoever asks for one of the usual size has it at once. Each takes "
         "the memory of an idle Dask scheduler with its workers; none is kept when memory is short.",
     ).tag(config=True)
+    max_processes = Int(
+        500,
+        min=2,
+        help="Processes that a worker may be at once, with all that its tasks start. When there are more, "
+        "the largest family of them is ended whole: a task that forks without end costs its own worker only.",
+    ).tag(config=True)
     preload = List(
         Unicode(),
         # What a rank needs to begin, and to save its model within the second that a stop leaves it.
@@ -185,8 +191,14 @@ class AIOSLab(ExtensionApp):
         stack.callback(self._leading.close)
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
         if issubclass(self.engine_class, LocalEngine):
-            serves = str(ledger.path) if self.inventory else "this machine"  # what its locks make its own
-            options |= {"preload": list(self.preload), "spares": self.spares, "serves": serves}
+            options |= {
+                "preload": list(self.preload),
+                "spares": self.spares,
+                "max_processes": self.max_processes,
+                "serves": str(ledger.path)
+                if self.inventory
+                else "this machine",  # what its locks make its own
+            }
             if not self.inventory:
                 stack.enter_context(territory.machine())
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)

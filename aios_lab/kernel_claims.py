@@ -64,7 +64,7 @@ class OwnBroker:
             if what == "restarted":
                 broker.recycle(slice_id)
             elif what == "crashed":
-                broker.release(slice_id)
+                broker.crashed(slice_id, why)
             else:
                 broker.end(slice_id, why)
         except Refused as refused:  # the kernel's own end or restart goes on

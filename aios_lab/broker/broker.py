@@ -152,6 +152,10 @@ class Broker:
         """Give all units back; the claim sleeps until its next use."""
         self._life.release(self._life.get(slice_id))
 
+    def crashed(self, slice_id: str, why: str) -> None:
+        """The owner's process died: it gives all back, and the claim sleeps until somebody uses it."""
+        self._life.crashed(slice_id, why)
+
     def reclaim(self, slice_id: str, token: str) -> bool:
         """An owner that lived through a change of brokers says so, with the secret of its kernel: the slice
         is its own again. False for a slice that nobody knows: its owner files another claim.

@@ -24,6 +24,10 @@ from aios_lab.broker.slices import ENDED, Slice
 from aios_lab.wire import SliceState
 
 TTL = 10.0
+PATIENCE = 0.25  # seconds for which a write waits, with all of the server, while another process writes
+
+NO_ROOM = "Make room on its disk, or give the server's user the right to write there, and try again."
+LOCKED = "Another program holds it, such as a backup: try again when that has ended, or end it."
 
 _META = sa.MetaData()
 EVENTS = sa.Table(
@@ -75,12 +79,17 @@ class Entry:
 
 
 class Ledger:
-    """One server's ledger at ``path``; ``open`` it before use. Every write is one short transaction."""
+    """One server's ledger at ``path``; ``open`` it before use. Every write is one short transaction.
+
+    While another process keeps it locked, only heartbeats wait for it: all else would, one after the other,
+    and hold up the server.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = LockFile(self.path.with_name(self.path.name + ".lock"))
         self._db: sa.Engine | None = None
+        self._patience = self._waits = PATIENCE  # how long the next write waits, and how long SQLite does now
 
     def open(self) -> None:
         """Lock the ledger for this process and make its tables.
@@ -102,7 +111,7 @@ class Ledger:
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from error
         # One connection, used from one thread at a time: the server's loop.
-        options: dict[str, Any] = {"check_same_thread": False, "timeout": 0.25}
+        options: dict[str, Any] = {"check_same_thread": False, "timeout": PATIENCE}
         self._db = sa.create_engine(f"sqlite:///{self.path}", poolclass=StaticPool, connect_args=options)
         sa.event.listen(self._db, "connect", _pragmas)
         try:
@@ -137,7 +146,7 @@ class Ledger:
             {"principal": one.principal, "time": one.time, **dict(zip(RESOURCES, one.average, strict=True))}
             for one in balances
         ]
-        with self._writing() as connection:
+        with self._writing(PATIENCE) as connection:
             connection.execute(sa.update(LEASES).values(heartbeat=now))
             if rows:
                 names = [row["principal"] for row in rows]
@@ -146,7 +155,7 @@ class Ledger:
 
     def balances(self) -> list[Balance]:
         """What principals had used at the last heartbeat that knew of them."""
-        with self._writing() as connection:
+        with self._reading() as connection:
             rows = connection.execute(sa.select(USAGE).order_by(USAGE.c.principal)).all()
         return [Balance(row.principal, row.time, tuple(row[2:])) for row in rows]
 
@@ -187,7 +196,7 @@ class Ledger:
         """What happened to slices since the line ``after``, oldest first; at most the newest lines of it."""
         about = EVENTS.c.slice_id.is_not(None) & (EVENTS.c.id > after)
         query = sa.select(EVENTS).where(about).order_by(EVENTS.c.id.desc()).limit(newest)
-        with self._writing() as connection:
+        with self._reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)][::-1]
 
     def _append(self, connection: sa.Connection, entry: Entry, now: float) -> None:
@@ -224,22 +233,36 @@ class Ledger:
             connection.execute(sa.insert(LEASES), rows)
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def _writing(self, patience: float | None = None) -> Iterator[sa.Connection]:
+        try:
+            with self._reading() as connection:
+                self._wait_for(connection, self._patience if patience is None else patience)
+                yield connection
+        except Refused as refused:
+            self._patience = 0.0 if refused.hint == LOCKED else PATIENCE
+            raise
+        self._patience = PATIENCE
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """One transaction, which nobody who writes can hold up while it only reads."""
         if self._db is None:
             raise self._unavailable("it is not open")
         try:
             with self._db.begin() as connection:
                 yield connection
         except sa.exc.DBAPIError as error:
-            raise self._unavailable(str(error.orig)) from error
+            locked = getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+            raise self._unavailable(str(error.orig), LOCKED if locked else NO_ROOM) from error
 
-    def _unavailable(self, why: str) -> Refused:
-        return Refused(
-            409,
-            f"The ledger {self.path} cannot be written ({why}); nothing was changed.",
-            "ledger_unavailable",
-            "Make room on its disk, or give the server's user the right to write there, and try again.",
-        )
+    def _wait_for(self, connection: sa.Connection, seconds: float) -> None:
+        if seconds != self._waits:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+            self._waits = seconds
+
+    def _unavailable(self, why: str, hint: str = NO_ROOM) -> Refused:
+        message = f"The ledger {self.path} cannot be written ({why}); nothing was changed."
+        return Refused(409, message, "ledger_unavailable", hint)
 
 
 def _pragmas(connection: Any, _record: Any) -> None:

@@ -94,20 +94,30 @@ class Life:
             self._leave(one, "given_back", {"wanted": False, "problem": "", "taken": ""})
 
     def end(self, slice_id: str, why: str) -> None:
-        """The owner is gone. Its processes end also where the ledger cannot be written for now."""
+        """The owner is gone for good."""
         one = self.slices.get(slice_id)
-        if one is None or one.gone:
-            return
+        if one is not None and not one.gone:
+            self._leave_anyway(one, "owner_ended", GONE, why)
+
+    def crashed(self, slice_id: str, why: str) -> None:
+        """The owner died and may come back: it finds its claim asleep."""
+        one = self.slices.get(slice_id)
+        if one is not None and (one.wanted or one.held):
+            self._leave_anyway(one, "given_back", {"wanted": False, "problem": "", "taken": ""}, why)
+
+    def _leave_anyway(self, one: Slice, kind: str, changes: Mapping[str, Any], why: str) -> None:
+        """Give everything back; its processes end also where the ledger cannot be written for now."""
+        slice_id = one.id
         try:
-            self._leave(one, "owner_ended", GONE, {"why": why})
+            self._leave(one, kind, changes, {"why": why})
         except Refused as refused:
             log.warning("%s", refused.message)
 
             def leave(one: Slice) -> Slice:
-                return one.step(time.time(), SliceState.DRAINING, pins={}, **GONE)
+                return one.step(time.time(), SliceState.DRAINING, pins={}, **changes)
 
             async def note_end() -> None:
-                await self._note(slice_id, "owner_ended", leave, {"why": why})
+                await self._note(slice_id, kind, leave, {"why": why})
                 await self._close(slice_id)
 
             self._operations.overtake(slice_id, lambda: self._clear(slice_id), note_end)
@@ -135,8 +145,8 @@ class Life:
 
     def recycle(self, one: Slice) -> None:
         slice_id = one.id
-        if one.pins:
-            self.put("unpinned", one.step(time.time(), pins={}), {"why": "The kernel restarted."})
+        for run_id in one.pins:
+            self.unpin(slice_id, run_id)
         if self._engine.info(slice_id) is not None:
             turn = self._operations.turn(slice_id)
             self._operations.start(slice_id, lambda: self._restart(slice_id, turn))
@@ -292,7 +302,9 @@ class Life:
                 return await self._engine.close(slice_id)
             except EngineError as error:
                 log.warning("Slice %s does not end: %s", slice_id, error)
-                await asyncio.sleep(RETRY)
+            except Exception:
+                log.exception("Slice %s does not end, in a way that its engine did not foresee.", slice_id)
+            await asyncio.sleep(RETRY)
 
     async def _close(self, slice_id: str, end: SliceState = SliceState.RELEASED) -> None:
         """End the slice and free its units; what an overtaken call opened meanwhile ends too. A slice whose

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import resource
 import select
 import signal
 import time
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 import psutil
 
 MARKER = "AIOS_ENGINE"
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)  # no descriptor is left: it says nothing about what was asked
 
 _FORKSERVER = "aios-forkserver"  # a process's name has at most 15 characters
 
@@ -78,8 +81,8 @@ def await_end(pids: Iterable[int], seconds: float) -> list[int]:
 def _ends(pid: int, seconds: float) -> bool:
     try:
         pidfd = os.pidfd_open(pid)
-    except OSError:  # gone, or its number is a thread's by now
-        return True
+    except OSError as error:  # gone, or its number is a thread's by now; or there is nothing to be told by
+        return error.errno not in EXHAUSTED
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
@@ -95,6 +98,17 @@ def start_time(pid: int) -> int | None:
             return int(file.read().rpartition(b")")[2].split()[19])
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def said(error: Exception) -> str:
+    """What went wrong, and, where it is that too many files are open, what would help."""
+    if not isinstance(error, OSError) or error.errno not in EXHAUSTED:
+        return str(error)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (
+        f"no file can be opened any more, {most} at once are allowed. Shut down kernels that are not in use, "
+        "or start the server with a higher limit (ulimit -n)"
+    )
 
 
 def children(pid: int) -> list[int]:
@@ -127,7 +141,10 @@ def _children_by_scan(pid: int) -> list[int]:
 
 def tree(pid: int) -> list[int]:
     """A process and all its descendants."""
-    return [pid] + [below for child in children(pid) for below in tree(child)]
+    found = [pid]
+    for one in found:  # it grows meanwhile: a chain of forks may be longer than calls can be nested
+        found += children(one)
+    return found
 
 
 def resident(pid: int) -> int:
@@ -200,7 +217,11 @@ def _namespace() -> int:
 
 
 def marked() -> Iterator[tuple[int, EngineId]]:
-    """Every process this user may look at that an engine started, with that engine's id."""
+    """Every process this user may look at that an engine started, with that engine's id.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
     for pid in psutil.pids():
         engine = mark_of(pid)
         if engine is not None:
@@ -208,12 +229,18 @@ def marked() -> Iterator[tuple[int, EngineId]]:
 
 
 def mark_of(pid: int) -> EngineId | None:
-    """The engine that started a process; None where none did, it is gone, or another user's."""
+    """The engine that started a process; None where none did, it is gone, or another user's.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
     prefix = f"{MARKER}=".encode()
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             entries = file.read().split(b"\0")
-    except OSError:
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         return None
     found = [entry for entry in entries if entry.startswith(prefix)]
     return EngineId.parse(found[0][len(prefix) :].decode(errors="replace")) if found else None
@@ -225,7 +252,11 @@ def of_engine(engine: EngineId) -> list[int]:
 
 
 def sweep(engine: EngineId, seconds: float = 10.0) -> list[int]:
-    """SIGKILL every process of an engine until none is left; returns those that outlived ``seconds``."""
+    """SIGKILL every process of an engine until none is left; returns those that outlived ``seconds``.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
     deadline = time.monotonic() + seconds
     while pids := of_engine(engine):
         for pid in pids:

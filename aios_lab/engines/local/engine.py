@@ -22,8 +22,11 @@ from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 from aios_lab.engines.local.inventory import declared, measured
 from aios_lab.engines.local.pool import Pool, Size
 from aios_lab.engines.local.warm import Warm
+from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
+
+_AGAIN = 1.0  # seconds between two tries to start a forkserver when there is no descriptor or process for it
 
 
 class LocalEngine:
@@ -35,6 +38,7 @@ class LocalEngine:
         preload: modules that every process of a slice has imported when it starts. They must start no
             threads and touch no GPU when imported.
         spares: slices that are kept ready for those who ask next (see ``pool``), while there is memory.
+        max_processes: processes that a worker may be at once, with all that its tasks start (see ``limits``).
         serves: a name for what it serves, such as the path of a ledger. When this process is killed the next
             engine of that name and runtime_dir takes its slices over (see ``succession``); without a name
             they end at once. Whoever gives one sees to it that there is one engine of it at a time.
@@ -49,6 +53,7 @@ class LocalEngine:
         runtime_dir: str | Path | None = None,
         preload: Sequence[str] = (),
         spares: int = 0,
+        max_processes: int = 500,
         serves: str = "",
     ) -> None:
         self._inventory = measured() if inventory is None else declared(inventory)
@@ -56,6 +61,7 @@ class LocalEngine:
         self._preload = tuple(preload)
         self._serves = serves
         self.pool = Pool(spares, self._open_spare)
+        self._max_processes = max_processes
         self._slices: dict[str, SliceHandle] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._survivors: tuple[str, ...] = ()
@@ -176,10 +182,17 @@ class LocalEngine:
         self._cold_starts = 0 if self._warm.warmed else self._cold_starts + 1
         pause = min(60.0, 2.0 ** (self._cold_starts - 1)) if self._cold_starts else 0.0
         log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", pause, self.log)
+        self._warm_up_after(pause)
+
+    def _warm_up_after(self, pause: float) -> None:
         if pause:
-            asyncio.get_running_loop().call_later(pause, self._warm_up)
-        else:
+            asyncio.get_running_loop().call_later(pause, self._warm_up_after, 0.0)
+            return
+        try:
             self._warm_up()
+        except OSError as error:
+            log.error("no forkserver can be started: %s", said(error))
+            self._warm_up_after(_AGAIN)
 
     def expect(self, unit: Resources, workers: int) -> None:
         """See ``Engine.expect``: the first spares are of this size."""
@@ -221,7 +234,8 @@ class LocalEngine:
     def _order(self, slice_id: str) -> orders.Open:
         from aios_lab.engines.local import tls
 
-        return orders.Open(slice_id, tls.issue(slice_id), str(self._folder / slice_id))
+        folder = str(self._folder / slice_id)
+        return orders.Open(slice_id, tls.issue(slice_id), folder, self._max_processes)
 
     async def _open(self, slice_id: str) -> SliceHandle:
         order, warm = self._order(slice_id), self._running()

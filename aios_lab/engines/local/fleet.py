@@ -16,6 +16,7 @@ from distributed import Scheduler
 from aios_lab.engines import spawn
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders, worker
+from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class Fleet:
         try:
             return await asyncio.to_thread(spawn.spawn, target, orders.dump(start), env=env)
         except (spawn.SpawnError, OSError) as error:  # out of descriptors, its folder was removed
-            raise EngineError(f"A worker could not be started: {error}") from error
+            raise EngineError(f"A worker could not be started: {said(error)}") from error
 
     async def _shrink(self, others: list[Slot], surplus: int) -> None:
         leaving = others + self._least_loaded([slot for slot in self._slots if slot not in others], surplus)

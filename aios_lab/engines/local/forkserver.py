@@ -9,7 +9,6 @@ kept: that goes on for as long as another engine may come for it (see ``successi
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -17,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,12 @@ from typing import Any
 from aios_lab.engines.local import strays
 from aios_lab.engines.local.descriptors import read_object, receive
 from aios_lab.engines.local.newborn import Birth, live
+from aios_lab.engines.local.preload import preload
 from aios_lab.engines.local.succession import ADOPT, Heritage, admit, make_door
 from aios_lab.engines.processes import adopt_orphans, be_forkserver, children, kill
+from aios_lab.engines.spawn import KILL
 
 ENGINE = 0  # stands for the engine's process, which is no child of ours
-_PRELOADED = (
-    "cloudpickle",
-    "distributed.diagnostics.plugin",
-    "distributed.nanny",
-    "distributed.scheduler",
-    "distributed.worker",
-    "tornado.platform.asyncio",
-    "torch._dynamo",
-    "aios_lab.engines.local.host",
-    "aios_lab.engines.local.worker",
-)
 _ORPHANS_MAY_TAKE = 10.0  # seconds that an exit is held back for the orphans it left
 
 
@@ -66,6 +56,7 @@ class Forkserver:
         self._roots: set[int] = set()
         self._heritage = Heritage()
         self._orphans: dict[int, float] = {}  # pid to when it came home
+        self._reserve = socket.socket()
         self._serving = True
         self._selector = selectors.DefaultSelector()
         self._door = door
@@ -168,7 +159,7 @@ class Forkserver:
             self._hang_up(client, pid)
             return
         try:
-            self._obey(pid, fds)
+            self._obey(pid, data, fds)
         finally:
             for fd in fds:
                 os.close(fd)
@@ -182,13 +173,18 @@ class Forkserver:
         if pid in self._processes:
             self._processes[pid].requests = None
 
-    def _obey(self, pid: int, fds: list[int]) -> None:
+    def _obey(self, pid: int, data: bytes, fds: list[int]) -> None:
         """Do what one request asks; the descriptors stay ours to close.
 
         What is no proper request is dropped: the sender sees its pipe close, and no other slice is harmed.
         """
         try:
-            self._serve(pid, read_object(fds[0]), fds)
+            if data.startswith(KILL):
+                self._kill(pid, int(data.removeprefix(KILL)))
+            elif fds:
+                self._serve(pid, read_object(fds[0]), fds)
+            else:
+                raise ValueError("its descriptors did not arrive; too many may be open here")
         except (OSError, ValueError, TypeError, LookupError) as error:
             print(f"forkserver: dropped a request of process {pid}: {error!r}", file=sys.stderr)
 
@@ -196,8 +192,6 @@ class Forkserver:
         match request.get("op"):
             case "spawn" if len(fds) >= 3:
                 self._spawn(pid, request, fds[1], fds[2], fds[3:])
-            case "kill":
-                self._kill(pid, int(request["pid"]))
             case "family" if len(fds) == 2:
                 _tell(fds[1], {str(child): parent for child, parent in self._family(pid)})
             case "keep" if len(fds) == 2 and pid == ENGINE:
@@ -221,7 +215,12 @@ class Forkserver:
     def _spawn(self, parent: int, request: dict[str, Any], payload: int, status: int, fds: list[int]) -> None:
         if not self._serving or (parent != ENGINE and parent not in self._processes):
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            fate = os.dup(status)
+        except OSError as error:
+            _tell(status, {"error": error.strerror})
+            raise
         birth = Birth(
             target=str(request["target"]),
             env=request["env"],
@@ -234,6 +233,7 @@ class Forkserver:
             pid = os.fork()
         except OSError as error:
             _tell(status, {"error": error.strerror})
+            os.close(fate)
             ours.close()
         else:
             if pid == 0:
@@ -241,9 +241,7 @@ class Forkserver:
                     self._forget(ours)
                 finally:
                     live(birth, self._pid)
-            self._keep(
-                Process(pid, parent, os.dup(status), ours if birth.requests is not None else None), ours
-            )
+            self._keep(Process(pid, parent, fate, ours if birth.requests is not None else None), ours)
         if birth.requests is not None:
             os.close(birth.requests)
         else:
@@ -265,7 +263,7 @@ class Forkserver:
     def _forget(self, ours: socket.socket) -> None:
         """In a child: close what is the forkserver's through its own objects, which must not close later."""
         self._selector.close()
-        for held in (self._engine, self._door, self._bell, self._ringer, ours):
+        for held in (self._engine, self._door, self._bell, self._ringer, self._reserve, ours):
             if held is not None:
                 held.close()
         for process in self._processes.values():
@@ -309,10 +307,20 @@ class Forkserver:
             self._hang_up(process.requests, process.pid)
 
     def _kill_orphans(self) -> None:
-        """A child that nobody spawned is an orphan, and of a dead process: the living adopt their own."""
+        """A child that nobody spawned is an orphan, and of a dead process: the living adopt their own.
+
+        Looking takes a descriptor, and one was put by for when there is none left.
+        """
         alive = {pid for pid, process in self._processes.items() if process.code is None}
         now = time.monotonic()
-        self._orphans = {pid: self._orphans.get(pid, now) for pid in children(self._pid) if pid not in alive}
+        self._reserve.close()
+        try:
+            home = children(self._pid)
+            self._reserve = socket.socket()
+        except OSError as error:
+            print(f"forkserver: orphans are not looked for: {error}", file=sys.stderr)
+            return
+        self._orphans = {pid: self._orphans.get(pid, now) for pid in home if pid not in alive}
         for pid in self._orphans:
             kill(pid)
 
@@ -347,30 +355,6 @@ def _drain(bell: socket.socket) -> bytes:
         return bell.recv(4096)
     except BlockingIOError:
         return b""
-
-
-def preload(more: Sequence[str]) -> None:
-    """Import what slices use and run the paths that are slow the first time, without threads or CUDA.
-
-    ``more`` are modules that the administrator wants; one that cannot be imported is said in the log.
-
-    No ``backward()``: with a CUDA build it starts autograd's device threads, which no fork survives.
-    """
-    for module in _PRELOADED:
-        importlib.import_module(module)
-    for module in more:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            print(f"forkserver: {module} is not imported beforehand: {error}", file=sys.stderr)
-    import distributed.versions
-    import torch
-
-    distributed.versions.get_versions()  # every client and worker asks for them
-    weight = torch.nn.Parameter(torch.zeros(2))
-    weight.grad = torch.zeros(2)
-    for optimizer in (torch.optim.SGD, torch.optim.Adam):
-        optimizer([weight], lr=0.1).step()
 
 
 def main() -> None:

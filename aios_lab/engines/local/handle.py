@@ -20,7 +20,7 @@ from aios_lab.engines.base import Credentials, EngineError, SliceInfo
 from aios_lab.engines.local import orders
 from aios_lab.engines.local.launch import environment
 from aios_lab.engines.local.warm import Warm
-from aios_lab.engines.processes import await_end
+from aios_lab.engines.processes import await_end, said
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class SliceHandle:
 
     def outlive(self) -> None:
         """From now on the slice goes on for a moment when this engine ends."""
-        with suppress(spawn.SpawnError):  # it is being lost
+        with suppress(spawn.SpawnError, OSError):  # it is being lost, or no descriptor is left for this
             self._warm.spawner.keep(self._child, self._writer.get_extra_info("socket"))
 
     async def leave(self) -> None:
@@ -117,7 +117,10 @@ class SliceHandle:
         await self._unless(self.ended, self._ready.wait(), "ended before its scheduler listened")
 
     async def _open(self) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise EngineError(f"Slice {self.slice_id} could not be opened: {said(error)}.") from error
         folder = Path(self._order.folder)
         try:
             with theirs:
@@ -135,7 +138,7 @@ class SliceHandle:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, EngineError):
                 raise
-            raise EngineError(f"Slice {self.slice_id} could not be opened: {error}") from error
+            raise EngineError(f"Slice {self.slice_id} could not be opened: {said(error)}") from error
         self._attach(child, *await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE))
 
     async def scale(self, order: orders.Scale) -> None:

@@ -18,13 +18,24 @@ from distributed.protocol.pickle import dumps
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders, worker
 from aios_lab.engines.local.fleet import Fleet
-from aios_lab.engines.local.memory import Excess, roots, watch
+from aios_lab.engines.local.limits import Excess, Limits, roots, watch
 from aios_lab.engines.local.nodes import SliceScheduler, configure, security
 
 log = logging.getLogger(__name__)
 
 TOPIC = "aios"  # Dask events of the slice, for its owner's client
 _CLOSING = 1.0  # seconds that the scheduler may take to say goodbye
+# What a worker had too much of: how much it was, and how much it may be.
+_EXCESS: dict[str, Callable[[int, int], str]] = {
+    "memory": lambda used, limit: (
+        f"with all its processes it used {used / 1e6:.0f} MB of the {limit / 1e6:.0f} MB that a worker of "
+        "this slice may use. Ask for more memory a worker, or use less at a time."
+    ),
+    "processes": lambda used, limit: (
+        f"with all that its tasks started it was {used} processes, of the {limit} that a worker may be. "
+        "Start fewer at a time, or have the administrator set a higher c.AIOSLab.max_processes."
+    ),
+}
 
 
 def main(payload: bytes, fds: dict[str, int]) -> int:
@@ -164,8 +175,10 @@ class Host:
     def _send(self, message: dict[str, Any] | orders.Hello) -> None:
         self._writer.write(orders.dump(message))
 
-    def _limits(self) -> list[tuple[int, int]]:
-        return [(slot.child.pid, slot.shape.memory) for slot in self._fleet.slots if slot.child is not None]
+    def _limits(self) -> list[Limits]:
+        most = self._open.processes
+        slots = [(slot.child, slot.shape.memory) for slot in self._fleet.slots]
+        return [Limits(child.pid, memory, most) for child, memory in slots if child is not None]
 
     def _spawned(self, family: dict[int, int]) -> None:
         self._family = family
@@ -175,13 +188,9 @@ class Host:
         """Say who is ended and why, to the log and to whoever listens on the slice."""
         whole = excess.culprit == excess.worker
         what = "The worker" if whole else f"Process {excess.culprit}, spawned by a worker,"
-        message = (
-            f"{what} was ended: with all its processes it used {excess.used / 1e6:.0f} MB "
-            f"of the {excess.limit / 1e6:.0f} MB that a worker of this slice may use. "
-            "Ask for more memory a worker, or use less at a time."
-        )
+        message = f"{what} was ended: {_EXCESS[excess.what](excess.used, excess.limit)}"
         log.warning("%s: %s", self._open.slice_id, message)
-        event = {"event": "memory", "pid": excess.culprit, "used": excess.used, "limit": excess.limit}
+        event = {"event": excess.what, "pid": excess.culprit, "used": excess.used, "limit": excess.limit}
         self._scheduler.log_event(TOPIC, event | {"message": message})
         self._send({"problem": message})
 

@@ -14,11 +14,13 @@ from aios_lab.engines.base import Credentials
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The first order: become the host of this slice. ``folder`` is for its workers' files."""
+    """The first order: become the host of this slice. ``folder`` is for its workers' files; a worker with all
+    that it starts may be so many ``processes``."""
 
     slice_id: str
     credentials: Credentials
     folder: str
+    processes: int
 
 
 @dataclass(frozen=True, slots=True)

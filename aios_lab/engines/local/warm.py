@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -14,10 +15,13 @@ from pathlib import Path
 from aios_lab.engines import spawn
 from aios_lab.engines.local.launch import launch
 from aios_lab.engines.local.succession import knock
-from aios_lab.engines.processes import EngineId, mark_of, sweep
+from aios_lab.engines.processes import EngineId, mark_of, said, sweep
+
+log = logging.getLogger(__name__)
 
 _WARM_UP = 120.0  # seconds that importing torch and distributed may take
 _LEAVE = 10.0  # seconds the forkserver may take to end everything by itself
+_AGAIN = 1.0  # seconds between two tries while no descriptor is left: nothing tells when there is one
 
 
 class Warm:
@@ -44,10 +48,19 @@ class Warm:
     def launch(
         cls, log: Path, on_ended: Callable[[], None], preload: Sequence[str] = (), folder: Path | None = None
     ) -> Warm:
-        """Start one; returns at once."""
+        """Start one; returns at once.
+
+        Raises:
+            OSError: no process or descriptor is left for it.
+        """
         engine = EngineId.mine()
         line, process = launch(engine, log, preload, folder)
-        warm = cls(engine, line, process.pid, on_ended)
+        try:
+            warm = cls(engine, line, process.pid, on_ended)
+        except OSError:
+            line.close()
+            process.kill()
+            raise
         warm._child = process
         return warm
 
@@ -132,10 +145,19 @@ class Warm:
         if self._child is not None:
             self._child.wait()
         self._hang_up()
-        await asyncio.to_thread(sweep, self.engine)
+        await self._sweep()
         self.ended.set()
         if self.on_ended is not None:
             self.on_ended()
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(sweep, self.engine)
+                return
+            except OSError as error:
+                log.warning("what the forkserver left cannot be looked for: %s", said(error))
+                await asyncio.sleep(_AGAIN)
 
     def _hang_up(self) -> None:
         spawn.disconnect(self.spawner)
