@@ -17,14 +17,13 @@ from jupyter_server.serverapp import ServerApp
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from traitlets import Dict, Int, List, Type, Unicode, default
+from traitlets import Dict, Float, Int, List, Type, Unicode, default
 
-from aios_lab.broker import Broker, Ledger, Owner, Quotas, territory
+from aios_lab.broker import Broker, Ledger, Quotas, Windows, territory
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.replays import Replays
-from aios_lab.engines.base import Engine, EngineError
+from aios_lab.engines.base import GRACE, Engine, EngineError
 from aios_lab.engines.local.engine import LocalEngine
-from aios_lab.idle_kernels import idle_kernels
 from aios_lab.kernel_claims import KernelClaims
 from aios_lab.models import places
 from aios_lab.models.errors import ModelError
@@ -109,6 +108,23 @@ class AIOSLab(ExtensionApp):
         help="Modules that every process of a slice has imported when it starts. They must start no threads "
         "and touch no GPU when imported.",
     ).tag(config=True)
+    grace = Float(
+        GRACE,
+        min=0,
+        help="Seconds that workers which are taken away get for the tasks they run, before they are ended.",
+    ).tag(config=True)
+    idle_after_kernel = Float(
+        60.0,
+        min=0,
+        help="A slice lies idle, and gives way to others that wait, once its kernel has run nothing for so "
+        "many seconds, and the other two windows have passed as well.",
+    ).tag(config=True)
+    idle_after_tasks = Float(
+        60.0, min=0, help="The same for its Dask tasks: seconds in which none ran or waited."
+    ).tag(config=True)
+    idle_after_accelerators = Float(
+        60.0, min=0, help="The same for its accelerators: seconds in which they were not used."
+    ).tag(config=True)
     keep_environment = List(
         Unicode(),
         help="Credentials of the server that kernels keep, such as ['JUPYTERHUB_API_TOKEN']: code in a "
@@ -138,12 +154,9 @@ class AIOSLab(ExtensionApp):
         self._started = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
-        self._idle = idle_kernels(self.serverapp.kernel_manager)
         self._meeting = meeting_place(Path(self.serverapp.runtime_dir), self.folder)
         self._leading = Leading(self.services, self._places)
-        self._peers = Peers(
-            self.services, self._meeting, self._lead, self._leading, self._idle, self._emit_here
-        )
+        self._peers = Peers(self.services, self._meeting, self._lead, self._leading, self._emit_here)
         self.services.feed.on_topics = self._peers.report
         self._claims = KernelClaims(
             self.services,
@@ -202,7 +215,9 @@ class AIOSLab(ExtensionApp):
             if not self.inventory:
                 stack.enter_context(territory.machine())
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)
-        broker = Broker(engine, ledger, Quotas(self._quotas_path()), default_claim, self._does_nothing)
+        windows = Windows(self.idle_after_kernel, self.idle_after_tasks, self.idle_after_accelerators)
+        quotas = Quotas(self._quotas_path())
+        broker = Broker(engine, ledger, quotas, default_claim, windows, self.grace)
         await broker.start()
         stack.push_async_callback(lambda: broker.stop(self._leading.slices))
         self._peers.reclaim(broker)
@@ -318,9 +333,6 @@ class AIOSLab(ExtensionApp):
             return ClaimRequest.model_validate(dict(self.default_claim))
         except ValidationError as error:
             raise SettingError(f"AIOSLab.default_claim: {sentence(error)}") from None
-
-    def _does_nothing(self, owner: Owner) -> bool:
-        return self._idle(owner) or self._leading.idle(owner)
 
     def _emit(self, schema: str, data: dict[str, Any]) -> None:
         self._emit_here(schema, data)

@@ -31,7 +31,7 @@ START_PATIENCE = (
 )
 
 
-Change = Literal["restarted", "crashed", "ended"]
+Change = Literal["busy", "quiet", "restarted", "crashed", "ended"]
 
 
 class Keeper(Protocol):
@@ -41,7 +41,7 @@ class Keeper(Protocol):
         """File a claim; its slice id and the kernel's token. Raises: Refused."""
 
     def change(self, what: Change, slice_id: str, why: str) -> None:
-        """Something happened to the kernel; runs of its old process are over in each case."""
+        """Something happened to the kernel; with the last three, runs of its old process are over."""
 
 
 class OwnBroker:
@@ -59,9 +59,12 @@ class OwnBroker:
         if not self._services.ready or not self._services.broker.living(slice_id):
             return
         broker = self._services.broker
-        self._services.runs.end_of_slice(slice_id, why)
+        if what in ("restarted", "crashed", "ended"):
+            self._services.runs.end_of_slice(slice_id, why)
         try:
-            if what == "restarted":
+            if what in ("busy", "quiet"):
+                broker.executing(slice_id, what == "busy")
+            elif what == "restarted":
                 broker.recycle(slice_id)
             elif what == "crashed":
                 broker.crashed(slice_id, why)
@@ -121,6 +124,11 @@ class KernelClaims:
     def environment(self, slice_id: str) -> dict[str, str]:
         token = self._services.kernels[slice_id].token
         return {**self._environment(), "AIOS_SLICE": slice_id, "AIOS_TOKEN": token}
+
+    def executing(self, slice_id: str, busy: bool) -> None:
+        if (kernel := self._services.kernels.get(slice_id)) is not None:
+            kernel.busy = busy
+            self._keeper.change("busy" if busy else "quiet", slice_id, "")
 
     def restarted(self, slice_id: str) -> None:
         self._keeper.change("restarted", slice_id, "The kernel was restarted.")

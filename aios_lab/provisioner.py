@@ -48,6 +48,9 @@ class Claims(Protocol):
     def environment(self, slice_id: str) -> dict[str, str]:
         """The AIOS_* variables of the slice's kernel."""
 
+    def executing(self, slice_id: str, busy: bool) -> None:
+        """The kernel begins to run something, or has done all of it."""
+
     def restarted(self, slice_id: str) -> None: ...
 
     def crashed(self, slice_id: str) -> None: ...
@@ -115,6 +118,8 @@ class AIOSProvisioner(LocalProvisioner):
             # At the restart limit the kernel is left dead and cleanup(restart=False) is never called.
             self.parent.add_restart_callback(self._restart_limit, "dead")
             self._watching_dead = True
+            if self.parent.has_trait("execution_state"):  # a server's kernel
+                self.parent.observe(self._execution_state_changed, "execution_state")
 
     async def poll(self) -> int | None:
         status = await super().poll()
@@ -130,6 +135,10 @@ class AIOSProvisioner(LocalProvisioner):
         else:
             self._end("The kernel was shut down.")
         await super().cleanup(restart=restart)
+
+    def _execution_state_changed(self, change: Mapping[str, Any]) -> None:
+        if self._slice_id is not None and self.claims is not None:
+            self.claims.executing(self._slice_id, busy=change["new"] != "idle")
 
     def _restart_limit(self) -> None:
         self._end("The kernel died again and again; Jupyter gave up restarting it.")

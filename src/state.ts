@@ -148,7 +148,7 @@ export function orderRuns(runs: readonly Run[]): Run[] {
 
 /** How many workers a slice still waits for: more than it was granted, and asked for by somebody. */
 export function waitingFor(slice: Slice): number {
-  if (slice.dormant || !slice.reason) {
+  if (slice.dormant || slice.parked || !slice.reason) {
     return 0;
   }
   return Math.max(0, slice.max_workers - slice.target);

@@ -531,6 +531,10 @@ export interface Slice {
    */
   busy: boolean;
   /**
+   * it did nothing and its workers were lent: they come back when it is used
+   */
+  parked: boolean;
+  /**
    * the cluster's inventory is declared, not real
    */
   simulated: boolean;

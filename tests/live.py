@@ -103,6 +103,19 @@ class Kernel:
             raise CellError(text or json.dumps(reply["content"]))
         return text
 
+    def shown(self, seconds: float = 0.5) -> list[str]:
+        """What the kernel displays by itself, while no cell runs: all that comes within so many seconds."""
+        found: list[str] = []
+        while True:
+            try:
+                message = self.client.get_iopub_msg(timeout=seconds)
+            except Empty:
+                return found
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                found.append(message["content"]["data"].get("text/plain", ""))
+            elif message["msg_type"] == "stream":
+                found.append(message["content"]["text"])
+
     def slice(self) -> dict[str, Any]:
         found: dict[str, Any] = next(
             s for s in self.server.get("aios/api/slices") if s["kernel_id"] == self.id

@@ -119,7 +119,7 @@ def test_dark_theme_is_legible(page: Page, server: Server):
 
 THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
 STATES = (
-    "requested granted active resizing draining failed asleep busy "
+    "requested granted active resizing draining failed asleep parked busy "
     "pending queued running stopping finished stopped new"
 )
 CONTRASTS = """(panel, states) => {

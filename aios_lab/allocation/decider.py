@@ -143,6 +143,6 @@ def _kind(demand: Demand) -> tuple[str, Vector]:
     return demand.principal, demand.unit.vector
 
 
-def _turn(demand: Demand) -> tuple[int, float, str]:
+def _turn(demand: Demand) -> tuple[bool, int, float, str]:
     """When its turn comes among the claims of a principal that hold nothing."""
-    return -demand.priority, demand.submitted, demand.claim
+    return demand.idle, -demand.priority, demand.submitted, demand.claim

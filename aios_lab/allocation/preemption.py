@@ -52,10 +52,15 @@ def guarded(demand: Demand, snapshot: Snapshot) -> bool:
     """Whether the claim began so lately that it keeps its minimum, whoever wants it.
 
     As KAI's minimum runtime: a claim is not preempted before it has run for so long, and what it holds above
-    its minimum may go at any time: all of it where the minimum is nothing.
+    its minimum may go at any time: all of it where the minimum is nothing. What lies idle needs no guard.
     """
     began, least = demand.started, min(demand.min, demand.max)
-    return began is not None and least > 0 and began <= snapshot.now < began + snapshot.sharing.guard
+    return (
+        not demand.idle
+        and began is not None
+        and least > 0
+        and began <= snapshot.now < began + snapshot.sharing.guard
+    )
 
 
 def guarded_until(snapshot: Snapshot) -> float:
@@ -89,15 +94,24 @@ def _helps(left: Resources, nodes: Collection[Resources], wanted: Resources) -> 
 def told(snapshot: Snapshot, preemption: Preemption) -> str:
     """To the owner of a claim that loses everything: for whom, and what becomes of it."""
     demands = {demand.claim: demand for demand in snapshot.demands}
+    lent = demands[preemption.claim].idle
     held = sum(lease.units for lease in snapshot.leases if lease.claim == preemption.claim)
     names = [who(demands[claim]) for claim in preemption.by[:NAMED]]
+    whom = listed(names, len(preemption.by)) if names else ""
+    if lent and whom:
+        was = "worker was" if held == 1 else "workers were"
+        return f"Parked: its {was} lent to {whom} while it did nothing; run a cell and {_they(held)} back."
     why = (
-        f"for {listed(names, len(preemption.by))}, below the fair share until then"
-        if names
+        f"for {whom}, below the fair share until then"
+        if whom
         else "because a limit or a machine is smaller now"
     )
     was = "was" if held == 1 else "were"
     return f"All it had, {count(held)}, {was} taken {why}. It starts again by itself when its turn comes."
+
+
+def _they(held: int) -> str:
+    return "it comes" if held == 1 else "they come"
 
 
 def _sums(changes: tuple[Change, ...]) -> dict[str, int]:

@@ -37,6 +37,11 @@ def reasons(snapshot: Snapshot, plan: Plan, targets: Mapping[str, int]) -> dict[
     return Book(snapshot, plan, targets).reasons()
 
 
+def cause(reason: str) -> str:
+    """The part of a reason that says why, where it says before what happens."""
+    return reason.partition(": ")[2] or reason
+
+
 class Book:
     """What everyone holds once the plan is carried out."""
 
@@ -90,7 +95,7 @@ class Book:
         limits = self.tree.limits(demand.principal)
         case = (
             demand.unit.vector, starting_units(demand), held and demand.max, held, self.targets[claim],
-            self.shrinking.get(claim), limits[-1][0].name if limits else None,
+            self.shrinking.get(claim), demand.idle, limits[-1][0].name if limits else None,
         )  # fmt: skip
         if (said := self._said.get(case)) is None:
             said = self._reason(demand, held)
@@ -166,14 +171,30 @@ class Book:
         if place := self.queue.get(demand.claim):
             return f"{want}: {place}; {self._holders(demand)}."
         if units := self.shrinking.get(demand.claim):
+            lent = " while it lies idle" if demand.idle else ""
             share = count(self.targets[demand.claim])
-            return f"It gives back {count(units)}: others are below their fair share; its own is {share}."
+            return f"It gives back {count(units)}{lent}: {self._below(demand)}; its own share is {share}."
         if self._leaving and self.targets[demand.claim] > held:
             said = [f"{who(self.demands[c])} gives back {count(units)}" for c, units in self._leaving[:NAMED]]
             return f"{want}: {listed(said, len(self._leaving))}."
         others = self._holders(demand)
         share = f" Its fair share is {count(held)} now." if held else ""
         return f"{want}: {others}.{share}"
+
+    def _below(self, demand: Demand) -> str:
+        """Who is below the fair share, and could use what the claim gives back."""
+        needs = [resource for resource, need in demand.unit.items() if need]
+        below = [one for one in self._lacking if any(getattr(one.unit, name) for name in needs)]
+        if not below:
+            return "a limit or a machine is smaller now"
+        waits = "waits for its share" if len(below) == 1 else "wait for their share"
+        return f"{listed([who(one) for one in below[:NAMED]], len(below))} {waits}"
+
+    @cached_property
+    def _lacking(self) -> list[Demand]:
+        """Who should have more than there is for them yet, first those who asked first."""
+        lacking = [one for claim, one in self.demands.items() if self.targets[claim] > self.held[claim]]
+        return sorted(lacking, key=lambda one: (one.submitted, one.claim))
 
     def _holders(self, demand: Demand) -> str:
         """Who holds most of what is missing, largest first."""

@@ -73,18 +73,27 @@ class Targets:
         self._nodes_of: dict[str, list[int]] = {}
         # By unit, how many had no room together: there will be none while room only gets less.
         self._hopeless: dict[Vector, int] = {}
-        self._contending = self._after_plenty()
+        self._contending: list[Claimant] = []
+        everybody = self._after_plenty()
         self.past = Past(snapshot, self.tree.capacity.vector, held)
+        # What lies idle gets what the others leave: a quota that nobody uses is lent.
+        for idle in (False, True):
+            if contending := [each for each in everybody if each.demand.idle == idle]:
+                self._contending = contending
+                self._share()
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        return {c.demand.claim: c.count for c in self.claimants}
+
+    def _share(self) -> None:
+        """Quotas, then the rest, among those who contend."""
         depths = self.tree.quota_depths()
         for depth in depths:
             self._start(depth)
         for depth in depths:
             self._grow(depth)
         self._share_out()
-
-    @property
-    def units(self) -> Mapping[str, int]:
-        return {c.demand.claim: c.count for c in self.claimants}
 
     def _share_out(self) -> None:
         """What is neither kept nor guaranteed."""

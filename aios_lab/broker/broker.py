@@ -15,6 +15,7 @@ from aios_lab.allocation import Decider, Plan, Snapshot, validate
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
+from aios_lab.broker.idleness import Idleness, Windows
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.life import Life
 from aios_lab.broker.outlook import Outlook
@@ -23,7 +24,7 @@ from aios_lab.broker.recovery import CLAIM_WITHIN, Recovery
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
 from aios_lab.broker.views import RUN_FIRST, WAITS_FOR_OWNER, cluster_view, sleeping_reason, slice_view
-from aios_lab.engines.base import Engine, Spares
+from aios_lab.engines.base import GRACE, Engine, Spares
 from aios_lab.wire import ClaimRequest, SliceState
 
 log = logging.getLogger(__name__)
@@ -44,10 +45,12 @@ class Broker:
         ledger: Ledger,
         quotas: Quotas,
         default_claim: ClaimRequest | None = None,
-        idle: Callable[[Owner], bool] = lambda _: False,
+        windows: Windows | None = None,
+        grace: float = GRACE,
     ) -> None:
-        """``idle`` says whether an owner does nothing now: of two claims, its own is the first to shrink."""
-        self._idle = idle
+        """``windows`` say when a slice lies idle and may be lent, ``grace`` how many seconds workers that are
+        to leave get for their tasks."""
+        self._idleness = Idleness(engine, windows or Windows())
         self._engine = engine
         self._ledger = ledger
         self._quotas = quotas
@@ -60,7 +63,7 @@ class Broker:
         self._trouble: dict[str, Refused] = {}
         self._accounts = Accounts(ledger)
         self._decider = Decider(quotas.policy)
-        self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed)
+        self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed, grace)
         self._recovery = Recovery(engine, ledger, self._life, self._accounts)
         self._outlook = Outlook(ledger, quotas, self._snapshot)
 
@@ -84,7 +87,9 @@ class Broker:
             usual = make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
             self._engine.expect(usual.unit, usual.max)
             undo.pop_all()
-        self._loop = asyncio.get_running_loop().create_task(self._run(), name="aios broker")
+        loop = asyncio.get_running_loop()
+        self._loop = loop.create_task(self._run(), name="aios broker")
+        self._watch = loop.create_task(self._idleness.watch(lambda: self._life.slices), name="aios idleness")
 
     async def stop(self, leave: Collection[str] = ()) -> None:
         """End every slice; on return no process and no lease is left, but those of the slices to ``leave``:
@@ -92,7 +97,8 @@ class Broker:
         if self._loop is None:
             return
         self._loop.cancel()
-        await asyncio.wait([self._loop])
+        self._watch.cancel()
+        await asyncio.wait([self._loop, self._watch])
         self._loop = None
         if not leave:
             self._guarded("recovery", self._recovery.end)
@@ -144,8 +150,16 @@ class Broker:
     def activate(self, slice_id: str) -> None:
         """First use: the claim wants its units from now on. Does nothing when it is awake already."""
         one = self._life.get(slice_id)
-        if not one.wanted or one.cap is not None:
+        if not one.asks or one.cap is not None:
             self._life.want(one, one.claim)
+            self._wake.set()
+
+    def executing(self, slice_id: str, busy: bool) -> None:
+        """The slice's kernel begins to run something, or has done all of it. What was lent comes back."""
+        self._idleness.kernel(slice_id, busy)
+        one = self._life.slices.get(slice_id)
+        if busy and one is not None and one.wanted and one.target < one.claim.max:
+            self._life.wake(slice_id)
             self._wake.set()
 
     def release(self, slice_id: str) -> None:
@@ -260,6 +274,8 @@ class Broker:
             reason = WAITS_FOR_OWNER
         elif not one.wanted:
             reason = sleeping_reason(one)
+        elif one.parked:
+            reason = one.taken
         elif one.pins and (one.target > one.claim.max or one.reshaping):
             reason = RUN_FIRST
         elif one.state == SliceState.GRANTED:
@@ -356,6 +372,9 @@ class Broker:
             log.warning("%s The last good one counts until it is mended.", problem.message)
         self._life.reconcile()
         self._recovery.passed(TICK)
+        for one in list(self._life.slices.values()):
+            if one.parked and not self._idleness.idle(one):
+                self._life.wake(one.id)
 
     def _decide(self) -> None:
         policy, snapshot = self._quotas.policy, self._snapshot(time.time())
@@ -370,7 +389,9 @@ class Broker:
 
     def _snapshot(self, now: float, others: Iterable[Member] = ()) -> Snapshot:
         inventory, slices = self._engine.inventory(), self._life.slices.values()
-        return take_snapshot(inventory, self._quotas, slices, self._accounts, self._idle, now, others)
+        return take_snapshot(
+            inventory, self._quotas, slices, self._accounts, self._idleness.idle, now, others
+        )
 
     def _note(self, policy: str, note: str) -> None:
         """Show the administrator that another policy decided than the one that was chosen."""

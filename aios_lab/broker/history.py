@@ -16,6 +16,7 @@ from aios_lab.allocation import Node, Principal, Resources
 from aios_lab.allocation.simulation import FinishedJob, Job
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.ledger import EVENTS
+from aios_lab.broker.slices import Slice
 
 SQLITE = b"SQLite format 3\0"
 MANY = 200_000  # uses that are read at most: each takes half a kilobyte here, and its time in a simulation
@@ -111,7 +112,7 @@ class _Uses:
         # ended when it was last heard of.
         now = max(self.since, at if "state" in data else self.last)
         self.last = max(self.last, now)
-        wanted, held = bool(data.get("wanted")), sum(data.get("units", {}).values())
+        wanted, held = Slice.asked_in(data), sum(data.get("units", {}).values())
         use = self._open.get(slice_id)
         if use is not None and not held and (use.start is not None or not wanted):
             self._close(slice_id, now)

@@ -12,10 +12,12 @@ from typing import Any
 
 from aios_lab.allocation import Change, Plan, Snapshot
 from aios_lab.allocation.preemption import told
+from aios_lab.allocation.reasons import cause
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.operations import Operations
 from aios_lab.broker.slices import Claim, Slice
+from aios_lab.broker.views import ASKED, fenced_words
 from aios_lab.engines.base import Engine, EngineError
 from aios_lab.wire import SliceState
 
@@ -23,20 +25,24 @@ log = logging.getLogger(__name__)
 
 RETRY = 1.0
 FINISH = 5.0  # seconds that what is under way may take before its slice is left to another broker
-GONE = {"wanted": False, "gone": True}
+ASLEEP = {"wanted": False, "problem": "", "taken": "", "parked": False}
+GONE = {"wanted": False, "gone": True, "parked": False}
 Step = Callable[[Slice], Slice]
 Changed = Callable[[str], None]
 
 
 @dataclass
 class Act:
-    """What a plan means for one slice: units by node to add or to retire; with all of them ``by`` are the
-    slices it is preempted for, and ``told`` is what its owner reads."""
+    """What a plan means for one slice: units by node to add or to retire, and ``why``; with all of them
+    ``by`` are the slices it is preempted for, ``told`` is what its owner reads, and ``idle`` says that it is
+    parked."""
 
     more: dict[str, int] = field(default_factory=dict)
     less: dict[str, int] = field(default_factory=dict)
+    why: str = ""
     by: tuple[str, ...] = ()
     told: str = ""
+    idle: bool = False
 
 
 class Life:
@@ -44,13 +50,20 @@ class Life:
     and what it is, and ``changed`` its id."""
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, moved: Callable[[Slice | None, Slice], None], changed: Changed
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        moved: Callable[[Slice | None, Slice], None],
+        changed: Changed,
+        grace: float,
     ) -> None:
+        """``grace``: seconds that workers which are to leave get for the tasks that they run."""
         self.slices: dict[str, Slice] = {}
         self._moved = moved
         self._engine = engine
         self._ledger = ledger
         self._changed = changed
+        self._grace = grace
         self._operations = Operations(on_idle=changed)
 
     def get(self, slice_id: str) -> Slice:
@@ -85,13 +98,25 @@ class Life:
     def want(self, one: Slice, claim: Claim) -> None:
         """The claim, in this size, wants units from now on."""
         state = SliceState.REQUESTED if one.state == SliceState.FAILED and not one.held else one.state
-        asked = one.asked if one.wanted else time.time()
-        step = one.step(time.time(), state, claim=claim, wanted=True, asked=asked, problem="", cap=None)
-        self.put("requested", step)
+        asked = one.asked if one.asks else time.time()
+        changes = {"claim": claim, "wanted": True, "asked": asked, "problem": "", "cap": None}
+        if one.parked:
+            changes |= {"parked": False, "taken": ""}
+        self.put("requested", one.step(time.time(), state, **changes))
+
+    def wake(self, slice_id: str) -> None:
+        """Something happens in a slice; one that is parked asks for its units again."""
+        one = self.slices.get(slice_id)
+        if one is None or not one.parked:
+            return
+        try:
+            self.put("woken", one.woken(time.time()))
+        except Refused as refused:  # the next look at it wakes it
+            log.warning("%s", refused.message)
 
     def release(self, one: Slice) -> None:
         if one.wanted or one.held or one.state == SliceState.FAILED:
-            self._leave(one, "given_back", {"wanted": False, "problem": "", "taken": ""})
+            self._leave(one, "given_back", ASLEEP)
 
     def end(self, slice_id: str, why: str) -> None:
         """The owner is gone for good."""
@@ -103,7 +128,7 @@ class Life:
         """The owner died and may come back: it finds its claim asleep."""
         one = self.slices.get(slice_id)
         if one is not None and (one.wanted or one.held):
-            self._leave_anyway(one, "given_back", {"wanted": False, "problem": "", "taken": ""}, why)
+            self._leave_anyway(one, "given_back", ASLEEP, why)
 
     def _leave_anyway(self, one: Slice, kind: str, changes: Mapping[str, Any], why: str) -> None:
         """Give everything back; its processes end also where the ledger cannot be written for now."""
@@ -184,14 +209,26 @@ class Life:
         if slice_id in self.slices:
             self._changed(slice_id)
 
+    def computing(self, slice_id: str) -> None:
+        """The engine says that tasks run or wait in a slice that was quiet."""
+        self.wake(slice_id)
+
     def trouble(self, slice_id: str, what: str) -> None:
         """The engine says what went wrong in a slice that goes on: its owner reads it until the next request
         or release."""
+        self._trouble("trouble", slice_id, what, {"what": what})
+
+    def fenced(self, slice_id: str, workers: int, tasks: int) -> None:
+        """The engine says that workers did not give way in time, and were ended with their tasks."""
+        what = fenced_words(workers, tasks, self._grace)
+        self._trouble("fenced", slice_id, what, {"workers": workers, "tasks": tasks})
+
+    def _trouble(self, kind: str, slice_id: str, what: str, data: Mapping[str, Any]) -> None:
         one = self.slices.get(slice_id)
         if one is None or not one.wanted:
             return
         try:
-            self.put("trouble", one.step(time.time(), problem=what), {"what": what})
+            self.put(kind, one.step(time.time(), problem=what), data)
         except Refused as refused:
             log.warning("%s", refused.message)
 
@@ -229,8 +266,12 @@ class Life:
             _add(acts.setdefault(change.claim, Act()).more, change)
         for change in plan.shrinks:
             _add(acts.setdefault(change.claim, Act()).less, change)
+            acts[change.claim].why = cause(plan.reasons.get(change.claim, ASKED))
+        idle = {demand.claim for demand in snapshot.demands if demand.idle}
         for one in plan.preemptions:
-            acts[one.claim].by, acts[one.claim].told = one.by, told(snapshot, one)
+            act = acts[one.claim]
+            act.by, act.told, act.idle = one.by, told(snapshot, one), one.claim in idle
+            act.why = cause(act.told)
         return {claim: act for claim, act in sorted(acts.items()) if not self._operations.busy(claim)}
 
     def carry_out(self, acts: Mapping[str, Act], plan: Entry) -> None:
@@ -244,21 +285,22 @@ class Life:
             if act.more:
                 entries.append(Entry("granted", one.grant(now, act.more)))
             elif act.told:
-                entries.append(Entry("preempted", one.shrink(now, act.less, act.told), {"by": [*act.by]}))
+                parked = one.shrink(now, act.less, act.told, act.idle)
+                entries.append(Entry("parked" if act.idle else "preempted", parked, {"by": [*act.by]}))
             else:
                 entries.append(Entry("shrinking", one.shrink(now, act.less)))
         before = {slice_id: self.slices[slice_id] for slice_id in acts}
         self._put_all(entries)
         for slice_id, one in before.items():
             turn = self._operations.turn(slice_id)
-            self._operations.start(slice_id, partial(self._scale, slice_id, one, turn))
+            self._operations.start(slice_id, partial(self._scale, slice_id, one, turn, acts[slice_id].why))
 
-    async def _scale(self, slice_id: str, before: Slice, turn: int) -> None:
+    async def _scale(self, slice_id: str, before: Slice, turn: int, why: str) -> None:
         if self._obsolete(slice_id, turn):
             return
         one = self.slices[slice_id]
         try:
-            await self._engine.scale(slice_id, one.unit, one.target)
+            await self._engine.scale(slice_id, one.unit, one.target, self._grace, why)
         except EngineError as error:
             await self._scale_failed(slice_id, before, str(error), turn)
             return
@@ -286,7 +328,8 @@ class Life:
         """Fail, clear away what is left, then rest in a state from which the owner can ask again."""
 
         def failed(one: Slice) -> Slice:
-            return one.step(time.time(), SliceState.FAILED, wanted=False, problem=why, pins={})
+            changes = {"wanted": False, "problem": why, "pins": {}, "parked": False}
+            return one.step(time.time(), SliceState.FAILED, **changes)
 
         def emptied(one: Slice) -> Slice:
             return one.emptied(time.time(), SliceState.REQUESTED if one.wanted else rest)

@@ -11,6 +11,7 @@ from aios_lab.allocation import Past, Resources
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.ledger import Ledger
 from aios_lab.broker.quotas import principal_path
+from aios_lab.broker.slices import Slice
 
 KEPT = 2_000  # past claims that a forecast looks at, the newest
 LINES = 10_000  # lines of the ledger that are read at the first question
@@ -47,7 +48,7 @@ class Record:
         held = any(data["units"].values())
         if slice_id in self._open:
             self._go_on(slice_id, time, data, held)
-        if slice_id not in self._open and data["wanted"]:
+        if slice_id not in self._open and Slice.asked_in(data):
             member = data["claim"]["project"], data["owner"]["user"]
             submitted = min(time, data["asked"] or time)
             began = max(submitted, data["began"] or time) if held else None
@@ -61,7 +62,7 @@ class Record:
         elif past.started is not None and not held:
             del self._open[slice_id]
             self._closed.append((member, replace(past, ended=max(time, past.started))))
-        elif past.started is None and not data["wanted"]:
+        elif past.started is None and not Slice.asked_in(data):
             del self._open[slice_id]
             self._closed.append((member, past))  # it gave up waiting
         elif past.started is None:

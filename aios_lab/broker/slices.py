@@ -62,7 +62,8 @@ class Slice:
     that the owner has ended. ``cap`` keeps it from growing past what the engine could not start, until it is
     asked again. ``pins`` gives, for every run on it, the units that run needs. ``began`` is when it
     got the first of the units it holds. ``taken`` tells the owner for whom everything was taken, until the
-    next grant. ``epoch`` rises by one with every step.
+    next grant. ``parked`` says that this was done while it lay idle: it wants nothing until it is used.
+    ``epoch`` rises by one with every step.
     """
 
     id: str
@@ -83,6 +84,12 @@ class Slice:
     problem: str = ""
     began: float | None = None
     taken: str = ""
+    parked: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether it wants units at present."""
+        return self.wanted and not self.parked
 
     @property
     def held(self) -> int:
@@ -124,12 +131,17 @@ class Slice:
         unit = self.unit if self.held else self.claim.unit
         state = S.RESIZING if self.state in (S.ACTIVE, S.RESIZING) else S.GRANTED
         began = now if self.began is None else self.began
-        return self.step(now, state, unit=unit, units=units, began=began, taken="")
+        return self.step(now, state, unit=unit, units=units, began=began, taken="", parked=False)
 
-    def shrink(self, now: float, less: Mapping[str, int], taken: str = "") -> Slice:
-        """Begin to retire units; they stay held until ``settled``. With all of them ``taken`` says why."""
+    def shrink(self, now: float, less: Mapping[str, int], taken: str = "", parked: bool = False) -> Slice:
+        """Begin to retire units; they stay held until ``settled``. With all of them ``taken`` says why, and
+        ``parked`` whether it lay idle."""
         state = S.RESIZING if sum(less.values()) < self.held else S.DRAINING
-        return self.step(now, state, leaving=dict(less), taken=taken)
+        return self.step(now, state, leaving=dict(less), taken=taken, parked=parked)
+
+    def woken(self, now: float) -> Slice:
+        """A parked slice is used again: it asks from now on."""
+        return self.step(now, asked=now, parked=False, taken="")
 
     def settled(self, now: float) -> Slice:
         """The engine has done what was asked: what was leaving is gone."""
@@ -140,7 +152,13 @@ class Slice:
 
     def emptied(self, now: float, state: SliceState, **changes: Any) -> Slice:
         """Everything it held is gone."""
-        return self.step(now, state, units={}, leaving={}, pins={}, began=None, **changes)
+        rest: dict[str, Any] = {"units": {}, "leaving": {}, "pins": {}, "began": None, "parked": False}
+        return self.step(now, state, **rest | changes)
+
+    @staticmethod
+    def asked_in(data: Mapping[str, Any]) -> bool:
+        """``asks`` of what ``data`` gave; in records of before there was parking, nothing was parked."""
+        return bool(data.get("wanted")) and not data.get("parked", False)
 
     def data(self) -> dict[str, Any]:
         """All of it but the id, the state and the epoch, as JSON can hold it."""

@@ -24,7 +24,7 @@ from aios_lab.allocation.placement import DEFAULT_PLACEMENT, typical_units
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import PRIORITIES
 from aios_lab.broker.quotas import Quotas, principal_path
-from aios_lab.broker.slices import Owner, Slice
+from aios_lab.broker.slices import Slice
 from aios_lab.broker.views import short_name
 from aios_lab.engines.base import Inventory
 
@@ -40,22 +40,19 @@ def take_snapshot(
     quotas: Quotas,
     slices: Iterable[Slice],
     accounts: Accounts,
-    idle: Callable[[Owner], bool],
+    idle: Callable[[Slice], bool],
     now: float,
     others: Iterable[Member] = (),
 ) -> Snapshot:
-    """All that a decision may depend on. Claims that sleep and hold nothing are no part of it. One that holds
-    something is idle when no run is on it and ``idle`` says that its owner does nothing, and stays so when
-    everything was taken from it: or it would have it back at once. ``others`` have no claim, but their
-    principals are of interest."""
-    living = sorted((one for one in slices if one.wanted or one.held), key=lambda one: one.id)
+    """All that a decision may depend on. Claims that sleep or are parked and hold nothing are no part of it.
+    ``idle`` says whether nothing happens in a slice: one that holds nothing can be idle only when everything
+    was taken from it. ``others`` have no claim, but their principals are of interest."""
+    living = sorted((one for one in slices if one.asks or one.held), key=lambda one: one.id)
     members = {(one.claim.project, one.owner.user) for one in living} | {*others}
     leases = (
         Lease(one.id, node, units) for one in living for node, units in sorted(one.units.items()) if units
     )
-    demands = tuple(
-        demand_of(one, bool(one.held or one.taken) and not one.pins and idle(one.owner)) for one in living
-    )
+    demands = tuple(demand_of(one, bool(one.held or one.taken) and idle(one)) for one in living)
     asked = ((demand.unit, max(1, demand.max)) for demand in demands)
     placement = Placement(quotas.placement, typical_units(asked) if quotas.placement == "fgd" else ())
     principals = quotas.principals(sorted(members))

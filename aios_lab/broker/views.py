@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from aios_lab import wire
 from aios_lab.allocation import Principal, Resources
 from aios_lab.allocation.shares import Tree
+from aios_lab.allocation.words import count
 from aios_lab.broker.quotas import Quotas, principal_path
 from aios_lab.broker.sizes import MIB, to_wire
 from aios_lab.broker.slices import Slice
@@ -19,6 +20,9 @@ GIVEN_BACK = "Given back: it holds nothing until the next aios.client() or train
 RUN_FIRST = "It gets its new size when the run that is training on it ends."
 
 WAITS_FOR_OWNER = "The server that held it ended: it waits some seconds for a sign of its owner."
+
+
+ASKED = "that is what was asked for."
 
 
 def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: bool) -> wire.Slice:
@@ -39,7 +43,8 @@ def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: boo
         max_workers=one.claim.max,
         priority=one.claim.priority,
         reason=reason if mine else "",
-        problem=" ".join(filter(None, (one.taken, one.problem))) if mine else "",
+        problem=" ".join(filter(None, ("" if one.parked else one.taken, one.problem))) if mine else "",
+        parked=one.parked and not one.held,
         created=one.created,
         since=one.since,
         busy=bool(one.pins),
@@ -58,6 +63,15 @@ def sleeping_reason(one: Slice) -> str:
     if one.state == SliceState.DRAINING:
         return "It is giving back what it holds."
     return GIVEN_BACK if one.asked else NOT_USED
+
+
+def fenced_words(workers: int, tasks: int, grace: float) -> str:
+    """To the owner of a slice in which workers were ended because they did not give way."""
+    what = f"{count(workers)} did not give way within {grace:g} s"
+    if not tasks:
+        return f"{what} and had to be ended."
+    them, again = ("task", "it runs") if tasks == 1 else ("tasks", "they run")
+    return f"{what} and had to be ended with {tasks} running {them}; {again} again on other workers."
 
 
 def cluster_view(

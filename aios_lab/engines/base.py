@@ -48,13 +48,19 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SliceInfo:
-    """A slice's living side: where its scheduler listens and how many workers are up."""
+    """A slice's living side: where its scheduler listens and how many workers are up.
+
+    ``devices`` are the accelerators that its workers hold, by their index. ``quiet_since`` is when its last
+    task ended, on the clock of ``time.monotonic``; None while tasks run or wait.
+    """
 
     slice_id: str
     address: str
     credentials: Credentials
     workers: int
     pids: tuple[int, ...]
+    devices: tuple[int, ...] = ()
+    quiet_since: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,9 @@ class Spares:
     ready: int = 0
     hits: int = 0
     misses: int = 0
+
+
+GRACE = 30.0  # seconds that workers which are to leave get for the tasks that they run
 
 
 class EngineError(Exception):
@@ -78,6 +87,12 @@ class Listener(Protocol):
 
     def workers_changed(self, slice_id: str, workers: int) -> None:
         """So many workers are up now."""
+
+    def computing(self, slice_id: str) -> None:
+        """Tasks run or wait in the slice, where there were none."""
+
+    def fenced(self, slice_id: str, workers: int, tasks: int) -> None:
+        """So many workers did not end their tasks in the time they had to give way, and were ended."""
 
     def trouble(self, slice_id: str, what: str) -> None:
         """The slice goes on, but its owner should know, such as of a worker that took too much memory."""
@@ -109,11 +124,15 @@ class Engine(Protocol):
     @property
     def spares(self) -> Spares: ...
 
-    async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
+    async def scale(
+        self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""
+    ) -> SliceInfo:
         """Bring a slice to ``workers`` workers of ``unit`` each, opening it when it is not there.
 
         Growing returns when the new workers have joined the scheduler; shrinking retires workers, so that
-        their data moves, and returns when their processes are gone. ``workers=0`` keeps the scheduler.
+        their data moves, and returns when their processes are gone. Workers that leave take no new tasks
+        and get ``grace`` seconds for those that they run; who uses the slice is told before, and ``why``.
+        ``workers=0`` parks the slice: the scheduler stays and, where that can be, the data.
 
         Raises:
             EngineError: a worker did not start; what was started for this call is gone again.

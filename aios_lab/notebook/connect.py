@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aios_lab.notebook.display import Output
 from aios_lab.notebook.errors import AIOSError, Interrupted
+from aios_lab.notebook.resizing import TOPIC, notices
 
 if TYPE_CHECKING:
     from aios_lab.notebook.dask_client import Client
@@ -84,7 +85,7 @@ class Connector:
         )
         address = connection.address
         try:
-            return Client(
+            client = Client(
                 address, lambda: self._why_over(address), security=security, name="aios-kernel", timeout=20
             )
         except OSError as error:
@@ -93,6 +94,8 @@ class Connector:
                 "scheduler_unreachable",
                 "Call aios.client() again; if it keeps failing, aios.release() gets you a fresh slice.",
             ) from None
+        client.listen(TOPIC, notices.hear)
+        return client
 
     def _why_over(self, address: str) -> AIOSError | None:
         """Why there will never again be a scheduler at ``address``; None while nobody knows."""

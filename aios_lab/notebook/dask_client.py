@@ -24,6 +24,7 @@ class Client(distributed.Client):
     def __init__(self, address: str, why_over: Callable[[], AIOSError | None], **given: Any) -> None:
         self._why_over = why_over
         self._over: AIOSError | None = None
+        self._topics: dict[str, Callable[[Any], None]] = {}
         dask: Any = super()  # it has hardly any types
         dask.__init__(address, **given)
 
@@ -35,6 +36,16 @@ class Client(distributed.Client):
         except KeyError:
             return None
         return None if link is None else str(link)
+
+    def listen(self, topic: str, hear: Callable[[Any], None]) -> None:
+        """Hear of all events of a topic, with their times, also after the connection was cut."""
+        self._topics[topic] = hear
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        dask: Any = self
+        for topic, hear in self._topics.items():
+            dask.subscribe_topic(topic, hear)
 
     def end(self, why: AIOSError) -> None:
         """Close, and answer every later use with ``why``."""
@@ -68,6 +79,7 @@ class Client(distributed.Client):
                 done, _ = await asyncio.wait({trying}, timeout=ASK_EVERY)
                 if done:
                     await trying
+                    self._subscribe()  # Dask forgets that it had
                     return
                 over = await asyncio.to_thread(self._why_over)
             trying.cancel()

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from aios_lab.notebook.connect import Connector
     from aios_lab.notebook.outlook import ForecastView, WhatIfView
+    from aios_lab.notebook.resizing import Callback
     from aios_lab.notebook.server import Server
     from aios_lab.notebook.view import SliceView
     from aios_lab.training import Run
 
-__all__ = ["client", "forecast", "models", "release", "request", "slice", "train", "why"]
+__all__ = ["client", "forecast", "models", "on_resize", "release", "request", "slice", "train", "why"]
 
 if TYPE_CHECKING:
     models: Any
@@ -103,7 +104,7 @@ def why() -> str:
     from aios_lab.notebook.view import why as explain
 
     one = slice()
-    waits = not one.dormant and one.target < one.max_workers and not one.problem
+    waits = not (one.dormant or one.parked) and one.target < one.max_workers and not one.problem
     return why_and_when(one, _forecast()) if waits else explain(one)
 
 
@@ -155,6 +156,19 @@ def release() -> SliceView:
     if connector is not None:
         connector.close()
     return _once(given_back, lambda one: not one.workers)
+
+
+def on_resize(callback: Callback) -> Callable[[], None]:
+    """Call back when the workers of my slice become more or fewer: before it happens, and after.
+
+    Of changes while an ``aios.client()`` or a training is connected. Callbacks run one after another in a
+    thread of their own, each with a ``ResizeEvent``; what one raises is shown and disturbs nothing.
+
+    Returns a function that forgets the callback.
+    """
+    from aios_lab.notebook.resizing import notices
+
+    return notices.call_back(callback)
 
 
 def train(

@@ -66,6 +66,8 @@ def why(one: Slice) -> str:
 def state(one: Slice) -> str:
     if one.dormant and one.workers:
         return "giving back"
+    if one.parked:
+        return "parked"
     return "asleep" if one.dormant else one.state.value
 
 

@@ -65,7 +65,6 @@ class Peers:
         place: Path,
         lead: Callable[[], Awaitable[Problem | None]],
         leading: Leading,
-        idle: Callable[[Owner], bool],
         emit: Callable[[str, dict[str, Any]], None],
     ) -> None:
         self.busy = 0  # slices of this server's kernels, at the leader, on which a run goes on
@@ -75,7 +74,6 @@ class Peers:
         self._lead = lead
         self._leading = leading
         self._own = OwnBroker(services)
-        self._idle = idle
         self._emit = emit
         self._untold: deque[tuple[Change, str, str]] = deque()
         self._changed, self._news = asyncio.Event(), asyncio.Event()
@@ -107,7 +105,9 @@ class Peers:
         """The kernels of this server go on at the broker that it has now."""
         kernels = self._services.kernels
         for slice_id, kernel in list(kernels.items()):
-            if not broker.reclaim(slice_id, kernel.token):
+            if broker.reclaim(slice_id, kernel.token):
+                broker.executing(slice_id, kernel.busy)
+            else:
                 del kernels[slice_id]
 
     async def _run(self) -> None:
@@ -173,8 +173,9 @@ class Peers:
                 task.cancel()
 
     def _greeting(self) -> Any:
-        kernels = [[slice_id, kernel.token] for slice_id, kernel in self._services.kernels.items()]
-        return {"version": __version__, "kernels": kernels}
+        kernels = self._services.kernels.items()
+        told = [[slice_id, kernel.token, kernel.busy] for slice_id, kernel in kernels]
+        return {"version": __version__, "kernels": told}
 
     def _greeted(self, answer: Any) -> None:
         self.places = answer["places"]
@@ -189,10 +190,8 @@ class Peers:
     async def _report(self, line: Line) -> None:
         while True:
             self._news.clear()
-            kernels, topics = self._services.kernels.values(), sorted(self._services.feed.topics)
-            idle = [kernel.owner.kernel_id for kernel in kernels if self._idle(kernel.owner)]
             try:
-                self.busy = await line.ask("report", {"idle": idle, "topics": topics})
+                self.busy = await line.ask("report", sorted(self._services.feed.topics))
                 async with asyncio.timeout(REPORT):
                     await self._news.wait()
             except TimeoutError:

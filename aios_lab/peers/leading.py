@@ -28,13 +28,12 @@ _ROUTES = {(route.method, route.path): route for route in ROUTES}
 
 @dataclass
 class Follower:
-    """A process whose server uses this one's broker: the slices of its kernels, and which of those kernels do
-    nothing. It outlives its line, and ends with the process: who is only stopped keeps everything."""
+    """A process whose server uses this one's broker, and the slices of its kernels. It outlives its line, and
+    ends with the process: who is only stopped keeps everything."""
 
     pid: int
     alive: int | None  # a file descriptor that is readable when the process has ended
     slices: set[str] = field(default_factory=set)
-    idle: frozenset[str] = frozenset()
     line: Line | None = None
 
 
@@ -58,10 +57,6 @@ class Leading:
     def slices(self) -> frozenset[str]:
         """The slices of all followers' kernels."""
         return frozenset().union(*(one.slices for one in self._followers.values()))
-
-    def idle(self, owner: Owner) -> bool:
-        """Whether the owner is a follower's kernel that does nothing now."""
-        return any(owner.kernel_id in one.idle for one in self._followers.values())
 
     def emit(self, schema: str, data: dict[str, Any]) -> None:
         """Have the followers' event buses say it too."""
@@ -125,10 +120,14 @@ class Leading:
             asyncio.get_running_loop().add_reader(alive, self._gone, new, SERVER_ENDED)
         follower, broker = self._followers[pid], self._services.broker
         follower.line = line
-        known = {one for one, token in data["kernels"] if broker.reclaim(one, token)}
-        for slice_id in follower.slices - known:  # filed when the line was cut: its kernel never heard of it
+        known = {one: busy for one, token, busy in data["kernels"] if broker.reclaim(one, token)}
+        for slice_id, busy in known.items():
+            broker.executing(slice_id, busy)
+        for slice_id in (
+            follower.slices - known.keys()
+        ):  # filed when the line was cut: its kernel never heard of it
             self._own.change("ended", slice_id, "Its kernel started without it.")
-        follower.slices = known
+        follower.slices = set(known)
         return {"slices": sorted(known), "places": dict(self._places())}
 
     async def _perform(self, data: Any) -> Any:
@@ -159,10 +158,9 @@ class Leading:
         if what == "ended":
             follower.slices.discard(slice_id)
 
-    def _report(self, follower: Follower, line: Listening, data: Any) -> int:
-        """What it says of its kernels; it learns on how many of their slices a run goes on."""
-        follower.idle = frozenset(data["idle"])
-        line.watch(frozenset(data["topics"]))
+    def _report(self, follower: Follower, line: Listening, topics: Any) -> int:
+        """What is watched there; it learns on how many of its kernels' slices a run goes on."""
+        line.watch(frozenset(topics))
         views = self._services.broker.views(None)
         return sum(one.busy for one in views if one.id in follower.slices)
 

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Kernel:
-    """A kernel of this server that has a claim; ``token`` is its secret."""
+    """A kernel of this server that has a claim. ``token`` is its secret, ``busy`` whether it runs a cell."""
 
     owner: Owner
     token: str
+    busy: bool = True
 
 
 class Elsewhere(Protocol):

@@ -69,6 +69,9 @@ class Slice(Wire):
     cpu_percent: float | None = Field(None, description="use of its CPU threads, 0 to 100")
     memory_used: int | None = None
     busy: bool = Field(False, description="a run is training on it")
+    parked: bool = Field(
+        False, description="it did nothing and its workers were lent: they come back when it is used"
+    )
     simulated: bool = Field(False, description="the cluster's inventory is declared, not real")
 
 

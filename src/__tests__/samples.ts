@@ -26,6 +26,7 @@ export function slice(changes: Partial<Slice> = {}): Slice {
     cpu_percent: null,
     memory_used: null,
     busy: false,
+    parked: false,
     simulated: false,
     ...changes
   };

@@ -54,6 +54,19 @@ describe('SlicesSection', () => {
     expect([resized, released]).toEqual([[{ slice: 's-1' }], [{ slice: 's-1' }]]);
   });
 
+  it('says that a slice is parked, to whom its workers were lent, and that it waits for nothing', () => {
+    const reason = 'Parked: its 2 workers were lent to b.ipynb while it did nothing; run a cell.';
+    const parked = slice({ state: 'requested', parked: true, workers: 0, target: 0, reason });
+    page.draw(<SlicesSection current={NONE} />);
+    page.receive('slices', [parked]);
+    const card = page.find('.aios-Slice[data-parked]');
+    expect(card.querySelector('.aios-Chip')?.textContent).toBe('parked');
+    expect(card.textContent).toContain('lent to b.ipynb');
+    expect(card.querySelector('.aios-Forecast')).toBeNull();
+    expect(page.find<HTMLButtonElement>('.aios-Slice-release').disabled).toBe(false);
+    expect(sliceText(parked, nullTranslator.load('aios_lab'))).toBe('Slice parked');
+  });
+
   it("has no actions on others' slices and none to release on one that is asleep", () => {
     page.draw(<SlicesSection current={NONE} />);
     page.receive('slices', [

@@ -27,6 +27,7 @@ export function SliceCard(props: {
       data-slice-id={slice.id}
       data-state={slice.state}
       data-dormant={slice.dormant || undefined}
+      data-parked={slice.parked || undefined}
       data-workers={slice.workers}
       data-target={slice.target}
       data-kernel-id={slice.kernel_id ?? undefined}
@@ -70,21 +71,37 @@ function Head(props: { slice: Slice }): React.ReactElement {
             title={trans.__('A run is training on it: it keeps its workers.')}
           />
         )}
-        {slice.dormant ? (
-          <Chip
-            kind="asleep"
-            label={trans.__('asleep')}
-            title={trans.__('It holds nothing until it is first used.')}
-          />
-        ) : (
-          <Chip kind={slice.state} label={slice.state} />
-        )}
+        <State slice={slice} />
       </div>
       <div className="aios-Slice-owner aios-Faint aios-Ellipsis" title={owner}>
         {owner}
       </div>
     </>
   );
+}
+
+function State(props: { slice: Slice }): React.ReactElement {
+  const { trans } = useServices();
+  const { slice } = props;
+  if (slice.dormant) {
+    return (
+      <Chip
+        kind="asleep"
+        label={trans.__('asleep')}
+        title={trans.__('It holds nothing until it is first used.')}
+      />
+    );
+  }
+  if (slice.parked) {
+    return (
+      <Chip
+        kind="parked"
+        label={trans.__('parked')}
+        title={trans.__('It did nothing and its workers were lent: run a cell and they come back.')}
+      />
+    );
+  }
+  return <Chip kind={slice.state} label={slice.state} />;
 }
 
 function Use(props: { slice: Slice }): React.ReactElement {

@@ -11,10 +11,13 @@ import { ServicesProvider, useAIOS, useServices, type IServices } from '../parts
 import { waitingFor } from '../state';
 import type { Slice } from '../wire';
 
-/** My slice in a few words: "Slice 1/2 · waiting 1", "Slice asleep". */
+/** My slice in a few words: "Slice 1/2 · waiting 1", "Slice asleep", "Slice parked". */
 export function sliceText(slice: Slice, trans: TranslationBundle): string {
   if (slice.dormant) {
     return trans.__('Slice asleep');
+  }
+  if (slice.parked) {
+    return trans.__('Slice parked');
   }
   const size = trans.__('Slice %1/%2', slice.workers, slice.max_workers);
   const waiting = waitingFor(slice);

@@ -32,7 +32,9 @@ def test_who_gives_back() -> None:
         reasons["b"]
         == "Waiting for 1 worker (1 CPU thread, 1.07 GB of memory): ada's a.ipynb gives back 1 worker."
     )
-    assert reasons["a"] == "It gives back 1 worker: others are below their fair share; its own is 1 worker."
+    assert reasons["a"] == (
+        "It gives back 1 worker: bob's b.ipynb waits for its share; its own share is 1 worker."
+    )
 
 
 def test_many_holders_are_counted() -> None:

@@ -7,22 +7,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from aios_lab.broker import Broker, Ledger, Owner, Quotas
+from aios_lab.broker import Broker, Ledger, Owner, Quotas, Windows
 from aios_lab.wire import ClaimRequest, SliceState
 from broker.memory_engine import MemoryEngine
 
 
 class Cluster:
     def __init__(self, folder: Path, engine: MemoryEngine, quotas: Path | None = None) -> None:
-        self.idle: set[str] = set()
         self.engine = engine
         self.ledger = Ledger(folder / "ledger.db")
         default = ClaimRequest(workers=1, cpus=1, memory="1GiB")
-        self.broker = Broker(engine, self.ledger, Quotas(quotas), default, self._idle)
-
-    def _idle(self, owner: Owner) -> bool:
-        """Whose users are said to do nothing."""
-        return owner.user in self.idle or owner.name in self.idle
+        self.broker = Broker(engine, self.ledger, Quotas(quotas), default, Windows(0, 0, 0))
 
     def file(self, user: str, workers: int | None = None, **fields: object) -> str:
         name = fields.pop("name", f"work/{user}.ipynb")

@@ -7,10 +7,13 @@ real one when told so.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
+from dataclasses import replace
 
 from aios_lab.allocation import Node, Resources
 from aios_lab.engines.base import (
+    GRACE,
     Accelerator,
     Credentials,
     EngineError,
@@ -30,6 +33,7 @@ class MemoryEngine:
         self.sizes: dict[str, Resources] = {}
         self.restarts: list[str] = []
         self.calls: list[tuple[str, int]] = []
+        self.graces: list[tuple[float, str]] = []
         self.broken = ""
         self.called = asyncio.Event()
         self.go = asyncio.Event()
@@ -60,7 +64,10 @@ class MemoryEngine:
     def spares(self) -> Spares:
         return Spares()
 
-    async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
+    async def scale(
+        self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""
+    ) -> SliceInfo:
+        self.graces.append((grace, why))
         self.calls.append((slice_id, workers))
         self.called.set()
         await self.go.wait()
@@ -69,7 +76,9 @@ class MemoryEngine:
         if self.broken and workers > (before.workers if before else 0):
             raise EngineError(self.broken)
         keys = Credentials(f"ca {slice_id}", f"cert {slice_id}", f"key {slice_id}")
-        info = SliceInfo(slice_id, f"tls://127.0.0.1/{slice_id}", keys, workers, ())
+        quiet = before.quiet_since if before else 0.0
+        address = f"tls://127.0.0.1/{slice_id}"
+        info = SliceInfo(slice_id, address, keys, workers, (), quiet_since=quiet)
         self.open[slice_id] = info
         self.sizes[slice_id] = unit
         self._check_room()
@@ -92,6 +101,17 @@ class MemoryEngine:
         """The slice's host dies."""
         del self.open[slice_id]
         self._listener.lost(slice_id, "The slice host was killed by signal 9.")
+
+    def fence(self, slice_id: str, workers: int, tasks: int) -> None:
+        """Workers had to be ended with their tasks."""
+        self._listener.fenced(slice_id, workers, tasks)
+
+    def compute(self, slice_id: str, computing: bool) -> None:
+        """Tasks are submitted to the slice, or the last one has ended."""
+        since = None if computing else time.monotonic()
+        self.open[slice_id] = replace(self.open[slice_id], quiet_since=since)
+        if computing:
+            self._listener.computing(slice_id)
 
     def trouble(self, slice_id: str, what: str) -> None:
         self._listener.trouble(slice_id, what)

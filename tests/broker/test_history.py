@@ -29,7 +29,7 @@ from broker.records import events, expire
 UNIT = Resources(1000, 1024)
 
 
-def never_idle(_: Owner) -> bool:
+def never_idle(_: Slice) -> bool:
     return False
 
 

@@ -55,12 +55,22 @@ def test_the_notebook_that_lies_idle_goes_first(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(tmp_path, threads=2, quotas=unguarded(tmp_path)) as at:
             idle, busy = await two_of_ada(at)
-            at.idle.add("work/a.ipynb")
+            at.broker.executing(idle, busy=False)
             newcomer = at.file("bob", 1)
             at.broker.activate(newcomer)
             await at.active(newcomer, 1)
             assert (at.broker.view(idle).workers, at.broker.view(busy).workers) == (0, 1)
-            assert "taken for bob" in at.broker.view(idle).problem
+            view = at.broker.view(idle)
+            assert (view.parked, view.state, view.dormant, view.problem) == (
+                True,
+                SliceState.REQUESTED,
+                False,
+                "",
+            )
+            assert view.reason == (
+                "Parked: its worker was lent to bob's bob.ipynb while it did nothing; "
+                "run a cell and it comes back."
+            )
             replay(at)
 
     asyncio.run(main())
@@ -74,12 +84,12 @@ def test_who_lay_idle_does_not_have_it_back_before_he_uses_it(tmp_path: Path) ->
             first = at.file("ada", 2, min_workers=2, name="work/a.ipynb")
             at.broker.activate(first)
             await at.active(first, 2)
-            at.idle.add("work/a.ipynb")
+            at.broker.executing(first, busy=False)
             second = at.file("ada", 2, min_workers=2, name="work/b.ipynb")
             at.broker.activate(second)
             await at.active(second, 2)
             assert at.broker.view(first).workers == 0
-            assert "taken for ada's b.ipynb" in at.broker.view(first).problem
+            assert "lent to ada's b.ipynb" in at.broker.view(first).reason
             replay(at)
 
     asyncio.run(main())

@@ -35,6 +35,8 @@ DEEDS = (
     "recycle",
     "pin",
     "unpin",
+    "lie idle",
+    "use",
     "kill",
     "break",
     "hold",
@@ -64,6 +66,10 @@ def do(at: Cluster, random: Random, deed: str, ids: list[str]) -> None:
             at.broker.pin(one, "r-1", 2)
         case "unpin":
             at.broker.unpin(one, "r-1")
+        case "lie idle":
+            at.broker.executing(one, busy=False)
+        case "use":
+            at.broker.executing(one, busy=True)
         case "kill" if one in at.engine.open:
             at.engine.kill(one)
         case "break":

@@ -27,12 +27,20 @@ class Heard:
         self.gone: dict[str, str] = {}
         self.workers: dict[str, int] = {}
         self.troubles: dict[str, str] = {}
+        self.began: list[str] = []
+        self.fences: dict[str, tuple[int, int]] = {}
 
     def lost(self, slice_id: str, why: str) -> None:
         self.gone[slice_id] = why
 
     def workers_changed(self, slice_id: str, workers: int) -> None:
         self.workers[slice_id] = workers
+
+    def computing(self, slice_id: str) -> None:
+        self.began.append(slice_id)
+
+    def fenced(self, slice_id: str, workers: int, tasks: int) -> None:
+        self.fences[slice_id] = workers, tasks
 
     def trouble(self, slice_id: str, what: str) -> None:
         self.troubles[slice_id] = what
@@ -58,8 +66,8 @@ class Running:
     def expect(self, unit: Resources, workers: int) -> None:
         self._loop.call_soon_threadsafe(self.engine.expect, unit, workers)
 
-    def scale(self, slice_id: str, workers: int, unit: Resources = UNIT) -> SliceInfo:
-        return self.call(self.engine.scale(slice_id, unit, workers))
+    def scale(self, slice_id: str, workers: int, unit: Resources = UNIT, **how: Any) -> SliceInfo:
+        return self.call(self.engine.scale(slice_id, unit, workers, **how))
 
     def close(self, slice_id: str) -> None:
         self.call(self.engine.close(slice_id))

@@ -37,7 +37,7 @@ async def line(api: Any) -> AsyncIterator[Line]:
 
 
 def hello(*kernels: tuple[str, str]) -> dict[str, Any]:
-    return {"version": __version__, "kernels": kernels}
+    return {"version": __version__, "kernels": [[*kernel, False] for kernel in kernels]}
 
 
 def asked(path: str, slice_id: str | None = None) -> dict[str, Any]:
@@ -103,7 +103,7 @@ async def test_another_version_is_told_which_one_is_there(api):
 
 async def until_cut(line: Line) -> None:
     while True:
-        await line.ask("report", {"idle": [], "topics": []})
+        await line.ask("report", [])
 
 
 async def test_a_server_that_stops_lets_nobody_in_any_more(api):

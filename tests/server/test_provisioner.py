@@ -8,8 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from traitlets.config import Config
 
-from aios_lab import idle_kernels
 from aios_lab.credentials import CREDENTIALS
 from aios_lab.provisioner import VARIABLES, AIOSProvisioner, with_extension
 
@@ -62,25 +59,21 @@ async def grow(api: Any, slice_id: str) -> None:
     await until("a worker is up", lambda: api.app.services.broker.view(slice_id).workers == 1, 60)
 
 
-async def test_a_kernel_that_runs_nothing_lies_idle_after_a_while(api, monkeypatch, tmp_path):
+async def test_the_broker_hears_at_once_when_a_kernel_begins_and_ends(api, monkeypatch, tmp_path):
+    heard: list[tuple[str, bool]] = []
+    broker = api.app.services.broker
+    monkeypatch.setattr(broker, "executing", lambda slice_id, busy: heard.append((slice_id, busy)))
     kernel_id, slice_id = await api.kernel("a.ipynb")
-    idle = idle_kernels.idle_kernels(api.app.serverapp.kernel_manager)
-    owner = api.app.services.broker.owner(slice_id)
     await run(api, kernel_id, "1 + 1")
-    kernel = api.app.serverapp.kernel_manager.get_kernel(kernel_id)
-    await until("Jupyter knows that it is done", lambda: kernel.execution_state == "idle")
-    assert not idle(owner), "a minute has not passed"
-    monkeypatch.setattr(idle_kernels, "QUIET", timedelta())
-    assert idle(owner)
+    await until("it lies idle", lambda: heard[-1:] == [(slice_id, False)])
     go = tmp_path / "go"
     wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
     running = asyncio.create_task(run(api, kernel_id, wait))
-    await until("it runs a cell", lambda: not idle(owner))
+    await until("it runs a cell", lambda: heard[-1] == (slice_id, True))
     go.touch()
     await running
-    await until("it lies idle again", lambda: idle(owner))
-    assert not idle(replace(owner, kernel_id=None)), "a job has no kernel"
-    assert not idle(replace(owner, kernel_id="gone"))
+    await until("it lies idle again", lambda: heard[-1] == (slice_id, False))
+    assert {one for one, _ in heard} == {slice_id}
 
 
 async def test_a_kernel_starts_with_a_sleeping_claim_and_knows_its_slice(api, monkeypatch, tmp_path):

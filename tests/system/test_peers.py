@@ -97,6 +97,28 @@ def test_the_second_server_uses_the_broker_of_the_first(first: Server, second: S
     until("its claim is over", lambda: list(slices(first)) == ["a.ipynb"], 60)
 
 
+def test_what_lies_idle_at_the_second_is_lent_at_the_first_and_comes_back(tmp_path: Path):
+    windows = "".join(f"c.AIOSLab.idle_after_{what} = 0.5\n" for what in ("kernel", "tasks"))
+    with (
+        serving(tmp_path / "1", config=CONFIG + windows) as first,
+        serving(tmp_path / "2", config=CONFIG + windows, beside=first) as second,
+    ):
+        a, b = first.kernel("a.ipynb"), second.kernel("b.ipynb")
+        b.run(ASK.format(2))
+        until("the second has all", lambda: workers(first) == (0, 2), 60)
+        a.run(ASK.format(2))
+        until("it idles, and lends all", lambda: workers(first) == (2, 0), 60)
+        assert slices(second)["b.ipynb"]["parked"]
+        with ThreadPoolExecutor(1) as background:
+            go = tmp_path / "go"
+            wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+            cell = background.submit(b.run, wait)
+            until("it runs a cell, and is back", lambda: workers(first)[1] > 0, 60)
+            go.touch()
+            cell.result(60)
+        assert most_held(first) == 2
+
+
 def test_kill_9_of_the_follower_leaves_nothing_of_its_kernels(first: Server, second: Server):
     a, b = first.kernel("a.ipynb"), second.kernel("b.ipynb")
     b.run(ASK.format(1))

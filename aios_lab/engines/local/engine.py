@@ -16,7 +16,7 @@ from pathlib import Path
 from aios_lab.allocation.placement import best_sets
 from aios_lab.allocation.types import Resources
 from aios_lab.engines import spawn
-from aios_lab.engines.base import EngineError, Inventory, Listener, SliceInfo, Spares
+from aios_lab.engines.base import GRACE, EngineError, Inventory, Listener, SliceInfo, Spares
 from aios_lab.engines.local import orders, strays
 from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 from aios_lab.engines.local.inventory import declared, measured
@@ -130,7 +130,9 @@ class LocalEngine:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         os.close(self._hold)
 
-    async def scale(self, slice_id: str, unit: Resources, workers: int) -> SliceInfo:
+    async def scale(
+        self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""
+    ) -> SliceInfo:
         """See ``Engine.scale``."""
         async with self._lock(slice_id):
             handle = self._slices.get(slice_id)
@@ -138,7 +140,7 @@ class LocalEngine:
             if handle is None or fresh:
                 handle = await self._take(slice_id, unit, workers) or await self._open(slice_id)
             try:
-                await self._resize(handle, unit, workers)
+                await self._resize(handle, unit, workers, grace, why)
             except BaseException:
                 if fresh:
                     await self._end(handle)
@@ -268,14 +270,16 @@ class LocalEngine:
         if self._serves:
             handle.outlive()
 
-    async def _resize(self, handle: SliceHandle, unit: Resources, workers: int) -> None:
+    async def _resize(
+        self, handle: SliceHandle, unit: Resources, workers: int, grace: float, why: str
+    ) -> None:
         """Order the size, with devices for new workers; a slice of another shape gives its own up first.
 
         Devices that NVLink or a NUMA node joins go to the same worker and the same slice.
         """
         shape = orders.Shape.of(unit, simulated=self._inventory.simulated)
         if handle.shape not in (None, shape) and shape.devices * workers > len(self._free_devices()):
-            await handle.scale(orders.Scale(shape, 0))
+            await handle.scale(orders.Scale(shape, 0, (), grace, why))
         held = len(handle.report.devices) if handle.shape == shape else 0
         missing = max(0, shape.devices * workers - held)
         free = self._free_devices()
@@ -289,7 +293,7 @@ class LocalEngine:
         devices = best_sets(free, shape.devices, sets, self._inventory.topology, beside)
         self._reserved.update(devices)
         try:
-            await handle.scale(orders.Scale(shape, workers, devices))
+            await handle.scale(orders.Scale(shape, workers, devices, grace, why))
         finally:
             self._reserved.difference_update(devices)
 
@@ -305,6 +309,12 @@ class LocalEngine:
 
     def handle_changed(self, handle: SliceHandle) -> None:
         self._listener.workers_changed(handle.slice_id, handle.report.workers)
+
+    def handle_computing(self, handle: SliceHandle) -> None:
+        self._listener.computing(handle.slice_id)
+
+    def handle_fenced(self, handle: SliceHandle, workers: int, tasks: int) -> None:
+        self._listener.fenced(handle.slice_id, workers, tasks)
 
     def handle_troubled(self, handle: SliceHandle, what: str) -> None:
         self._listener.trouble(handle.slice_id, what)

@@ -16,12 +16,13 @@ from distributed import Scheduler
 from aios_lab.engines import spawn
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders, worker
+from aios_lab.engines.local.giving_way import Fenced, GivingWay
+from aios_lab.engines.local.tasks import Tasks
 from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
 
 _JOIN = 60.0  # seconds a worker may take to join
-_MOVE = 20.0  # seconds that moving a retired worker's data may take
 _LEAVE = 1.0  # seconds a retired worker may take to end
 _STEADY = 10.0  # seconds after which an end no longer counts as a failed start
 _LONGEST_PAUSE = 5.0  # seconds between two tries to replace a worker that keeps ending
@@ -29,13 +30,15 @@ _LONGEST_PAUSE = 5.0  # seconds between two tries to replace a worker that keeps
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place for one worker; the process in it changes when it is replaced."""
+    """A place for one worker; the process in it changes when it is replaced. One that ``rests`` keeps data of
+    a parked slice, takes no tasks, and is no worker of anybody's."""
 
     shape: orders.Shape
     devices: tuple[int, ...]
     name: str = ""
     child: spawn.Child | None = None
     wanted: bool = True
+    rests: bool = False
     known: bool = False  # the scheduler has seen its present process
     joined: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
@@ -44,10 +47,13 @@ class Slot:
 class Fleet:
     """Workers of ``scheduler``; ``changed`` is called after each one that joins or leaves."""
 
-    def __init__(self, scheduler: Scheduler, open_order: orders.Open, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, open_order: orders.Open, changed: Callable[[], None], tasks: Tasks
+    ) -> None:
         self._scheduler = scheduler
         self._open = open_order
         self._changed = changed
+        self._way = GivingWay(scheduler, tasks)
         self._slots: list[Slot] = []
         self._names = map(str, itertools.count())
 
@@ -62,6 +68,11 @@ class Fleet:
     @property
     def pids(self) -> list[int]:
         return [slot.child.pid for slot in self._slots if slot.child is not None]
+
+    @property
+    def size(self) -> int:
+        """Workers that it has, or is to have again."""
+        return sum(not slot.rests for slot in self._slots)
 
     @property
     def joined(self) -> int:
@@ -89,21 +100,27 @@ class Fleet:
                     asyncio.get_running_loop().call_later(_LEAVE, _end_if_alive, slot.child)
         self._changed()
 
-    async def scale(self, order: orders.Scale) -> None:
+    async def scale(self, order: orders.Scale) -> Fenced:
         """Bring the fleet to ``order``. Workers of another shape give way last, so that data can move.
 
         Raises:
             EngineError: a new worker did not join; those started with it are gone again.
         """
+        if order.workers:
+            await self._resume()
         fitting = [slot for slot in self._slots if slot.shape == order.shape]
         missing = order.workers - len(fitting)
         if missing > 0:
             await self._grow(order, missing)
         others = [slot for slot in self._slots if slot.shape != order.shape]
-        await self._shrink(others, sum(slot.shape == order.shape for slot in self._slots) - order.workers)
+        surplus = sum(slot.shape == order.shape for slot in self._slots) - order.workers
+        fitting = [slot for slot in self._slots if slot.shape == order.shape]
+        leaving = [slot for slot in others + self._least_loaded(fitting, surplus) if not slot.rests]
+        return await self._shrink(leaving, time.monotonic() + order.grace, park=not order.workers)
 
     async def replace_all(self) -> None:
         """New processes in all slots; returns when they joined. What the workers held is gone."""
+        await self._end([slot for slot in self._slots if slot.rests])
         for slot in self._slots:
             slot.joined.clear()
             if slot.child is not None:
@@ -194,24 +211,55 @@ class Fleet:
         except (spawn.SpawnError, OSError) as error:  # out of descriptors, its folder was removed
             raise EngineError(f"A worker could not be started: {said(error)}") from error
 
-    async def _shrink(self, others: list[Slot], surplus: int) -> None:
-        leaving = others + self._least_loaded([slot for slot in self._slots if slot not in others], surplus)
-        if not leaving:
-            return
+    async def _shrink(self, leaving: list[Slot], deadline: float, park: bool) -> Fenced:
+        """Have these workers leave: each as soon as it has ended its tasks, and all at the deadline. Of a
+        slice that is to be parked, one that can keep the data of all stays to do so."""
         for slot in leaving:
             slot.wanted = False
-        names = [slot.name for slot in leaving if slot.joined.is_set()]
-        if names:
-            try:
-                async with asyncio.timeout(_MOVE):
-                    await self._scheduler.retire_workers(names=names, close_workers=True)
-            except TimeoutError:
-                log.warning(
-                    "%s: data did not move within %.0f s; workers are ended", self._open.slice_id, _MOVE
-                )
-            except (KeyError, OSError) as error:  # Dask, when a worker dies while it gives way
-                log.warning("%s: data did not move (%r); workers are ended", self._open.slice_id, error)
-        await self._end(leaving, grace=_LEAVE)
+        rests = self._most_loaded(leaving) if park else None
+        gone = [slot for slot in leaving if slot is not rests]
+        for slot in gone:  # all of them, before the first one's data moves
+            self._way.take_no_more(slot.name)
+        fenced = [*await asyncio.gather(*(self._leave(slot, deadline) for slot in gone))]
+        if rests is not None:
+            fenced.append(await self._rest(rests, deadline))
+        return Fenced(sum(one.workers for one in fenced), sum(one.tasks for one in fenced))
+
+    async def _leave(self, slot: Slot, deadline: float) -> Fenced:
+        fenced = await self._way.finish(slot.name, deadline)
+        await self._way.move(slot.name)
+        await self._end([slot], grace=0.0 if fenced.workers else _LEAVE)
+        return fenced
+
+    async def _rest(self, slot: Slot, deadline: float) -> Fenced:
+        fenced = await self._way.finish(slot.name, deadline)
+        if fenced.workers or not await self._way.rest(slot.name):
+            await self._way.drop(slot.name)
+            await self._end([slot])
+        else:
+            slot.rests = True
+            slot.joined.clear()
+            self._changed()
+        return fenced
+
+    async def _resume(self) -> None:
+        """Workers that kept the data of a parked slice are workers again."""
+        for slot in [slot for slot in self._slots if slot.rests]:
+            slot.rests, slot.wanted = False, True
+            assert slot.keeper is not None
+            if slot.keeper.done() or not await self._way.resume(slot.name):
+                await self._end([slot])
+            else:
+                await self._all_join([slot])
+
+    def _most_loaded(self, slots: list[Slot]) -> Slot | None:
+        """The slot whose worker is to keep the data of all; None where there is no data, and with devices,
+        whose memory a process would hold."""
+        workers = {slot: self._way.worker(slot.name) for slot in slots if not slot.devices}
+        sizes = {slot: ws.nbytes for slot, ws in workers.items() if ws is not None and slot.joined.is_set()}
+        if not any(ws.has_what for ws in workers.values() if ws is not None):
+            return None
+        return max(sizes, key=lambda slot: sizes[slot], default=None)
 
     def _least_loaded(self, slots: list[Slot], count: int) -> list[Slot]:
         """The ``count`` slots whose workers hold the least data and work; those that never joined first."""

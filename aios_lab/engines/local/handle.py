@@ -34,6 +34,12 @@ class HandleOwner(Protocol):
     def handle_changed(self, handle: SliceHandle) -> None:
         """Its number of workers did."""
 
+    def handle_computing(self, handle: SliceHandle) -> None:
+        """Tasks run or wait where there were none."""
+
+    def handle_fenced(self, handle: SliceHandle, workers: int, tasks: int) -> None:
+        """Workers did not end their tasks in time, and were ended."""
+
     def handle_troubled(self, handle: SliceHandle, what: str) -> None:
         """Something went wrong in the slice, which goes on."""
 
@@ -57,6 +63,7 @@ class SliceHandle:
         self._opening: asyncio.Task[None] | None = None
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._ids = itertools.count(time.monotonic_ns())  # an earlier engine's were all before these
+        self._quiet_since = time.monotonic()
         self._ready = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
@@ -104,7 +111,15 @@ class SliceHandle:
     @property
     def info(self) -> SliceInfo:
         report = self.report
-        return SliceInfo(self.slice_id, report.address, self.credentials, report.workers, tuple(report.pids))
+        return SliceInfo(
+            self.slice_id,
+            report.address,
+            self.credentials,
+            report.workers,
+            tuple(report.pids),
+            tuple(report.devices),
+            None if report.computing else self._quiet_since,
+        )
 
     async def start(self) -> None:
         """Return when the slice's scheduler listens.
@@ -175,7 +190,10 @@ class SliceHandle:
         if self._listening is None:
             return
         if not self.ended.is_set():
-            self._writer.write(orders.dump({"op": "close"}))
+            if self._answers:  # a host at work hears nothing else
+                self._child.kill()
+            else:
+                self._writer.write(orders.dump({"op": "close"}))
             try:
                 await self._child.wait(_LEAVE)
             except TimeoutError:
@@ -228,6 +246,12 @@ class SliceHandle:
             self._ready.set()
             if before.workers != self.report.workers:
                 self._owner.handle_changed(self)
+            if before.computing != self.report.computing:
+                self._quiet_since = time.monotonic()
+                if self.report.computing:
+                    self._owner.handle_computing(self)
+        if "fenced" in message:
+            self._owner.handle_fenced(self, **message["fenced"])
         if "problem" in message:
             self._owner.handle_troubled(self, message["problem"])
         answer = self._answers.get(message.get("done", 0))

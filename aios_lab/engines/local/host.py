@@ -20,6 +20,8 @@ from aios_lab.engines.local import orders, worker
 from aios_lab.engines.local.fleet import Fleet
 from aios_lab.engines.local.limits import Excess, Limits, roots, watch
 from aios_lab.engines.local.nodes import SliceScheduler, configure, security
+from aios_lab.engines.local.resizing import Resize
+from aios_lab.engines.local.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -75,21 +77,23 @@ class Host:
         self._told: orders.Scale | None = None
         self._said = b""
         self._family: dict[int, int] = {}
+        self._parked = False
 
     async def run(self, control: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=control)
         leavers = _Leavers()
+        self._tasks = Tasks(self._report)
         self._scheduler = SliceScheduler(
             host="127.0.0.1",
             port=0,
             protocol="tls",
             security=security(self._open.credentials),
             dashboard=False,
-            plugins=[leavers],
+            plugins=[leavers, self._tasks],
             on_running=lambda name: self._fleet.member_joined(name),
         )
         await self._scheduler
-        self._fleet = leavers.fleet = Fleet(self._scheduler, self._open, self._report)
+        self._fleet = leavers.fleet = Fleet(self._scheduler, self._open, self._report, self._tasks)
         self._report()
         guard = asyncio.create_task(watch(self._limits, self._spawned, self._exceeded))
         try:
@@ -133,7 +137,7 @@ class Host:
         match order["op"]:
             case "scale":
                 self._told = orders.load_scale(order["scale"])
-                await self._fleet.scale(self._told)
+                await self._scale(self._told)
             case "adopt":
                 await self._adopt(order["slice_id"])
             case "restart":
@@ -141,6 +145,18 @@ class Host:
                 await self._fleet.replace_all()
             case unknown:
                 raise EngineError(f"The slice host knows no order {unknown!r}.")
+
+    async def _scale(self, order: orders.Scale) -> None:
+        """Who uses the slice is told before and after; the engine hears of what had to be ended."""
+        resize = Resize(self._fleet.size, order, self._parked)
+        if resize.told:
+            self._scheduler.log_event(TOPIC, resize.first)
+        fenced = await self._fleet.scale(order)
+        self._parked = not order.workers
+        if fenced.workers:
+            self._send({"fenced": fenced._asdict()})
+        if resize.told:
+            self._scheduler.log_event(TOPIC, resize.last)
 
     async def _adopt(self, slice_id: str) -> None:
         """A spare becomes a slice: from now on its processes, and those that they start, bear its name."""
@@ -161,9 +177,9 @@ class Host:
 
     def _state(self) -> orders.Report:
         workers = [pid for worker in self._fleet.pids for pid in roots(worker, self._family)]
-        return orders.Report(
-            self._scheduler.address, self._fleet.joined, self._fleet.devices, [os.getpid(), *workers]
-        )
+        pids = [os.getpid(), *workers]
+        address, fleet = self._scheduler.address, self._fleet
+        return orders.Report(address, fleet.joined, fleet.devices, pids, computing=self._tasks.computing)
 
     def _report(self) -> None:
         """Tell the engine of every change; unchanged states are not repeated."""

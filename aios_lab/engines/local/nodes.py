@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import dask
@@ -10,6 +14,8 @@ from distributed import Scheduler, Security, Status, Worker
 from distributed.scheduler import WorkerState
 
 from aios_lab.engines.base import Credentials
+
+_NOT_BEGUN = frozenset({"waiting", "ready", "constrained"})
 
 
 class _NoHttp:
@@ -39,7 +45,35 @@ class SliceScheduler(_NoHttp, Scheduler):
 
 
 class SliceWorker(_NoHttp, Worker):
-    """A slice's worker."""
+    """A slice's worker. Its scheduler may ask it to take no more tasks, to rest, and to go on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for answer in (self.aios_pause, self.aios_rest, self.aios_resume):
+            self.handlers[answer.__name__] = answer
+
+    async def aios_pause(self) -> list[Any]:
+        """Begin no task; the keys of those that it has and has not begun."""
+        self.memory_manager.memory_pause_fraction = False  # that would have it go on as soon as it has room
+        if self.status == Status.running:
+            self.status = Status.paused
+        return [key for key, task in self.state.tasks.items() if task.state in _NOT_BEGUN]
+
+    async def aios_rest(self) -> str:
+        """Move all data to disk that can be moved there."""
+        data: Any = self.data
+        while getattr(data, "fast", None) and data.evict() >= 0:
+            await asyncio.sleep(0)
+        gc.collect()
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        return "OK"
+
+    async def aios_resume(self) -> str:
+        """Take tasks again."""
+        self.memory_manager.memory_pause_fraction = dask.config.get("distributed.worker.memory.pause")
+        self.status = Status.running
+        return "OK"
 
 
 def configure(*, accelerators: bool) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aios_lab.allocation.types import Resources
-from aios_lab.engines.base import Credentials
+from aios_lab.engines.base import GRACE, Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,26 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Be ``workers`` workers of ``shape``; ``devices`` are for those that are new."""
+    """Be ``workers`` workers of ``shape``; ``devices`` are for those that are new. ``grace`` and ``why`` as
+    in ``Engine.scale``."""
 
     shape: Shape
     workers: int
     devices: tuple[int, ...] = ()
+    grace: float = GRACE
+    why: str = ""
 
 
 @dataclass(slots=True)
 class Report:
-    """A host's state: workers that joined, devices in use, and the processes of the slice."""
+    """A host's state: workers that joined, devices in use, the processes of the slice, and whether tasks run
+    or wait."""
 
     address: str = ""
     workers: int = 0
     devices: list[int] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
+    computing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +119,4 @@ def load_start(line: bytes) -> Start:
 
 
 def load_scale(data: dict[str, Any]) -> Scale:
-    return Scale(Shape(**data["shape"]), data["workers"], tuple(data["devices"]))
+    return Scale(**data | {"shape": Shape(**data["shape"]), "devices": tuple(data["devices"])})

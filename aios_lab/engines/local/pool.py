@@ -150,6 +150,12 @@ class Pool:
     def handle_changed(self, handle: SliceHandle) -> None:
         """Nobody looks at the workers of a spare."""
 
+    def handle_computing(self, handle: SliceHandle) -> None:
+        """Nobody has its credentials: it never does."""
+
+    def handle_fenced(self, handle: SliceHandle, workers: int, tasks: int) -> None:
+        """A spare is never shrunk."""
+
     def handle_troubled(self, handle: SliceHandle, what: str) -> None:
         log.warning("a spare slice: %s", what)
 
