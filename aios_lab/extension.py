@@ -29,6 +29,7 @@ from aios_lab.models import places
 from aios_lab.models.errors import ModelError
 from aios_lab.models.jobs import Jobs
 from aios_lab.models.registry import Registry
+from aios_lab.peers import Leading, Peers, listen, meeting_place
 from aios_lab.provisioner import AIOSProvisioner
 from aios_lab.routes import Services, handlers
 from aios_lab.routes.base import sentence
@@ -94,6 +95,12 @@ class AIOSLab(ExtensionApp):
         help="Slices that are kept ready: whoever asks for one of the usual size has it at once. Each takes "
         "the memory of an idle Dask scheduler with its workers; none is kept when memory is short.",
     ).tag(config=True)
+    max_processes = Int(
+        500,
+        min=2,
+        help="Processes that a worker may be at once, with all that its tasks start. When there are more, "
+        "the largest family of them is ended whole: a task that forks without end costs its own worker only.",
+    ).tag(config=True)
     preload = List(
         Unicode(),
         # What a rank needs to begin, and to save its model within the second that a stop leaves it.
@@ -147,8 +154,13 @@ class AIOSLab(ExtensionApp):
         self._started = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
+        self._meeting = meeting_place(Path(self.serverapp.runtime_dir), self.folder)
+        self._leading = Leading(self.services, self._places)
+        self._peers = Peers(self.services, self._meeting, self._lead, self._leading, self._emit_here)
+        self.services.feed.on_topics = self._peers.report
         self._claims = KernelClaims(
             self.services,
+            self._peers,
             Path(self.serverapp.root_dir),
             self._kernel_environment,
             self._started.wait,
@@ -159,24 +171,26 @@ class AIOSLab(ExtensionApp):
         self.handlers.extend(handlers(self.services))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        """Opens the parts. What cannot be opened is a problem to show, and never breaks Jupyter."""
+        """Opens the parts, or finds the server of this user that has them open already."""
         AIOSProvisioner.claims = self._claims
+        await self._peers.start()
+        self._started.set()
+
+    async def _lead(self) -> Problem | None:
+        """Opens the parts. What cannot be opened is a problem to show, and never breaks Jupyter."""
         async with AsyncExitStack() as stack:
             try:
                 await self._open(stack)
             except Refused as refused:
-                self.services.close(refused.problem)
+                return refused.problem
             except (EngineError, SettingError) as error:
-                self.services.close(Problem(message=str(error), reason="not_started", hint=RESTART))
+                return Problem(message=str(error), reason="not_started", hint=RESTART)
             except Exception:
                 self.log.exception("AIOS Lab could not start")
                 message = "AIOS Lab could not start; the server's log says why."
-                self.services.close(Problem(message=message, reason="not_started", hint=RESTART))
-            else:
-                self._closing = stack.pop_all()
-        for problem in self.services.problems:
-            self.log.error("AIOS Lab: %s %s", problem.message, problem.hint)
-        self._started.set()
+                return Problem(message=message, reason="not_started", hint=RESTART)
+            self._closing = stack.pop_all()
+        return None
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Builds the parts from the bottom up; ``stack`` learns how to close each."""
@@ -186,9 +200,18 @@ class AIOSLab(ExtensionApp):
         ledger = Ledger(self._ledger_path())
         default_claim = self._default_claim()
         stack.enter_context(territory.data_folder(self.folder))
+        await stack.enter_async_context(listen(self._meeting, self._leading.accept))
+        stack.callback(self._leading.close)
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
         if issubclass(self.engine_class, LocalEngine):
-            options |= {"preload": list(self.preload), "spares": self.spares}
+            options |= {
+                "preload": list(self.preload),
+                "spares": self.spares,
+                "max_processes": self.max_processes,
+                "serves": str(ledger.path)
+                if self.inventory
+                else "this machine",  # what its locks make its own
+            }
             if not self.inventory:
                 stack.enter_context(territory.machine())
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)
@@ -196,10 +219,11 @@ class AIOSLab(ExtensionApp):
         quotas = Quotas(self._quotas_path())
         broker = Broker(engine, ledger, quotas, default_claim, windows, self.grace)
         await broker.start()
-        stack.push_async_callback(broker.stop)
+        stack.push_async_callback(lambda: broker.stop(self._leading.slices))
+        self._peers.reclaim(broker)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())
-        await runs.start()
-        stack.push_async_callback(runs.close, MLFLOW_PATIENCE)
+        await runs.start(broker.living)
+        stack.push_async_callback(lambda: runs.close(MLFLOW_PATIENCE, self._leading.slices))
         registry = Registry(self._mlflow(), self._artifacts())
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
         stack.push_async_callback(jobs.stop)
@@ -210,6 +234,7 @@ class AIOSLab(ExtensionApp):
         self.services.feed.look(use.measure, {"models": partial(asyncio.to_thread, registry.stamp)})
         broker.subscribe(self._slice_changed)
         runs.subscribe(self._run_changed)
+        self._leading.open()
         self._warming = asyncio.create_task(self._warm_up(registry))
 
     async def stop_extension(self) -> None:
@@ -218,6 +243,7 @@ class AIOSLab(ExtensionApp):
         if self._warming is not None:
             self._warming.cancel()
         self.services.feed.close()
+        await self._peers.stop()
         await self._closing.aclose()
         self.services.close(STOPPED)
         self.services.shutdown()
@@ -226,7 +252,9 @@ class AIOSLab(ExtensionApp):
 
     def current_activity(self) -> dict[str, int] | None:
         """Keeps Jupyter from shutting an 'idle' server down while a run goes on."""
-        busy = sum(one.busy for one in self.services.broker.views(None, None)) if self.services.ready else 0
+        busy = self._peers.busy
+        if self.services.ready:
+            busy = sum(one.busy for one in self.services.broker.views(None, None))
         return {"runs": busy} if busy else None
 
     async def _warm_up(self, registry: Registry) -> None:
@@ -239,7 +267,10 @@ class AIOSLab(ExtensionApp):
     def _slice_changed(self, slice_id: str) -> None:
         if self.services.ready:
             broker = self.services.broker
-            self._transitions.slice(slice_id, broker.view(slice_id) if broker.living(slice_id) else None)
+            living = broker.living(slice_id)
+            if not living:
+                self.services.runs.end_of_slice(slice_id, "Its slice has ended.")
+            self._transitions.slice(slice_id, broker.view(slice_id) if living else None)
         self.services.feed.changed("slices", "cluster")
 
     def _run_changed(self, run_id: str, state_changed: bool) -> None:
@@ -304,18 +335,25 @@ class AIOSLab(ExtensionApp):
             raise SettingError(f"AIOSLab.default_claim: {sentence(error)}") from None
 
     def _emit(self, schema: str, data: dict[str, Any]) -> None:
+        self._emit_here(schema, data)
+        self._leading.emit(schema, data)
+
+    def _emit_here(self, schema: str, data: dict[str, Any]) -> None:
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
         self.serverapp.event_logger.emit(schema_id=schema, data=data)
 
-    def _kernel_environment(self) -> dict[str, str]:
-        assert self.serverapp is not None
-        variables = {
-            "AIOS_URL": _url(self.serverapp),
+    def _places(self) -> dict[str, str]:
+        """Where runs and models are kept: the same for the kernels of all servers that use this broker."""
+        return {
             "AIOS_MLFLOW_URI": self._mlflow(),
             "AIOS_ARTIFACTS": self._artifacts(),
             "AIOS_RUNS": str(self.runs_dir),
         }
+
+    def _kernel_environment(self) -> dict[str, str]:
+        assert self.serverapp is not None
+        variables = {"AIOS_URL": _url(self.serverapp), **(self._peers.places or self._places())}
         if self.serverapp.certfile:
             variables["AIOS_CA"] = os.path.abspath(self.serverapp.certfile)
         return variables

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from jupyter_server import CallContext
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from aios_lab.broker.errors import Refused
 from aios_lab.provisioner import NoSlice
 from aios_lab.routes.base import sentence
 from aios_lab.routes.call import person, system_user
-from aios_lab.routes.services import Services
+from aios_lab.routes.services import Kernel, Services
 from aios_lab.wire import ClaimRequest
 
 log = logging.getLogger("aios_lab")
@@ -31,19 +31,64 @@ START_PATIENCE = (
 )
 
 
+Change = Literal["busy", "quiet", "restarted", "crashed", "ended"]
+
+
+class Keeper(Protocol):
+    """Where the claims of kernels are kept: at this server's broker, or at that of another."""
+
+    async def file(self, request: ClaimRequest, owner: Owner, problem: str) -> tuple[str, str]:
+        """File a claim; its slice id and the kernel's token. Raises: Refused."""
+
+    def change(self, what: Change, slice_id: str, why: str) -> None:
+        """Something happened to the kernel; with the last three, runs of its old process are over."""
+
+
+class OwnBroker:
+    """Keeps claims at the broker that is in this server; a closed one has given everything back already."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def file(self, request: ClaimRequest, owner: Owner, problem: str) -> tuple[str, str]:
+        broker = self._services.broker
+        slice_id = broker.file(request, owner, problem)
+        return slice_id, broker.token(slice_id)
+
+    def change(self, what: Change, slice_id: str, why: str) -> None:
+        if not self._services.ready or not self._services.broker.living(slice_id):
+            return
+        broker = self._services.broker
+        if what in ("restarted", "crashed", "ended"):
+            self._services.runs.end_of_slice(slice_id, why)
+        try:
+            if what in ("busy", "quiet"):
+                broker.executing(slice_id, what == "busy")
+            elif what == "restarted":
+                broker.recycle(slice_id)
+            elif what == "crashed":
+                broker.crashed(slice_id, why)
+            else:
+                broker.end(slice_id, why)
+        except Refused as refused:  # the kernel's own end or restart goes on
+            log.warning("Slice %s: %s %s", slice_id, refused.message, refused.hint)
+
+
 class KernelClaims:
     """Implements ``provisioner.Claims``. ``environment`` gives what is the same for all kernels; ``started``
-    ends when the broker is there, or has failed; ``kept`` as in ``Claims``."""
+    ends when it is known where the broker is, or that there is none; ``kept`` as in ``Claims``."""
 
     def __init__(
         self,
         services: Services,
+        keeper: Keeper,
         root: Path,
         environment: Callable[[], Mapping[str, str]],
         started: Callable[[], Awaitable[object]],
         kept: Collection[str] = (),
     ) -> None:
         self._services = services
+        self._keeper = keeper
         self._root = root
         self._environment = environment
         self._started = started
@@ -56,12 +101,14 @@ class KernelClaims:
             request, problem = await asyncio.to_thread(requested, path, spec)
             name = self._name(path, kernel_id)
             owner = Owner(user=_requester(), project=request.project, kernel_id=kernel_id, name=name)
-            return self._services.broker.file(request, owner, problem)
+            slice_id, token = await self._keeper.file(request, owner, problem)
         except TimeoutError:
             raise NoSlice("The kernel started before AIOS Lab did. Restart the kernel.") from None
         except Refused as refused:
             log.warning("Kernel %s starts without a slice: %s", kernel_id, refused.message)
             raise NoSlice(f"{refused.message} {refused.hint}") from refused
+        self._services.kernels[slice_id] = Kernel(owner, token)
+        return slice_id
 
     def _name(self, path: Path | None, kernel_id: str) -> str:
         if path is None:
@@ -69,35 +116,29 @@ class KernelClaims:
         return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else path.name
 
     def living(self, slice_id: str) -> bool:
-        return self._services.ready and self._services.broker.living(slice_id)
+        services = self._services
+        if slice_id not in services.kernels:
+            return False
+        return services.elsewhere is not None or (services.ready and services.broker.living(slice_id))
 
     def environment(self, slice_id: str) -> dict[str, str]:
-        token = self._services.broker.token(slice_id)
+        token = self._services.kernels[slice_id].token
         return {**self._environment(), "AIOS_SLICE": slice_id, "AIOS_TOKEN": token}
 
     def executing(self, slice_id: str, busy: bool) -> None:
-        if self.living(slice_id):
-            self._services.broker.executing(slice_id, busy)
+        if (kernel := self._services.kernels.get(slice_id)) is not None:
+            kernel.busy = busy
+            self._keeper.change("busy" if busy else "quiet", slice_id, "")
 
     def restarted(self, slice_id: str) -> None:
-        self._tell(slice_id, lambda: self._services.broker.recycle(slice_id), "The kernel was restarted.")
+        self._keeper.change("restarted", slice_id, "The kernel was restarted.")
 
     def crashed(self, slice_id: str) -> None:
-        self._tell(slice_id, lambda: self._services.broker.release(slice_id), "The kernel died.")
+        self._keeper.change("crashed", slice_id, "The kernel died.")
 
     def ended(self, slice_id: str, why: str) -> None:
-        self._tell(slice_id, lambda: self._services.broker.end(slice_id, why), why)
-
-    def _tell(self, slice_id: str, tell: Callable[[], object], why: str) -> None:
-        """Runs of the old process are over in each case. A broker that stopped before its kernels has given
-        everything back already."""
-        if not self.living(slice_id):
-            return
-        self._services.runs.end_of_slice(slice_id, why)
-        try:
-            tell()
-        except Refused as refused:  # the kernel's own end or restart goes on
-            log.warning("Slice %s: %s %s", slice_id, refused.message, refused.hint)
+        self._services.kernels.pop(slice_id, None)
+        self._keeper.change("ended", slice_id, why)
 
 
 def requested(notebook: Path | None, spec: Mapping[str, Any]) -> tuple[ClaimRequest, str]:

@@ -154,7 +154,8 @@ def answer_of(client: BlockingKernelClient, seconds: float = 60.0) -> None:
 
 @dataclass
 class Server:
-    """``jupyter server`` (or ``jupyter lab``) with directories, token and port of its own."""
+    """``jupyter server`` (or ``jupyter lab``) with directories, token and port of its own; ``beside`` another
+    it is one more server of the same user, and shares the folders for data, runtime and temporary files."""
 
     folder: Path
     config: str = ""
@@ -165,6 +166,7 @@ class Server:
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    beside: Server | None = None
 
     @property
     def url(self) -> str:
@@ -172,15 +174,22 @@ class Server:
 
     @property
     def data_dir(self) -> Path:
-        return self.folder / "data" / "aios-lab"
+        return self.home / "data" / "aios-lab"
+
+    @property
+    def home(self) -> Path:
+        """The folder of what all servers of this user share."""
+        return self.beside.home if self.beside else self.folder
 
     @property
     def work(self) -> Path:
         return self.folder / "work"
 
     def start(self, wait: bool = True) -> Server:
-        for name in ("config", "data", "runtime", "work", "workspaces", "settings", "ipython", "tmp"):
+        for name in ("config", "work", "workspaces", "settings", "ipython"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for name in ("data", "runtime", "tmp"):
+            (self.home / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "config" / "jupyter_server_config.py").write_text(
             "c = get_config()\nc.ServerApp.allow_root = True\nc.ServerApp.open_browser = False\n"
             f"c.IdentityProvider.token = {self.token!r}\nc.ServerApp.port = {self.port}\n"
@@ -205,14 +214,14 @@ class Server:
             kept
             | {
                 "JUPYTER_CONFIG_DIR": str(self.folder / "config"),
-                "JUPYTER_DATA_DIR": str(self.folder / "data"),
-                "JUPYTER_RUNTIME_DIR": str(self.folder / "runtime"),
+                "JUPYTER_DATA_DIR": str(self.home / "data"),
+                "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
                 "JUPYTERLAB_WORKSPACES_DIR": str(self.folder / "workspaces"),
                 "JUPYTERLAB_SETTINGS_DIR": str(self.folder / "settings"),
                 "IPYTHONDIR": str(self.folder / "ipython"),
                 "PATH": f"{Path(self.python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
                 # A lock there keeps two servers from sharing the machine: tests leave the user's own alone.
-                "TMPDIR": str(self.folder / "tmp"),
+                "TMPDIR": str(self.home / "tmp"),
                 MARK: self.mark,
             }
             | dict(self.env)
@@ -272,7 +281,7 @@ class Server:
             {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"name": "python3"}},
         )  # fmt: skip
         kernel_id = session["kernel"]["id"]
-        connection = self.folder / "runtime" / f"kernel-{kernel_id}.json"
+        connection = self.home / "runtime" / f"kernel-{kernel_id}.json"
         until("the kernel's connection file", connection.exists)
         client = BlockingKernelClient()
         client.load_connection_file(str(connection))

@@ -43,6 +43,10 @@ class Accounts:
                 self._meter.charge(_principal(after), after.unit, after.held, now)
                 self._asked = None
 
+    def go_on(self, one: Slice) -> None:
+        """A slice of an earlier broker was taken over: what it holds is used, and was charged for already."""
+        self._meter.hold(_principal(one), one.unit, one.held, time.time())
+
     def usage(self, principals: Iterable[str], sharing: Sharing, now: float) -> tuple[Usage, ...]:
         """What these have used, up to ``REFRESHED`` seconds ago, by the half-life that counts now."""
         asked = frozenset(principals), sharing

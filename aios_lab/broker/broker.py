@@ -7,7 +7,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack
 
 from aios_lab import wire
@@ -20,9 +20,10 @@ from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.life import Life
 from aios_lab.broker.outlook import Outlook
 from aios_lab.broker.quotas import Quotas
+from aios_lab.broker.recovery import CLAIM_WITHIN, Recovery
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
-from aios_lab.broker.views import RUN_FIRST, cluster_view, sleeping_reason, slice_view
+from aios_lab.broker.views import RUN_FIRST, WAITS_FOR_OWNER, cluster_view, sleeping_reason, slice_view
 from aios_lab.engines.base import GRACE, Engine, Spares
 from aios_lab.wire import ClaimRequest, SliceState
 
@@ -63,10 +64,14 @@ class Broker:
         self._accounts = Accounts(ledger)
         self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed, grace)
+        self._recovery = Recovery(engine, ledger, self._life, self._accounts)
         self._outlook = Outlook(ledger, quotas, self._snapshot)
 
-    async def start(self) -> None:
-        """Take the ledger, end what an earlier server left in it, start the engine and the loop.
+    async def start(self, claim_within: float = CLAIM_WITHIN) -> None:
+        """Take the ledger and what an earlier broker left, start the engine and the loop.
+
+        Args:
+            claim_within: seconds that owners of what lives on have to ``reclaim`` it.
 
         Raises:
             Refused: 'ledger_in_use', 'ledger_unavailable', or what is wrong with the default claim.
@@ -75,10 +80,10 @@ class Broker:
         async with AsyncExitStack() as undo:
             self._ledger.open()
             undo.callback(self._ledger.close)
-            self._ledger.expire(time.time())
             self._accounts.open(self._quotas.sharing)
             await self._engine.start(self._life)
-            undo.push_async_callback(self._engine.stop)
+            undo.push_async_callback(lambda: self._engine.stop(leave=self._engine.survivors()))
+            await self._recovery.begin(claim_within)
             usual = make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
             self._engine.expect(usual.unit, usual.max)
             undo.pop_all()
@@ -86,15 +91,18 @@ class Broker:
         self._loop = loop.create_task(self._run(), name="aios broker")
         self._watch = loop.create_task(self._idleness.watch(lambda: self._life.slices), name="aios idleness")
 
-    async def stop(self) -> None:
-        """End every slice; on return no process and no lease is left."""
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        """End every slice; on return no process and no lease is left, but those of the slices to ``leave``:
+        their owners live on, and the next broker on this ledger takes them over."""
         if self._loop is None:
             return
         self._loop.cancel()
         self._watch.cancel()
         await asyncio.wait([self._loop, self._watch])
         self._loop = None
-        await self._life.stop()
+        if not leave:
+            self._guarded("recovery", self._recovery.end)
+        await self._life.stop(leave)
         self._guarded("tick", lambda: self._accounts.beat(time.time()))
         self._tokens.clear()
         self._ledger.close()
@@ -158,6 +166,23 @@ class Broker:
         """Give all units back; the claim sleeps until its next use."""
         self._life.release(self._life.get(slice_id))
 
+    def crashed(self, slice_id: str, why: str) -> None:
+        """The owner's process died: it gives all back, and the claim sleeps until somebody uses it."""
+        self._life.crashed(slice_id, why)
+
+    def reclaim(self, slice_id: str, token: str) -> bool:
+        """An owner that lived through a change of brokers says so, with the secret of its kernel: the slice
+        is its own again. False for a slice that nobody knows: its owner files another claim.
+
+        Raises:
+            Refused: 'ledger_unavailable'.
+        """
+        if self._recovery.reclaim(slice_id):
+            self._tokens[slice_id] = token
+            self._wake.set()
+        known = self._tokens.get(slice_id)
+        return known is not None and hmac.compare_digest(known.encode(), token.encode())
+
     def end(self, slice_id: str, why: str) -> None:
         """The owner is gone. Unknown ids are fine: ends may come more than once."""
         self._tokens.pop(slice_id, None)
@@ -188,14 +213,6 @@ class Broker:
         """The secret of the slice's kernel. Raises: Refused (404)."""
         self._life.get(slice_id)
         return self._tokens[slice_id]
-
-    def authenticate(self, token: str) -> str | None:
-        """The slice whose secret this is. Takes the same time for every wrong guess."""
-        given, found = token.encode(), None
-        for slice_id, secret in self._tokens.items():
-            if hmac.compare_digest(secret.encode(), given):
-                found = slice_id
-        return found
 
     async def connection(self, slice_id: str, wait: float = 0.0) -> wire.Connection | None:
         """How to reach the slice's scheduler, once its minimum of workers, and at least one, is up.
@@ -253,7 +270,9 @@ class Broker:
         ]
 
     def _view(self, one: Slice, mine: bool) -> wire.Slice:
-        if not one.wanted:
+        if self._recovery.waits_for(one.id):
+            reason = WAITS_FOR_OWNER
+        elif not one.wanted:
             reason = sleeping_reason(one)
         elif one.parked:
             reason = one.taken
@@ -352,6 +371,7 @@ class Broker:
         if (problem := self._quotas.problem) is not None and problem is not known:
             log.warning("%s The last good one counts until it is mended.", problem.message)
         self._life.reconcile()
+        self._recovery.passed(TICK)
         for one in list(self._life.slices.values()):
             if one.parked and not self._idleness.idle(one):
                 self._life.wake(one.id)

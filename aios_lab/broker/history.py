@@ -123,6 +123,7 @@ class _Uses:
             self._follow(use, now, data, held)
 
     def _follow(self, use: _Use, now: float, data: Mapping[str, Any], held: int) -> None:
+        now = max(now, use.heard)  # a clock may be set back
         use.work += use.held * (now - use.heard)
         use.heard, use.held = now, held
         if data.get("wanted"):
@@ -140,13 +141,14 @@ class _Uses:
     def close(self, now: float) -> None:
         """The end of the span: what is still held counts until then."""
         for slice_id in sorted(self._open):
-            self._close(slice_id, max(now, self._open[slice_id].heard))
+            self._close(slice_id, now)
 
     def _close(self, slice_id: str, now: float) -> None:
         use = self._open.pop(slice_id)
         if use.start is None:
             self.never += 1
             return
+        now = max(now, use.heard)
         use.work += use.held * (now - use.heard)
         self.ended.append((use, now))
 

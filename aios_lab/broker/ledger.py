@@ -1,7 +1,8 @@
 """The ledger: an append-only record of what was decided and done, in SQLite.
 
 ``events`` is the record itself; ``claims``, ``leases`` and ``usage`` show its newest state. A lease without a
-heartbeat for ``TTL`` seconds has expired: its broker is dead, and its engine's processes with it.
+heartbeat for ``TTL`` seconds has expired: its broker is dead, and its engine's processes with it, or another
+broker is about to take them over.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from aios_lab.broker.slices import ENDED, Slice
 from aios_lab.wire import SliceState
 
 TTL = 10.0
+PATIENCE = 0.25  # seconds for which a write waits, with all of the server, while another process writes
+
+NO_ROOM = "Make room on its disk, or give the server's user the right to write there, and try again."
+LOCKED = "Another program holds it, such as a backup: try again when that has ended, or end it."
 
 _META = sa.MetaData()
 EVENTS = sa.Table(
@@ -74,12 +79,17 @@ class Entry:
 
 
 class Ledger:
-    """One server's ledger at ``path``; ``open`` it before use. Every write is one short transaction."""
+    """One server's ledger at ``path``; ``open`` it before use. Every write is one short transaction.
+
+    While another process keeps it locked, only heartbeats wait for it: all else would, one after the other,
+    and hold up the server.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = LockFile(self.path.with_name(self.path.name + ".lock"))
         self._db: sa.Engine | None = None
+        self._patience = self._waits = PATIENCE  # how long the next write waits, and how long SQLite does now
 
     def open(self) -> None:
         """Lock the ledger for this process and make its tables.
@@ -101,7 +111,7 @@ class Ledger:
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from error
         # One connection, used from one thread at a time: the server's loop.
-        options: dict[str, Any] = {"check_same_thread": False, "timeout": 0.25}
+        options: dict[str, Any] = {"check_same_thread": False, "timeout": PATIENCE}
         self._db = sa.create_engine(f"sqlite:///{self.path}", poolclass=StaticPool, connect_args=options)
         sa.event.listen(self._db, "connect", _pragmas)
         try:
@@ -136,7 +146,7 @@ class Ledger:
             {"principal": one.principal, "time": one.time, **dict(zip(RESOURCES, one.average, strict=True))}
             for one in balances
         ]
-        with self._writing() as connection:
+        with self._writing(PATIENCE) as connection:
             connection.execute(sa.update(LEASES).values(heartbeat=now))
             if rows:
                 names = [row["principal"] for row in rows]
@@ -145,32 +155,48 @@ class Ledger:
 
     def balances(self) -> list[Balance]:
         """What principals had used at the last heartbeat that knew of them."""
-        with self._writing() as connection:
+        with self._reading() as connection:
             rows = connection.execute(sa.select(USAGE).order_by(USAGE.c.principal)).all()
         return [Balance(row.principal, row.time, tuple(row[2:])) for row in rows]
 
-    def expire(self, now: float) -> list[str]:
-        """End all claims that an earlier broker left behind, and free their leases; their slice ids.
-
-        Holding the lock means that no other broker lives.
-        """
+    def living(self) -> list[Slice]:
+        """All slices that have not ended, as they were written last, oldest first."""
+        living = CLAIMS.c.state.not_in([state.value for state in ENDED])
         with self._writing() as connection:
-            living = CLAIMS.c.state.not_in([state.value for state in ENDED])
-            rows = connection.execute(sa.select(CLAIMS.c.slice_id, CLAIMS.c.epoch).where(living)).all()
-            for slice_id, epoch in rows:
-                state, line = SliceState.EXPIRED.value, {"why": "The server that held it ended."}
-                values = {"epoch": epoch + 1, "state": state, "updated": now}
-                connection.execute(sa.update(CLAIMS).where(CLAIMS.c.slice_id == slice_id).values(**values))
-                event = {"time": now, "kind": state, "slice_id": slice_id, "epoch": epoch + 1, "data": line}
-                connection.execute(sa.insert(EVENTS).values(**event))
-            connection.execute(sa.delete(LEASES))
-        return [slice_id for slice_id, _ in rows]
+            rows = connection.execute(sa.select(CLAIMS).where(living).order_by(CLAIMS.c.slice_id)).all()
+        found = (Slice.from_data(row.slice_id, SliceState(row.state), row.epoch, row.data) for row in rows)
+        return sorted(found, key=lambda one: (one.created, one.id))
+
+    def bury(self, slices: Sequence[Slice], now: float, why: str) -> None:
+        """Note, many at a time, what became of slices whose processes ended with an earlier broker:
+        'expired', or 'lost' where the claim lives on. What they held ended when that broker did: the lines
+        tell no state of now."""
+        if not slices:
+            return
+        ended, line = SliceState.EXPIRED, {"why": why}
+        claims = [
+            {"key": one.id, "to": one.epoch, "into": one.state.value, "as": one.data()} for one in slices
+        ]
+        events = [
+            {"time": now, "slice_id": one.id, "epoch": one.epoch, "data": line}
+            | {"kind": ended.value if one.state == ended else "lost"}
+            for one in slices
+        ]
+        update = sa.update(CLAIMS).where(CLAIMS.c.slice_id == sa.bindparam("key"))
+        update = update.values(
+            epoch=sa.bindparam("to"), state=sa.bindparam("into"), data=sa.bindparam("as"), updated=now
+        )
+        free = sa.delete(LEASES).where(LEASES.c.slice_id == sa.bindparam("key"))
+        with self._writing() as connection:
+            connection.execute(update, claims)
+            connection.execute(sa.insert(EVENTS), events)
+            connection.execute(free, [{"key": one.id} for one in slices])
 
     def steps(self, after: int, newest: int) -> list[dict[str, Any]]:
         """What happened to slices since the line ``after``, oldest first; at most the newest lines of it."""
         about = EVENTS.c.slice_id.is_not(None) & (EVENTS.c.id > after)
         query = sa.select(EVENTS).where(about).order_by(EVENTS.c.id.desc()).limit(newest)
-        with self._writing() as connection:
+        with self._reading() as connection:
             return [dict(row._mapping) for row in connection.execute(query)][::-1]
 
     def _append(self, connection: sa.Connection, entry: Entry, now: float) -> None:
@@ -207,22 +233,36 @@ class Ledger:
             connection.execute(sa.insert(LEASES), rows)
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def _writing(self, patience: float | None = None) -> Iterator[sa.Connection]:
+        try:
+            with self._reading() as connection:
+                self._wait_for(connection, self._patience if patience is None else patience)
+                yield connection
+        except Refused as refused:
+            self._patience = 0.0 if refused.hint == LOCKED else PATIENCE
+            raise
+        self._patience = PATIENCE
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """One transaction, which nobody who writes can hold up while it only reads."""
         if self._db is None:
             raise self._unavailable("it is not open")
         try:
             with self._db.begin() as connection:
                 yield connection
         except sa.exc.DBAPIError as error:
-            raise self._unavailable(str(error.orig)) from error
+            locked = getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+            raise self._unavailable(str(error.orig), LOCKED if locked else NO_ROOM) from error
 
-    def _unavailable(self, why: str) -> Refused:
-        return Refused(
-            409,
-            f"The ledger {self.path} cannot be written ({why}); nothing was changed.",
-            "ledger_unavailable",
-            "Make room on its disk, or give the server's user the right to write there, and try again.",
-        )
+    def _wait_for(self, connection: sa.Connection, seconds: float) -> None:
+        if seconds != self._waits:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+            self._waits = seconds
+
+    def _unavailable(self, why: str, hint: str = NO_ROOM) -> Refused:
+        message = f"The ledger {self.path} cannot be written ({why}); nothing was changed."
+        return Refused(409, message, "ledger_unavailable", hint)
 
 
 def _pragmas(connection: Any, _record: Any) -> None:

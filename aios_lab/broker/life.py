@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,6 +24,9 @@ from aios_lab.wire import SliceState
 log = logging.getLogger(__name__)
 
 RETRY = 1.0
+FINISH = 5.0  # seconds that what is under way may take before its slice is left to another broker
+ASLEEP = {"wanted": False, "problem": "", "taken": "", "parked": False}
+GONE = {"wanted": False, "gone": True, "parked": False}
 Step = Callable[[Slice], Slice]
 Changed = Callable[[str], None]
 
@@ -113,45 +116,62 @@ class Life:
 
     def release(self, one: Slice) -> None:
         if one.wanted or one.held or one.state == SliceState.FAILED:
-            self._leave(one, "given_back", {"wanted": False, "problem": "", "taken": "", "parked": False})
+            self._leave(one, "given_back", ASLEEP)
 
     def end(self, slice_id: str, why: str) -> None:
-        """The owner is gone. Its processes end also where the ledger cannot be written for now."""
+        """The owner is gone for good."""
         one = self.slices.get(slice_id)
-        if one is None or one.gone:
-            return
-        gone = {"wanted": False, "gone": True, "parked": False}
+        if one is not None and not one.gone:
+            self._leave_anyway(one, "owner_ended", GONE, why)
+
+    def crashed(self, slice_id: str, why: str) -> None:
+        """The owner died and may come back: it finds its claim asleep."""
+        one = self.slices.get(slice_id)
+        if one is not None and (one.wanted or one.held):
+            self._leave_anyway(one, "given_back", ASLEEP, why)
+
+    def _leave_anyway(self, one: Slice, kind: str, changes: Mapping[str, Any], why: str) -> None:
+        """Give everything back; its processes end also where the ledger cannot be written for now."""
+        slice_id = one.id
         try:
-            self._leave(one, "owner_ended", gone, {"why": why})
+            self._leave(one, kind, changes, {"why": why})
         except Refused as refused:
             log.warning("%s", refused.message)
 
             def leave(one: Slice) -> Slice:
-                return one.step(time.time(), SliceState.DRAINING, pins={}, **gone)
+                return one.step(time.time(), SliceState.DRAINING, pins={}, **changes)
 
             async def note_end() -> None:
-                await self._note(slice_id, "owner_ended", leave, {"why": why})
+                await self._note(slice_id, kind, leave, {"why": why})
                 await self._close(slice_id)
 
             self._operations.overtake(slice_id, lambda: self._clear(slice_id), note_end)
 
     def _leave(
-        self, one: Slice, kind: str, changes: dict[str, Any], data: dict[str, Any] | None = None
+        self,
+        one: Slice,
+        kind: str,
+        changes: Mapping[str, Any],
+        data: dict[str, Any] | None = None,
+        end: SliceState = SliceState.RELEASED,
     ) -> None:
-        """Give everything back: through the engine when it has something of the slice."""
+        """Give everything back: through the engine when it has something of the slice. ``end`` is its state
+        then if it is gone."""
         now, slice_id = time.time(), one.id
         if one.held or self._operations.busy(slice_id) or self._engine.info(slice_id) is not None:
             leaving = dict(one.units)
             self.put(kind, one.step(now, SliceState.DRAINING, pins={}, leaving=leaving, **changes), data)
-            self._operations.overtake(slice_id, lambda: self._clear(slice_id), lambda: self._close(slice_id))
+            self._operations.overtake(
+                slice_id, lambda: self._clear(slice_id), lambda: self._close(slice_id, end)
+            )
         else:
-            state = SliceState.RELEASED if changes.get("gone") else SliceState.REQUESTED
+            state = end if changes.get("gone") else SliceState.REQUESTED
             self.put(kind, one.emptied(now, state, **changes), data)
 
     def recycle(self, one: Slice) -> None:
         slice_id = one.id
-        if one.pins:
-            self.put("unpinned", one.step(time.time(), pins={}), {"why": "The kernel restarted."})
+        for run_id in one.pins:
+            self.unpin(slice_id, run_id)
         if self._engine.info(slice_id) is not None:
             turn = self._operations.turn(slice_id)
             self._operations.start(slice_id, lambda: self._restart(slice_id, turn))
@@ -211,6 +231,26 @@ class Life:
             self.put(kind, one.step(time.time(), problem=what), data)
         except Refused as refused:
             log.warning("%s", refused.message)
+
+    def take_over(self, slices: Iterable[Slice], entries: list[Entry]) -> None:
+        """Slices that an earlier broker left are this one's, as ``entries`` say. Raises: Refused."""
+        self.slices |= {one.id: one for one in slices}
+        self._put_all(entries)
+
+    def go_on(self, slice_id: str, before: Slice) -> None:
+        """Order again what was ordered last; where it fails the slice is as ``before``."""
+        turn = self._operations.turn(slice_id)
+        self._operations.start(slice_id, partial(self._scale, slice_id, before, turn))
+
+    def clear_away(self, slice_id: str) -> None:
+        """End in the engine what nobody wants; the slice, where there is one, holds nothing then."""
+        self._operations.start(slice_id, partial(self._close, slice_id))
+
+    def expire(self, slice_id: str, why: str) -> None:
+        """Nobody has reported for the slice. One that is gone is fine. Raises: Refused."""
+        one = self.slices.get(slice_id)
+        if one is not None and not one.gone:
+            self._leave(one, "owner_ended", GONE, {"why": why}, SliceState.EXPIRED)
 
     def reconcile(self) -> None:
         """Nothing of a slice stays that nobody wants: a reaper for what every other way out missed."""
@@ -305,13 +345,20 @@ class Life:
                 return await self._engine.close(slice_id)
             except EngineError as error:
                 log.warning("Slice %s does not end: %s", slice_id, error)
-                await asyncio.sleep(RETRY)
+            except Exception:
+                log.exception("Slice %s does not end, in a way that its engine did not foresee.", slice_id)
+            await asyncio.sleep(RETRY)
 
-    async def _close(self, slice_id: str) -> None:
-        """End the slice and free its units; what an overtaken call opened meanwhile ends too."""
+    async def _close(self, slice_id: str, end: SliceState = SliceState.RELEASED) -> None:
+        """End the slice and free its units; what an overtaken call opened meanwhile ends too. A slice whose
+        owner is gone is in the state ``end`` then, any other asleep or waiting again."""
         turn = self._operations.turn(slice_id)
         await self._clear(slice_id)
-        await self._note(slice_id, "emptied", _emptied, turn=turn)
+
+        def emptied(one: Slice) -> Slice:
+            return one.emptied(time.time(), end if one.gone else SliceState.REQUESTED)
+
+        await self._note(slice_id, "emptied", emptied, turn=turn)
 
     async def _restart(self, slice_id: str, turn: int) -> None:
         if self._obsolete(slice_id, turn) or self._engine.info(slice_id) is None:
@@ -343,12 +390,14 @@ class Life:
                 # A disk gives no sign when it has room again.
                 await asyncio.sleep(RETRY)
 
-    async def stop(self) -> None:
-        """End all slices and the engine; what is left in the ledger is ended."""
-        await self._engine.stop()
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        """End all slices and the engine; what is left in the ledger is ended, but the slices to ``leave``."""
+        await self._operations.come_to_rest(leave, FINISH)
+        await self._engine.stop(leave)
         await self._operations.cancel_all()
+        ended = [one for one in self.slices.values() if one.id not in leave]
         try:
-            self._put_all([*self._endings(self.slices.values())])
+            self._put_all([*self._endings(ended)])
         except Refused as refused:
             # The next server on this ledger expires what is written there as living.
             log.warning("%s", refused.message)
@@ -360,11 +409,6 @@ class Life:
             draining = one.step(now, SliceState.DRAINING)
             yield Entry("owner_ended", draining, why)
             yield Entry("emptied", draining.emptied(now, SliceState.RELEASED))
-
-
-def _emptied(one: Slice) -> Slice:
-    """A slice that gave everything back: released with its owner, else asleep or waiting again."""
-    return one.emptied(time.time(), SliceState.RELEASED if one.gone else SliceState.REQUESTED)
 
 
 def _add(units: dict[str, int], change: Change) -> None:

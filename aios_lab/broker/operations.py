@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,15 @@ class Operations:
         task = asyncio.get_running_loop().create_task(work, name=f"aios slice {slice_id}")
         self._tasks.setdefault(slice_id, []).append(task)
         task.add_done_callback(lambda done: self._done(slice_id, done))
+
+    async def come_to_rest(self, slice_ids: Collection[str], seconds: float) -> None:
+        """Let the operations of these slices end; what has not after so many seconds is cancelled."""
+        tasks = [task for slice_id in slice_ids for task in self._tasks.get(slice_id, ())]
+        late = (await asyncio.wait(tasks, timeout=seconds))[1] if tasks else set()
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
 
     async def cancel_all(self) -> None:
         tasks = [task for some in self._tasks.values() for task in some]

@@ -39,7 +39,7 @@ class Record:
         return {member for member, _ in (*self._closed, *self._open.values())}
 
     def _note(self, slice_id: str, kind: str, time: float, data: Mapping[str, Any]) -> None:
-        if kind == "expired":
+        if kind in ("expired", "lost"):
             # The server was killed: nobody knows how long it would have been held.
             if slice_id in self._open:
                 member, past = self._open.pop(slice_id)

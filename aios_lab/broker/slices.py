@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from aios_lab.allocation import Resources
@@ -166,3 +166,12 @@ class Slice:
         for name in ("id", "state", "epoch"):
             del rest[name]
         return rest
+
+    @classmethod
+    def from_data(cls, id: str, state: SliceState, epoch: int, data: Mapping[str, Any]) -> Slice:
+        """The slice whose ``data`` this is; what was not known when it was written is as in a new one."""
+        known = {one.name for one in fields(cls)}
+        rest = {name: value for name, value in data.items() if name in known}
+        claim = rest["claim"] | {"unit": Resources(**rest["claim"]["unit"])}
+        parts = {"owner": Owner(**rest["owner"]), "claim": Claim(**claim), "unit": Resources(**rest["unit"])}
+        return cls(id=id, state=state, epoch=epoch, **rest | parts)

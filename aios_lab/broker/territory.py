@@ -28,7 +28,8 @@ def data_folder(folder: Path) -> Iterator[None]:
             409,
             f"The data folder {folder} is in use by another Jupyter server (process {held.by}).",
             "data_dir_in_use",
-            "Stop that server, or start this one with a data_dir of its own.",
+            "To use its broker, start both on one machine with one JUPYTER_RUNTIME_DIR; or "
+            "stop that server, or start this one with a data_dir of its own.",
         ) from None
     except OSError as error:
         raise Refused(

@@ -19,6 +19,8 @@ GIVEN_BACK = "Given back: it holds nothing until the next aios.client() or train
 
 RUN_FIRST = "It gets its new size when the run that is training on it ends."
 
+WAITS_FOR_OWNER = "The server that held it ended: it waits some seconds for a sign of its owner."
+
 
 ASKED = "that is what was asked for."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -100,10 +101,20 @@ class Listener(Protocol):
 class Engine(Protocol):
     """Turns grants into Dask clusters. Every method is idempotent and runs on one asyncio loop."""
 
-    async def start(self, listener: Listener) -> None: ...
+    async def start(self, listener: Listener) -> None:
+        """Begin, and take over what an engine of the same that has died left behind."""
 
-    async def stop(self) -> None:
-        """End every slice; on return no process of the engine is left."""
+    def survivors(self) -> tuple[str, ...]:
+        """Slices of an earlier engine that were alive at the start: they are this one's now, with their
+        workers, their data and whoever is connected. ``info`` knows them; the size that was ordered last may
+        still be under way, and a new order comes after it."""
+
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        """End every slice; on return no process of the engine is left.
+
+        Those to ``leave`` go on: the next engine of the same takes them over. Where none comes they end by
+        themselves, after some seconds.
+        """
 
     def inventory(self) -> Inventory: ...
 

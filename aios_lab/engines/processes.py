@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import resource
 import select
 import signal
 import time
@@ -14,14 +16,19 @@ from dataclasses import dataclass
 import psutil
 
 MARKER = "AIOS_ENGINE"
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)  # no descriptor is left: it says nothing about what was asked
+
+_FORKSERVER = "aios-forkserver"  # a process's name has at most 15 characters
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def _prctl(option: int, value: int) -> None:
+def _prctl(option: int, value: int | str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    given = ctypes.c_char_p(value.encode()) if isinstance(value, str) else ctypes.c_ulong(value)
+    if libc.prctl(option, given, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
@@ -36,6 +43,20 @@ def die_with(parent: int) -> None:
 def adopt_orphans() -> None:
     """Make descendants whose parent ends children of this process instead of init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def be_forkserver(*, yes: bool = True) -> None:
+    """Have this process known for a forkserver that serves, or no longer in a fork of one."""
+    _prctl(_PR_SET_NAME, _FORKSERVER if yes else "python")
+
+
+def is_forkserver(pid: int) -> bool:
+    """Whether a process is one that serves: what comes from it is no stray, whoever it serves now."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
+            return file.read().strip() == _FORKSERVER
+    except OSError:  # gone
+        return False
 
 
 def kill(pid: int) -> None:
@@ -60,8 +81,8 @@ def await_end(pids: Iterable[int], seconds: float) -> list[int]:
 def _ends(pid: int, seconds: float) -> bool:
     try:
         pidfd = os.pidfd_open(pid)
-    except OSError:  # gone, or its number is a thread's by now
-        return True
+    except OSError as error:  # gone, or its number is a thread's by now; or there is nothing to be told by
+        return error.errno not in EXHAUSTED
     try:
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
@@ -77,6 +98,17 @@ def start_time(pid: int) -> int | None:
             return int(file.read().rpartition(b")")[2].split()[19])
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def said(error: Exception) -> str:
+    """What went wrong, and, where it is that too many files are open, what would help."""
+    if not isinstance(error, OSError) or error.errno not in EXHAUSTED:
+        return str(error)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (
+        f"no file can be opened any more, {most} at once are allowed. Shut down kernels that are not in use, "
+        "or start the server with a higher limit (ulimit -n)"
+    )
 
 
 def children(pid: int) -> list[int]:
@@ -109,7 +141,10 @@ def _children_by_scan(pid: int) -> list[int]:
 
 def tree(pid: int) -> list[int]:
     """A process and all its descendants."""
-    return [pid] + [below for child in children(pid) for below in tree(child)]
+    found = [pid]
+    for one in found:  # it grows meanwhile: a chain of forks may be longer than calls can be nested
+        found += children(one)
+    return found
 
 
 def resident(pid: int) -> int:
@@ -182,19 +217,33 @@ def _namespace() -> int:
 
 
 def marked() -> Iterator[tuple[int, EngineId]]:
-    """Every process this user may look at that an engine started, with that engine's id."""
-    prefix = f"{MARKER}=".encode()
+    """Every process this user may look at that an engine started, with that engine's id.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
     for pid in psutil.pids():
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                entries = file.read().split(b"\0")
-        except OSError:  # gone meanwhile, or another user's
-            continue
-        for entry in entries:
-            if entry.startswith(prefix):
-                engine = EngineId.parse(entry[len(prefix) :].decode(errors="replace"))
-                if engine is not None:
-                    yield pid, engine
+        engine = mark_of(pid)
+        if engine is not None:
+            yield pid, engine
+
+
+def mark_of(pid: int) -> EngineId | None:
+    """The engine that started a process; None where none did, it is gone, or another user's.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
+    prefix = f"{MARKER}=".encode()
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
+        return None
+    found = [entry for entry in entries if entry.startswith(prefix)]
+    return EngineId.parse(found[0][len(prefix) :].decode(errors="replace")) if found else None
 
 
 def of_engine(engine: EngineId) -> list[int]:
@@ -203,7 +252,11 @@ def of_engine(engine: EngineId) -> list[int]:
 
 
 def sweep(engine: EngineId, seconds: float = 10.0) -> list[int]:
-    """SIGKILL every process of an engine until none is left; returns those that outlived ``seconds``."""
+    """SIGKILL every process of an engine until none is left; returns those that outlived ``seconds``.
+
+    Raises:
+        OSError: no descriptor is left to look with.
+    """
     deadline = time.monotonic() + seconds
     while pids := of_engine(engine):
         for pid in pids:

@@ -17,9 +17,15 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from aios_lab.engines.local.launch import launch
+from aios_lab.engines.local.succession import receive_heritage
+
+KILL = b"k"  # begins a message that asks for the end of a process; any other comes with descriptors
+
+_AGAIN = 0.1  # seconds between two looks at a process where nothing can tell of its end
 
 _lock = threading.Lock()
 _spawner: Spawner | None = None
@@ -147,12 +153,34 @@ class Spawner:
             os.close(answer)
         return {int(pid): int(parent) for pid, parent in json.loads(line).items()}
 
+    def keep(self, child: Child, line: socket.socket) -> None:
+        """Have a process outlive this one for a moment; its heir gets ``line`` (see ``succession``)."""
+        self._send({"op": "keep", "pid": child.pid}, [line.fileno()])
+
+    def inherit(self, timeout: float = 5.0) -> list[tuple[Child, socket.socket]]:
+        """What the forkserver's earlier engine had kept, each with its line.
+
+        Raises:
+            SpawnError: the forkserver ended, or another engine was still there after ``timeout`` seconds.
+        """
+        answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with answer:
+            answer.settimeout(timeout)
+            with theirs:
+                self._send({"op": "inherit"}, [theirs.fileno()])
+            try:
+                heritage = list(receive_heritage(answer))
+            except TimeoutError:
+                raise SpawnError(f"The forkserver did not answer within {timeout:g} s.") from None
+        return [(Child(pid, status, self), socket.socket(fileno=line)) for pid, line, status in heritage]
+
     def kill(self, pid: int) -> None:
-        """SIGKILL one process of ``family`` and all it started; one that is gone already is fine."""
-        try:
-            self._send({"op": "kill", "pid": pid}, [])
-        except SpawnError:  # with the forkserver all that it started is gone
-            return
+        """SIGKILL one process of ``family`` and all it started; one that is gone already is fine.
+
+        It takes no descriptor: what is to end can be ended also where none is left.
+        """
+        with suppress(OSError):  # with the forkserver all that it started is gone
+            self._channel.send(KILL + b"%d" % pid)
 
     def close(self) -> None:
         """Hang up; what was spawned lives on until this process ends."""
@@ -271,7 +299,9 @@ def _line(fd: int, timeout: float) -> tuple[bytes, bytes]:
             raise SpawnError(f"The forkserver did not answer within {timeout:g} s.")
         chunk = os.read(fd, 65536)
         if not chunk:
-            raise SpawnError("The forkserver that starts processes refused the request or ended.")
+            raise SpawnError(
+                "The forkserver that starts processes refused the request or ended; its log says why."
+            )
         data += chunk
     line, _, rest = data.partition(b"\n")
     return line, rest
@@ -284,10 +314,17 @@ def _readable(fd: int, timeout: float | None) -> bool:
 
 
 async def _until_readable(fd: int) -> None:
-    """Await data or end of file; on a duplicate, since a loop keeps one callback a descriptor."""
+    """Await data or end of file; on a duplicate, since a loop keeps one callback a descriptor.
+
+    Where no descriptor is left for that it returns after a while, and the caller looks again.
+    """
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
-    copy = os.dup(fd)
+    try:
+        copy = os.dup(fd)
+    except OSError:
+        await asyncio.sleep(_AGAIN)
+        return
     loop.add_reader(copy, ready.set)
     try:
         await ready.wait()

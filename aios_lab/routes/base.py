@@ -58,11 +58,10 @@ class RouteHandler(APIHandler):
         """
         if not self.check_host():
             raise web.HTTPError(403)
-        broker = self.services.broker
-        slice_id = broker.authenticate(token)
+        slice_id = self.services.admit(token)
         if slice_id is None:
             raise web.HTTPError(403, "This kernel's token is not known to the server.")
-        self.caller = Caller(broker.owner(slice_id).user, slice_id)
+        self.caller = Caller(self.services.kernels[slice_id].owner.user, slice_id)
         self.current_user = User(username=slice_id)
 
     async def _admit_person(self) -> None:
@@ -97,7 +96,7 @@ class RouteHandler(APIHandler):
     async def _answer(self, ids: Mapping[str, str]) -> None:
         try:
             route = self._route()
-            result = await route.call(self._call(route, ids))
+            result = await self.services.perform(route, self._call(route, ids))
         except REFUSALS as refusal:
             self._refuse(refusal)
         else:

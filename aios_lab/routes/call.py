@@ -47,12 +47,20 @@ def person(provider: IdentityProvider, user: User) -> str:
     return system_user()
 
 
-def system_user() -> str:
-    """The operating system's user; the numeric id where it has no name, as in many containers."""
+def _name_of_this_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
+
+
+# Found out once: a server that can open no file any more would take its user for another one.
+_SYSTEM_USER = _name_of_this_user()
+
+
+def system_user() -> str:
+    """The operating system's user; the numeric id where it has no name, as in many containers."""
+    return _SYSTEM_USER
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,12 @@ class Feed:
         self._stamps: Mapping[str, Callable[[], Awaitable[object]]] = {}
         self._failing: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self.on_topics: Callable[[], None] = lambda: None
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """All that somebody watches; ``on_topics`` is called when it may have changed."""
+        return frozenset().union(*(one.topics for one in self._watchers))
 
     def look(
         self,
@@ -60,13 +66,18 @@ class Feed:
             for topic in watcher.topics.intersection(topics):
                 watcher.mark(topic)
 
+    def changed_all(self) -> None:
+        """What is shown comes from elsewhere now: all of it may be new."""
+        self.changed(*self.topics)
+
     def close(self) -> None:
         self._watchers.clear()
         self.look(None, {})
 
     def _adjust(self) -> None:
         looked_at = self._stamps.keys() | (SAMPLED if self._measure is not None else frozenset())
-        wanted = any(looked_at & one.topics for one in self._watchers)
+        wanted = bool(looked_at & self.topics)
+        self.on_topics()
         if wanted and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
         elif not wanted and self._task is not None:

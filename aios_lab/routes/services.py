@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.catalogue import Catalogue
 from aios_lab.wire import Problem
 
 if TYPE_CHECKING:
-    from aios_lab.broker import Broker
+    from aios_lab.broker import Broker, Owner
     from aios_lab.broker.replays import Replays
     from aios_lab.models.jobs import Jobs
     from aios_lab.models.registry import Registry
+    from aios_lab.routes.call import Call, Route
     from aios_lab.routes.feed import Feed
     from aios_lab.routes.use import Use
     from aios_lab.training.store import RunStore
@@ -23,16 +26,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Kernel:
+    """A kernel of this server that has a claim. ``token`` is its secret, ``busy`` whether it runs a cell."""
+
+    owner: Owner
+    token: str
+    busy: bool = True
+
+
+class Elsewhere(Protocol):
+    """The broker that this server uses when it has none of its own."""
+
+    async def perform(self, route: Route, call: Call) -> Any:
+        """What ``route.call(call)`` gives where that broker is. Raises: Refused."""
+
+
 class Services:
     """The living parts of one server. The extension fills it in; each accessor raises Refused while its part
     is missing, saying why, so that a broken broker never breaks Jupyter.
 
-    ``problems`` is what an administrator should mend. ``feed`` may be told that a topic changed.
+    ``problems`` is what an administrator should mend. ``feed`` may be told that a topic changed. ``kernels``
+    are those of this server, by slice, wherever the broker is; ``elsewhere`` is set while that is not here.
     """
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
         self.problems: list[Problem] = []
+        self.kernels: dict[str, Kernel] = {}
+        self.elsewhere: Elsewhere | None = None
         self._broker: Broker | None = None
         self._runs: RunStore | None = None
         self._registry: Registry | None = None
@@ -88,6 +110,26 @@ class Services:
         self._broker = self._runs = self._registry = self._catalogue = self._jobs = self._use = None
         self._replays = None
         self.problems = [problem]
+
+    def admit(self, token: str) -> str | None:
+        """The slice whose kernel's secret this is. Takes the same time for every wrong guess.
+
+        Raises:
+            Refused: no kernel of this server has a slice, for the reason that it gives.
+        """
+        given, found = token.encode(), None
+        for slice_id, kernel in self.kernels.items():
+            if hmac.compare_digest(kernel.token.encode(), given):
+                found = slice_id
+        if found is None and (self.problems or self.elsewhere is None):
+            self._there(self._broker)
+        return found
+
+    async def perform(self, route: Route, call: Call) -> Any:
+        """Do what a request asks, where the broker is."""
+        if self.elsewhere is None:
+            return await route.call(call)
+        return await self.elsewhere.perform(route, call)
 
     def shutdown(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -16,24 +16,19 @@ from pydantic import ValidationError
 from tornado import web
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from aios_lab.routes import cluster, jobs, models, runs, slices
 from aios_lab.routes.base import RESOURCE, sentence, serialise
-from aios_lab.routes.call import Call, Caller, person
+from aios_lab.routes.call import Answer, Call, Caller, person
 from aios_lab.routes.errors import REFUSALS, problem_of
 from aios_lab.routes.services import Services
+from aios_lab.routes.table import ROUTES
 from aios_lab.wire import Problem, Subscribe
 
 PERIOD = 0.2  # seconds between two pushes of one topic to one client
 PROBLEM = "problem"
 
-SOURCES: Mapping[str, Callable[[Call], Awaitable[Any]]] = {
-    "status": cluster.status,
-    "cluster": cluster.cluster,
-    "slices": slices.list_slices,
-    "runs": runs.list_runs,
-    "models": models.list_models,
-    "jobs": jobs.list_jobs,
-}
+# A topic is what the endpoint of its name answers.
+TOPICS = ("status", "cluster", "slices", "runs", "models", "jobs")
+SOURCES = {route.path: route for route in ROUTES if route.method == "GET" and route.path in TOPICS}
 
 # The JSON to send now; None when there is nothing to say.
 Reader = Callable[[], Awaitable[str | None]]
@@ -127,12 +122,12 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):
 
     async def _read(self, name: str) -> str | None:
         try:
-            data = serialise(await SOURCES[name](Call(self.services, self.caller)))
+            found = await self.services.perform(SOURCES[name], Call(self.services, self.caller))
         except REFUSALS as refusal:
             await self._tell(name, problem_of(refusal))
             return None
         await self._tell(name, None)
-        return data
+        return serialise(found.body if isinstance(found, Answer) else found)
 
     async def _tell(self, name: str, problem: Problem | None) -> None:
         """Note what a topic is refused for, None when it is not, and say so where that changes what there is

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -70,13 +70,14 @@ class RunStore:
 
         self._writer = FolderWriter(self._mlflow.submit)
 
-    async def start(self) -> None:
-        """Read the newest runs; those that were alive in a server that died become failed."""
+    async def start(self, goes_on: Callable[[str], bool] = lambda _: False) -> None:
+        """Read the newest runs; those that were alive in a server that died become failed, but on slices that
+        go on: there their kernels report again, or ``end_of_slice`` ends them."""
         self._loop = asyncio.get_running_loop()
         found = await asyncio.to_thread(history, self.runs_dir, KEPT)
         for entry in found.entries:
             self._entries[entry.run.id] = entry
-            if entry.living:
+            if entry.living and not goes_on(entry.run.slice_id):
                 self._end(entry, RunState.FAILED, "The server restarted while this run was going on.")
             elif entry.run.id in found.replayed:
                 self._save(entry)
@@ -86,11 +87,13 @@ class RunStore:
         self._mlflow.start()
         self._watch = asyncio.create_task(self._watch_living(), name="aios runs")
 
-    async def close(self, timeout: float = 10.0) -> None:
-        """End what still lives. What MLflow misses for ``timeout`` seconds it gets after the next start."""
+    async def close(self, timeout: float = 10.0, leave: Collection[str] = ()) -> None:
+        """End what still lives, but on the slices to ``leave``. What MLflow misses for ``timeout`` seconds it
+        gets after the next start."""
         if self._watch is not None:
             self._watch.cancel()
-        for entry in [entry for entry in self._entries.values() if entry.living]:
+        living = [entry for entry in self._entries.values() if entry.living]
+        for entry in [entry for entry in living if entry.run.slice_id not in leave]:
             self._end(entry, RunState.FAILED, "The server was stopped while this run was going on.")
         self._loop = None
         await asyncio.to_thread(self._writer.close, timeout)

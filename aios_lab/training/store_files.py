@@ -68,9 +68,9 @@ class RunFolder:
         """All of ``metrics`` or, when the disk refuses, none of them."""
         # json.dumps, not pydantic: it keeps NaN and infinity, which a diverging loss reports.
         data = "".join(json.dumps(metric.model_dump()) + "\n" for metric in metrics).encode()
-        file = os.open(self.path / "metrics.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        file = os.open(self.path / "metrics.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            start = os.fstat(file).st_size
+            start = _without_torn_line(file)
             try:
                 while data:
                     data = data[os.write(file, data) :]
@@ -99,6 +99,15 @@ class RunFolder:
             return
         for line in data[: data.rfind(b"\n") + 1].splitlines():
             yield RunMetric.model_construct(**json.loads(line))
+
+
+def _without_torn_line(file: int) -> int:
+    """Cut off what a killed server wrote of its last line, since the run goes on; the size then."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        size = os.pread(file, size, 0).rfind(b"\n") + 1
+        os.ftruncate(file, size)
+    return size
 
 
 def _load(kind: type[_Model], path: Path) -> _Model | None:

@@ -41,6 +41,14 @@ class Cluster:
         finally:
             self.broker.unsubscribe(note)
 
+    async def crash(self) -> None:
+        """As with SIGKILL: what the broker was about to do it never does. The engine keeps what it has."""
+        mine = [task for task in asyncio.all_tasks() if task.get_name().startswith("aios ")]
+        for task in mine:
+            task.cancel()
+        await asyncio.wait(mine)
+        self.ledger.close()
+
     async def reach(self, slice_id: str, state: SliceState, workers: int) -> None:
         def there() -> bool:
             view = self.broker.view(slice_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 from aios_lab.allocation import Node, Resources
@@ -43,10 +44,15 @@ class MemoryEngine:
         self.go.clear()
 
     async def start(self, listener: Listener) -> None:
+        """What is open then outlived its broker, and the engine that served it."""
         self._listener = listener
+        self._survivors = tuple(self.open)
 
-    async def stop(self) -> None:
-        self.open.clear()
+    def survivors(self) -> tuple[str, ...]:
+        return self._survivors
+
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        self.open = {slice_id: info for slice_id, info in self.open.items() if slice_id in leave}
 
     def inventory(self) -> Inventory:
         return self._inventory

@@ -24,7 +24,7 @@ from aios_lab.cli import main
 from aios_lab.wire import SliceState
 from broker.cluster import running
 from broker.memory_engine import MemoryEngine
-from broker.records import events
+from broker.records import events, expire
 
 UNIT = Resources(1000, 1024)
 
@@ -125,7 +125,7 @@ def test_a_server_that_died_used_nothing_after_its_last_word(record: Record) -> 
     record.plan(100.0, one)
     record.note("granted", one.grant(110.0, {"local": 4}), 110.0)
     record.note("filed", replace(record.file(118.0, "s-2"), id="s-3"), 118.0)
-    record.ledger.expire(9000.0)
+    expire(record.ledger, 9000.0)
     (was,) = read_history(record.path, until=10_000.0).past
     assert (was.start, was.end) == (10, 18)
 

@@ -13,10 +13,10 @@ import pytest
 
 from aios_lab.allocation import Resources
 from aios_lab.broker import TTL, Ledger, Owner, Refused
-from aios_lab.broker.ledger import Entry
+from aios_lab.broker.ledger import PATIENCE, Entry
 from aios_lab.broker.slices import Claim, Slice
 from aios_lab.wire import SliceState
-from broker.records import events, living_leases
+from broker.records import events, expire, living_leases
 
 CLAIM = Claim(unit=Resources(1000, 1024), min=1, max=2, project="default")
 FILED = Slice("s-1", Owner("ada"), CLAIM, created=1.0, since=1.0, epoch=1)
@@ -76,10 +76,10 @@ def test_the_next_server_ends_what_a_dead_one_left(tmp_path: Path) -> None:
     ledger = Ledger(path)
     ledger.open()
     assert len(living_leases(ledger, 100.0)) == 1
-    assert ledger.expire(120.0) == ["s-1"]
+    assert expire(ledger, 120.0) == ["s-1"]
     assert living_leases(ledger, 100.0) == []
     assert events(ledger, "s-1")[-1].kind == SliceState.EXPIRED
-    assert ledger.expire(121.0) == []
+    assert expire(ledger, 121.0) == []
     ledger.close()
 
 
@@ -99,6 +99,14 @@ def test_a_locked_or_full_ledger_refuses_and_keeps_what_it_has(ledger: Ledger) -
         ledger.write([Entry("granted", granted())], 2.0)
     assert refused.value.reason == "ledger_unavailable"
     assert 400 <= refused.value.status < 500
+    assert "another program" in refused.value.hint.lower()
+    assert ledger.balances() == [], "who reads is not held up"
+    with pytest.raises(Refused, match="locked"):
+        ledger.write([Entry("granted", granted())], 2.0)
+    assert waits(ledger) == 0, "only the first one waits"
+    with pytest.raises(Refused, match="locked"):
+        ledger.heartbeat(2.0)
+    assert waits(ledger) == 1000 * PATIENCE, "a heartbeat tries in earnest"
     other.execute("ROLLBACK")
     other.close()
     ledger.write([Entry("granted", granted())], 2.0)
@@ -111,6 +119,12 @@ def test_a_locked_or_full_ledger_refuses_and_keeps_what_it_has(ledger: Ledger) -
     assert refused.value.reason == "ledger_unavailable"
     assert len(events(ledger)) == 2
     assert len(living_leases(ledger, 2.0)) == 1
+
+
+def waits(ledger: Ledger) -> int:
+    """For how many milliseconds the last write was to wait."""
+    with ledger._reading() as connection:
+        return int(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one())
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

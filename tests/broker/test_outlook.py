@@ -15,7 +15,7 @@ from aios_lab.broker.record import Record
 from aios_lab.broker.slices import Claim, Slice
 from aios_lab.wire import ClaimRequest, SliceState
 from broker.cluster import Cluster
-from broker.records import events
+from broker.records import events, expire
 from broker.test_broker import run
 
 UNIT = Resources(1000, 1024)
@@ -76,7 +76,7 @@ def test_who_gave_up_came_all_the_same_and_who_was_killed_has_no_length(ledger: 
     holds = killed.grant(12.0, {"local": 1})
     write(ledger, (1.0, "filed", filed()), (10.0, "requested", waits), (20.0, "owner_ended", gone))
     write(ledger, (1.0, "filed", filed("s-2", "bob")), (11.0, "requested", killed), (12.0, "granted", holds))
-    ledger.expire(500.0)
+    expire(ledger, 500.0)
     assert [(one.submitted, one.started, one.ended) for one in Record(ledger).past()] == [
         (10.0, None, None),
         (11.0, None, None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,15 @@ class Heard:
 class Running:
     """An engine on an event loop of its own thread, and all that it reported."""
 
-    def __init__(self, folder: Path, inventory: dict[str, Any] | None, spares: int = 0) -> None:
+    def __init__(
+        self, folder: Path, inventory: dict[str, Any] | None, spares: int = 0, **options: Any
+    ) -> None:
         self._ids = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self.heard = Heard()
-        self.engine = LocalEngine(inventory, folder, spares=spares)
+        self.engine = LocalEngine(inventory, folder, spares=spares, **options)
         self.call(self.engine.start(self.heard))
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -94,8 +96,8 @@ class Running:
         finally:
             self.close(slice_id)
 
-    def stop(self) -> None:
-        self.call(self.engine.stop())
+    def stop(self, leave: Collection[str] = ()) -> None:
+        self.call(self.engine.stop(leave))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -97,3 +98,38 @@ def recount(payload: bytes, fds: dict[str, int]) -> int:
         if not payload:
             rest(payload, fds)
     return 4
+
+
+def bomb(forks: int, seconds: int, shape: str) -> None:
+    """Start processes that start processes, ``forks`` of them in all, each of which ends after ``seconds``.
+
+    In a "tree" each goes on forking, in a "chain" only the youngest does, and "orphans" lose their parents.
+    """
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.write(write, b"x" * forks)
+    signal.alarm(seconds)
+    while _token(read):
+        child = os.fork() == 0
+        if child:
+            os.setsid()
+            signal.alarm(seconds)
+        elif shape == "chain":
+            break
+        elif shape == "orphans" and os.fork() != 0:
+            os._exit(0)
+    signal.pause()
+
+
+def _token(read: int) -> bool:
+    try:
+        return bool(os.read(read, 1))
+    except BlockingIOError:
+        return False
+
+
+def bomb_below(payload: bytes, fds: dict[str, int]) -> None:
+    shape, forks, seconds = payload.decode().split()
+    subprocess.run(
+        [sys.executable, "-c", f"import targets; targets.bomb({forks}, {seconds}, {shape!r})"], check=False
+    )

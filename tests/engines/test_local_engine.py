@@ -214,8 +214,10 @@ def test_a_worker_over_its_memory_is_ended_and_only_it(engine: Running):
 
     with engine.slice(2, Resources(cpu=1000, memory=512)) as (slice_id, client):
         before = worker_pids(client)
-        addresses = list(client.scheduler_info()["workers"])
-        future = client.submit(swallow, workers=[addresses[0]], retries=0)
+        (bad, worker), (good, bystander) = client.run(os.getpid).items()
+        result = client.submit(lambda: list(range(1000)), workers=[good], pure=False)
+        result.result(30)
+        future = client.submit(swallow, workers=[bad], retries=0)
         until("one worker is replaced", lambda: len(before - _present(client)) == 1, seconds=30)
         future.cancel()
         until("two workers are up", lambda: len(_present(client)) == 2, seconds=30)
@@ -224,6 +226,9 @@ def test_a_worker_over_its_memory_is_ended_and_only_it(engine: Running):
         assert event["used"] > event["limit"] == 512 << 20
         assert "of the 537 MB" in event["message"]
         assert engine.heard.troubles[slice_id] == event["message"]
+        assert bystander in _present(client)
+        assert worker not in _present(client)
+        assert result.result(30) == list(range(1000))
 
 
 def test_memory_that_a_worker_spawned_counts_and_is_ended_first(engine: Running):

@@ -111,15 +111,31 @@ def test_kill_9_of_the_slice_host_leaves_nothing_and_can_be_used_again(server: S
 
 
 def test_kill_9_of_the_server_leaves_no_process_and_no_lease(server: Server):
+    """Its slices wait eight seconds for another server, and then end by themselves."""
     kernel = server.kernel()
     workers_of(kernel)
     assert len(server.processes()) >= 5
     server.kill()
-    until("every process is gone", lambda: not server.processes(), 15)
+    until("every process is gone", lambda: not server.processes(), 40)
     until("no lease lives", lambda: server.leases() == [], 15)
     server.start()
     assert held(server) == 0
     assert server.get("aios/api/slices") == []
+
+
+def test_a_server_that_comes_back_at_once_ends_what_nobody_asks_for(server: Server):
+    """The kernels died with the killed server: nobody is there to whom its slices could belong."""
+    kernel = server.kernel()
+    workers = set(workers_of(kernel))
+    server.kill()
+    server.start()
+    until("no unit is held", lambda: held(server) == 0, 40)
+    until("no slice is shown", lambda: server.get("aios/api/slices") == [], 15)
+    assert not workers & set(server.processes())
+    successor = server.kernel("b.ipynb")
+    assert len(workers_of(successor)) == 2
+    server.fetch("DELETE", f"api/kernels/{successor.id}")
+    nothing_is_held(server, successor)
 
 
 def test_a_kernel_cannot_touch_the_slice_of_another(server: Server):

@@ -35,11 +35,11 @@ REQUEST = RunRequest(
 
 
 @asynccontextmanager
-async def opened(folder: Path, uri: str | None = None) -> AsyncIterator[RunStore]:
+async def opened(folder: Path, uri: str | None = None, goes_on: str = "") -> AsyncIterator[RunStore]:
     if uri is None and not (folder / "mlflow.db").exists():
         shutil.copy(fresh_database(), folder / "mlflow.db")
     store = RunStore(folder / "runs", uri or sqlite(folder), mlflow_interval=0.05)
-    await store.start()
+    await store.start(lambda slice_id: slice_id == goes_on)
     try:
         yield store
     finally:
@@ -128,6 +128,34 @@ def test_a_run_is_kept_estimated_and_tracked_in_mlflow(tmp_path: Path) -> None:
     assert [item.path for item in client.list_artifacts(tracked.info.run_id, "model")] == [
         "model/recipe.json"
     ]
+
+
+def test_runs_of_slices_that_go_on_go_on(tmp_path: Path) -> None:
+    """Their kernels report to the next server; what a killed one had half written is not in their way."""
+
+    async def scenario() -> None:
+        dead = RunStore(tmp_path / "runs", sqlite(tmp_path))  # never closed: its server was killed
+        await dead.start()
+        goes_on, over = [await dead.begin(REQUEST, slice_id, "ada") for slice_id in ("s-1", "s-2")]
+        for run in (goes_on, over):
+            dead.update(run.id, RunUpdate(state=RunState.RUNNING, metrics=metrics(0, 10)))
+        await until(lambda: len(RunFolder(tmp_path / "runs" / goes_on.id).metrics()[0]) == 10)
+        with open(tmp_path / "runs" / goes_on.id / "metrics.jsonl", "ab") as file:
+            file.write(b'{"step": 10, "ti')
+        store = RunStore(tmp_path / "runs", sqlite(tmp_path))
+        await store.start(lambda slice_id: slice_id == "s-1")
+        assert store.get(over.id).state is RunState.FAILED
+        assert store.get(goes_on.id).state is RunState.RUNNING
+        assert store.update(goes_on.id, RunUpdate(metrics=metrics(10, 10))).order == "go"
+        assert store.get(goes_on.id).step == 19
+        await store.close(timeout=30, leave={"s-1"})
+        assert state_on_disk(tmp_path, goes_on.id) is RunState.RUNNING
+        assert len(RunFolder(tmp_path / "runs" / goes_on.id).metrics()[0]) == 20
+        async with opened(tmp_path, goes_on="s-1") as store:
+            store.end_of_slice("s-1", "The server that held it ended.")
+            assert store.get(goes_on.id).state is RunState.FAILED
+
+    asyncio.run(scenario())
 
 
 def test_history_survives_a_restart_and_living_runs_become_failed(tmp_path: Path) -> None:

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from aios_lab.allocation.placement import best_sets
 from aios_lab.allocation.types import Resources
+from aios_lab.engines import spawn
 from aios_lab.engines.base import GRACE, EngineError, Inventory, Listener, SliceInfo, Spares
 from aios_lab.engines.local import orders, strays
 from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 from aios_lab.engines.local.inventory import declared, measured
 from aios_lab.engines.local.pool import Pool, Size
 from aios_lab.engines.local.warm import Warm
-from aios_lab.engines.processes import EngineId
+from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
+
+_AGAIN = 1.0  # seconds between two tries to start a forkserver when there is no descriptor or process for it
 
 
 class LocalEngine:
@@ -34,6 +38,10 @@ class LocalEngine:
         preload: modules that every process of a slice has imported when it starts. They must start no
             threads and touch no GPU when imported.
         spares: slices that are kept ready for those who ask next (see ``pool``), while there is memory.
+        max_processes: processes that a worker may be at once, with all that its tasks start (see ``limits``).
+        serves: a name for what it serves, such as the path of a ledger. When this process is killed the next
+            engine of that name and runtime_dir takes its slices over (see ``succession``); without a name
+            they end at once. Whoever gives one sees to it that there is one engine of it at a time.
 
     Raises:
         EngineError: the declared inventory makes no sense.
@@ -45,13 +53,18 @@ class LocalEngine:
         runtime_dir: str | Path | None = None,
         preload: Sequence[str] = (),
         spares: int = 0,
+        max_processes: int = 500,
+        serves: str = "",
     ) -> None:
         self._inventory = measured() if inventory is None else declared(inventory)
         self._runtime_dir = None if runtime_dir is None else Path(runtime_dir)
         self._preload = tuple(preload)
+        self._serves = serves
         self.pool = Pool(spares, self._open_spare)
+        self._max_processes = max_processes
         self._slices: dict[str, SliceHandle] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._survivors: tuple[str, ...] = ()
         self._reserved: set[int] = set()
         self._warm: Warm | None = None
         self._cold_starts = 0
@@ -69,24 +82,53 @@ class LocalEngine:
         return (self._runtime_dir or self._folder) / "engine.log"
 
     async def start(self, listener: Listener) -> None:
-        """Begin to warm up and return at once; the first ``scale`` waits until it is done."""
+        """See ``Engine.start``. Where nothing is to be taken over it begins to warm up and returns at once;
+        the first ``scale`` waits until it is done."""
         self._listener = listener
         base = self._runtime_dir or Path(tempfile.gettempdir())
-        self._folder = base / strays.folder_name(EngineId.mine())
+        self._folder = base / strays.folder_name(self._serves)
         await asyncio.to_thread(strays.reap, base)
-        self._folder.mkdir(mode=0o700, parents=True)
-        self.log.write_bytes(b"")
-        self._warm_up()
+        self._hold = await asyncio.to_thread(strays.hold, self._folder)
+        self._warm = Warm.left(self._folder)
+        if self._warm is None or not await self._inherit(self._warm):
+            self.log.write_bytes(b"")
+            self._warm_up()
         self.pool.start()
 
-    async def stop(self) -> None:
-        """End every slice; on return no process of the engine is left."""
+    async def _inherit(self, warm: Warm) -> bool:
+        """Take over what an earlier engine left; where that cannot be had, it is ended."""
+        try:
+            heritage = await warm.inherit()
+            warm.on_ended = self._cooled
+        except spawn.SpawnError as error:
+            log.warning("what an earlier server left cannot be taken over: %s", error)
+            await warm.stop()
+            return False
+        found = await asyncio.gather(*(SliceHandle.inherit(*each, warm, self) for each in heritage))
+        living = [handle for handle in found if handle is not None and not handle.ended.is_set()]
+        self._slices = {handle.slice_id: handle for handle in living}
+        self._survivors = tuple(self._slices)
+        return True
+
+    def survivors(self) -> tuple[str, ...]:
+        """See ``Engine.survivors``."""
+        return self._survivors
+
+    async def stop(self, leave: Collection[str] = ()) -> None:
+        """See ``Engine.stop``. Only what ``serves`` something can leave anything."""
         warm, self._warm = self._warm, None
         if warm is None:
             return
-        await asyncio.gather(self.pool.stop(), *(self.close(slice_id) for slice_id in list(self._slices)))
-        await warm.stop()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        left = [handle for name, handle in self._slices.items() if name in leave and self._serves]
+        ended = [name for name, handle in self._slices.items() if handle not in left]
+        await asyncio.gather(self.pool.stop(), *map(self.close, ended))
+        if left:
+            await asyncio.gather(*(handle.leave() for handle in left))
+            await warm.leave()
+        else:
+            await warm.stop()
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        os.close(self._hold)
 
     async def scale(
         self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""
@@ -133,7 +175,8 @@ class LocalEngine:
 
     def _warm_up(self) -> None:
         if self._folder.is_dir():  # not stopped meanwhile
-            self._warm = Warm(self.log, self._cooled, self._preload)
+            folder = self._folder if self._serves else None
+            self._warm = Warm.launch(self.log, self._cooled, self._preload, folder)
 
     def _cooled(self) -> None:
         """Start another at once, or after a growing pause when this one never became warm."""
@@ -141,10 +184,17 @@ class LocalEngine:
         self._cold_starts = 0 if self._warm.warmed else self._cold_starts + 1
         pause = min(60.0, 2.0 ** (self._cold_starts - 1)) if self._cold_starts else 0.0
         log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", pause, self.log)
+        self._warm_up_after(pause)
+
+    def _warm_up_after(self, pause: float) -> None:
         if pause:
-            asyncio.get_running_loop().call_later(pause, self._warm_up)
-        else:
+            asyncio.get_running_loop().call_later(pause, self._warm_up_after, 0.0)
+            return
+        try:
             self._warm_up()
+        except OSError as error:
+            log.error("no forkserver can be started: %s", said(error))
+            self._warm_up_after(_AGAIN)
 
     def expect(self, unit: Resources, workers: int) -> None:
         """See ``Engine.expect``: the first spares are of this size."""
@@ -170,6 +220,7 @@ class LocalEngine:
             log.warning("a spare could not become slice %s: %s", slice_id, error)
             return None
         self._slices[slice_id] = spare
+        self._let_outlive(spare)
         return spare
 
     async def _open_spare(self, spare_id: str, pool: Pool) -> SliceHandle:
@@ -185,7 +236,8 @@ class LocalEngine:
     def _order(self, slice_id: str) -> orders.Open:
         from aios_lab.engines.local import tls
 
-        return orders.Open(slice_id, tls.issue(slice_id), str(self._folder / slice_id))
+        folder = str(self._folder / slice_id)
+        return orders.Open(slice_id, tls.issue(slice_id), folder, self._max_processes)
 
     async def _open(self, slice_id: str) -> SliceHandle:
         order, warm = self._order(slice_id), self._running()
@@ -211,7 +263,12 @@ class LocalEngine:
         except BaseException:
             await self._end(handle)
             raise
+        self._let_outlive(handle)
         return handle
+
+    def _let_outlive(self, handle: SliceHandle) -> None:
+        if self._serves:
+            handle.outlive()
 
     async def _resize(
         self, handle: SliceHandle, unit: Resources, workers: int, grace: float, why: str

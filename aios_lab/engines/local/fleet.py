@@ -18,6 +18,7 @@ from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders, worker
 from aios_lab.engines.local.giving_way import Fenced, GivingWay
 from aios_lab.engines.local.tasks import Tasks
+from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class Fleet:
         try:
             return await asyncio.to_thread(spawn.spawn, target, orders.dump(start), env=env)
         except (spawn.SpawnError, OSError) as error:  # out of descriptors, its folder was removed
-            raise EngineError(f"A worker could not be started: {error}") from error
+            raise EngineError(f"A worker could not be started: {said(error)}") from error
 
     async def _shrink(self, leaving: list[Slot], deadline: float, park: bool) -> Fenced:
         """Have these workers leave: each as soon as it has ended its tasks, and all at the deadline. Of a

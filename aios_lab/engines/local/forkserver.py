@@ -2,14 +2,13 @@
 
 One thread, one loop, no blocking call. The engine's process holds one end of the first request socket;
 every process may get its own. What a process spawned, and the orphans that come home because every process
-here is a subreaper, are killed when it ends; when the engine's process ends, everything is.
+here is a subreaper, are killed when it ends; when the engine's process ends, everything is, but what it had
+kept: that goes on for as long as another engine may come for it (see ``succession``).
 """
 
 from __future__ import annotations
 
-import array
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -17,27 +16,20 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from aios_lab.engines.local import strays
+from aios_lab.engines.local.descriptors import read_object, receive
 from aios_lab.engines.local.newborn import Birth, live
-from aios_lab.engines.processes import adopt_orphans, children, kill
+from aios_lab.engines.local.preload import preload
+from aios_lab.engines.local.succession import ADOPT, Heritage, admit, make_door
+from aios_lab.engines.processes import adopt_orphans, be_forkserver, children, kill
+from aios_lab.engines.spawn import KILL
 
 ENGINE = 0  # stands for the engine's process, which is no child of ours
-_MOST_FDS = 64
-_LONGEST_HEADER = 8 << 20
-_PRELOADED = (
-    "cloudpickle",
-    "distributed.diagnostics.plugin",
-    "distributed.nanny",
-    "distributed.scheduler",
-    "distributed.worker",
-    "tornado.platform.asyncio",
-    "torch._dynamo",
-    "aios_lab.engines.local.host",
-    "aios_lab.engines.local.worker",
-)
 _ORPHANS_MAY_TAKE = 10.0  # seconds that an exit is held back for the orphans it left
 
 
@@ -55,24 +47,29 @@ class Process:
 
 
 class Forkserver:
-    """Forks, reaps and kills. ``engine`` is our end of the socket that the engine's process holds."""
+    """Forks, reaps and kills. ``engine`` is our end of the socket that the engine's process holds, ``door``
+    where the next engine knocks; without one nothing outlives the engine."""
 
-    def __init__(self, engine: socket.socket, engine_pid: int) -> None:
+    def __init__(self, engine: socket.socket, engine_pid: int, door: socket.socket | None = None) -> None:
         self._pid = os.getpid()
         self._processes: dict[int, Process] = {}
         self._roots: set[int] = set()
+        self._heritage = Heritage()
         self._orphans: dict[int, float] = {}  # pid to when it came home
+        self._reserve = socket.socket()
         self._serving = True
         self._selector = selectors.DefaultSelector()
-        self._engine = engine
-        self._listen(engine, ENGINE)
-        self._watch(engine_pid)
+        self._door = door
+        self._waits_until: float | None = None  # for an engine, where none is there
+        self._serve_engine(engine, engine_pid)
         self._hear_children()
 
     def run(self) -> None:
-        """Serve until the engine's process is gone, then leave nothing behind."""
+        """Serve until no engine is there nor to be awaited, then leave nothing behind."""
         while self._serving:
             self._turn()
+        if self._door is not None:
+            self._door.close()
         for process in self._processes.values():
             kill(process.pid)
         deadline = time.monotonic() + 10.0
@@ -81,29 +78,64 @@ class Forkserver:
 
     def _turn(self) -> None:
         registered = self._selector.get_map()
-        for key, _ in self._selector.select(0.02 if self._closing() or not self._serving else None):
+        for key, _ in self._selector.select(self._patience()):
             if registered.get(key.fd) is not key:  # what came before it in this turn hung up on it
                 continue
             handle: Callable[[], None] = key.data
             handle()
         self._tell_exits()
+        if self._waits_in_vain():
+            self._serving = False
+
+    def _waits_in_vain(self) -> bool:
+        """Whether no engine came in time, or there is nothing any more to come for."""
+        until = self._waits_until
+        return until is not None and (not self._heritage.pids or time.monotonic() >= until)
+
+    def _patience(self) -> float | None:
+        """Seconds until something has to be looked at though nothing happened."""
+        if self._closing() or not self._serving:
+            return 0.02
+        return None if self._waits_until is None else max(0.0, self._waits_until - time.monotonic())
 
     def _listen(self, client: socket.socket, pid: int) -> None:
         client.setblocking(False)
         self._selector.register(client, selectors.EVENT_READ, lambda: self._receive(client, pid))
 
-    def _watch(self, engine_pid: int) -> None:
-        """A copy of the engine's socket may have leaked into some process: its death ends us too."""
+    def _serve_engine(self, engine: socket.socket, pid: int) -> None:
+        """Obey this engine until its line breaks. A copy of its socket may have leaked into some process: its
+        death ends it too."""
+        self._engine, self._waits_until = engine, None
+        self._listen(engine, ENGINE)
         try:
-            self._engine_process = os.pidfd_open(engine_pid)
+            self._engine_process = os.pidfd_open(pid)
         except ProcessLookupError:
-            self._serving = False
-            return
-        self._selector.register(self._engine_process, selectors.EVENT_READ, self._stop)
+            self._engine_process = -1
+            self._engine_gone()
+        else:
+            self._selector.register(self._engine_process, selectors.EVENT_READ, self._engine_gone)
 
-    def _stop(self) -> None:
-        self._serving = False
-        self._selector.unregister(self._engine_process)
+    def _engine_gone(self) -> None:
+        """Nobody hears of what it did not keep; for the rest another may come."""
+        self._selector.unregister(self._engine)
+        self._engine.close()
+        if self._engine_process >= 0:
+            self._selector.unregister(self._engine_process)
+            os.close(self._engine_process)
+        for pid in self._roots - self._heritage.pids:
+            kill(pid)
+        if self._heritage.pids and self._door is not None:
+            self._waits_until = time.monotonic() + ADOPT
+            self._selector.register(self._door, selectors.EVENT_READ, self._open_door)
+        else:
+            self._serving = False
+
+    def _open_door(self) -> None:
+        assert self._door is not None
+        found = admit(self._door)
+        if found is not None:
+            self._selector.unregister(self._door)
+            self._serve_engine(*found)
 
     def _hear_children(self) -> None:
         self._bell, ringer = socket.socketpair()
@@ -118,7 +150,7 @@ class Forkserver:
 
     def _receive(self, client: socket.socket, pid: int) -> None:
         try:
-            data, fds = _receive_fds(client)
+            data, fds = receive(client)
         except BlockingIOError:
             return
         except OSError:
@@ -127,26 +159,32 @@ class Forkserver:
             self._hang_up(client, pid)
             return
         try:
-            self._obey(pid, fds)
+            self._obey(pid, data, fds)
         finally:
             for fd in fds:
                 os.close(fd)
 
     def _hang_up(self, client: socket.socket, pid: int) -> None:
+        if pid == ENGINE:
+            self._engine_gone()
+            return
         self._selector.unregister(client)
         client.close()
-        if pid == ENGINE:
-            self._serving = False
-        elif pid in self._processes:
+        if pid in self._processes:
             self._processes[pid].requests = None
 
-    def _obey(self, pid: int, fds: list[int]) -> None:
+    def _obey(self, pid: int, data: bytes, fds: list[int]) -> None:
         """Do what one request asks; the descriptors stay ours to close.
 
         What is no proper request is dropped: the sender sees its pipe close, and no other slice is harmed.
         """
         try:
-            self._serve(pid, _header(fds), fds)
+            if data.startswith(KILL):
+                self._kill(pid, int(data.removeprefix(KILL)))
+            elif fds:
+                self._serve(pid, read_object(fds[0]), fds)
+            else:
+                raise ValueError("its descriptors did not arrive; too many may be open here")
         except (OSError, ValueError, TypeError, LookupError) as error:
             print(f"forkserver: dropped a request of process {pid}: {error!r}", file=sys.stderr)
 
@@ -154,15 +192,35 @@ class Forkserver:
         match request.get("op"):
             case "spawn" if len(fds) >= 3:
                 self._spawn(pid, request, fds[1], fds[2], fds[3:])
-            case "kill":
-                self._kill(pid, int(request["pid"]))
             case "family" if len(fds) == 2:
                 _tell(fds[1], {str(child): parent for child, parent in self._family(pid)})
+            case "keep" if len(fds) == 2 and pid == ENGINE:
+                self._keep_line(int(request["pid"]), fds[1])
+            case "inherit" if len(fds) == 2 and pid == ENGINE:
+                self._heritage.hand_over(fds[1], self._new_status)
+
+    def _keep_line(self, pid: int, line: int) -> None:
+        process = self._processes.get(pid)
+        if process is not None and process.code is None:
+            self._heritage.add(pid, line)
+
+    def _new_status(self, pid: int) -> int:
+        """Where the end of a process will be told from now on."""
+        process = self._processes[pid]
+        reading, writing = os.pipe()
+        os.close(process.status)
+        process.status = writing
+        return reading
 
     def _spawn(self, parent: int, request: dict[str, Any], payload: int, status: int, fds: list[int]) -> None:
         if not self._serving or (parent != ENGINE and parent not in self._processes):
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            fate = os.dup(status)
+        except OSError as error:
+            _tell(status, {"error": error.strerror})
+            raise
         birth = Birth(
             target=str(request["target"]),
             env=request["env"],
@@ -175,6 +233,7 @@ class Forkserver:
             pid = os.fork()
         except OSError as error:
             _tell(status, {"error": error.strerror})
+            os.close(fate)
             ours.close()
         else:
             if pid == 0:
@@ -182,9 +241,7 @@ class Forkserver:
                     self._forget(ours)
                 finally:
                     live(birth, self._pid)
-            self._keep(
-                Process(pid, parent, os.dup(status), ours if birth.requests is not None else None), ours
-            )
+            self._keep(Process(pid, parent, fate, ours if birth.requests is not None else None), ours)
         if birth.requests is not None:
             os.close(birth.requests)
         else:
@@ -206,8 +263,9 @@ class Forkserver:
     def _forget(self, ours: socket.socket) -> None:
         """In a child: close what is the forkserver's through its own objects, which must not close later."""
         self._selector.close()
-        for held in (self._engine, self._bell, self._ringer, ours):
-            held.close()
+        for held in (self._engine, self._door, self._bell, self._ringer, self._reserve, ours):
+            if held is not None:
+                held.close()
         for process in self._processes.values():
             if process.requests is not None:
                 process.requests.close()
@@ -241,6 +299,7 @@ class Forkserver:
 
     def _bury(self, process: Process, code: int) -> None:
         process.code, process.ended = code, time.monotonic()
+        self._heritage.remove(process.pid)
         for pid in process.spawned:
             if self._processes[pid].code is None:
                 kill(pid)
@@ -248,10 +307,20 @@ class Forkserver:
             self._hang_up(process.requests, process.pid)
 
     def _kill_orphans(self) -> None:
-        """A child that nobody spawned is an orphan, and of a dead process: the living adopt their own."""
+        """A child that nobody spawned is an orphan, and of a dead process: the living adopt their own.
+
+        Looking takes a descriptor, and one was put by for when there is none left.
+        """
         alive = {pid for pid, process in self._processes.items() if process.code is None}
         now = time.monotonic()
-        self._orphans = {pid: self._orphans.get(pid, now) for pid in children(self._pid) if pid not in alive}
+        self._reserve.close()
+        try:
+            home = children(self._pid)
+            self._reserve = socket.socket()
+        except OSError as error:
+            print(f"forkserver: orphans are not looked for: {error}", file=sys.stderr)
+            return
+        self._orphans = {pid: self._orphans.get(pid, now) for pid in home if pid not in alive}
         for pid in self._orphans:
             kill(pid)
 
@@ -273,34 +342,6 @@ class Forkserver:
             self._siblings(process).discard(process.pid)
 
 
-def _receive_fds(client: socket.socket) -> tuple[bytes, list[int]]:
-    """Like ``socket.recv_fds``, but a message whose descriptors were cut is dropped whole."""
-    size = array.array("i").itemsize
-    data, ancillary, flags, _ = client.recvmsg(
-        16, socket.CMSG_SPACE(_MOST_FDS * size), socket.MSG_CMSG_CLOEXEC
-    )
-    fds = array.array("i")
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[: len(content) - len(content) % size])
-    if flags & socket.MSG_CTRUNC:
-        for fd in fds:
-            os.close(fd)
-        return data, []
-    return data, list(fds)
-
-
-def _header(fds: list[int]) -> dict[str, Any]:
-    """The request, read in a way that never waits: ``pread`` refuses pipes and sockets."""
-    size = os.fstat(fds[0]).st_size
-    if not 0 < size <= _LONGEST_HEADER:
-        raise ValueError("no request of a sensible size")
-    request = json.loads(os.pread(fds[0], size, 0))
-    if not isinstance(request, dict):
-        raise ValueError("a request is an object")
-    return request
-
-
 def _tell(fd: int, message: dict[str, Any]) -> None:
     os.set_blocking(fd, False)
     try:
@@ -316,39 +357,23 @@ def _drain(bell: socket.socket) -> bytes:
         return b""
 
 
-def preload(more: Sequence[str]) -> None:
-    """Import what slices use and run the paths that are slow the first time, without threads or CUDA.
-
-    ``more`` are modules that the administrator wants; one that cannot be imported is said in the log.
-
-    No ``backward()``: with a CUDA build it starts autograd's device threads, which no fork survives.
-    """
-    for module in _PRELOADED:
-        importlib.import_module(module)
-    for module in more:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            print(f"forkserver: {module} is not imported beforehand: {error}", file=sys.stderr)
-    import distributed.versions
-    import torch
-
-    distributed.versions.get_versions()  # every client and worker asks for them
-    weight = torch.nn.Parameter(torch.zeros(2))
-    weight.grad = torch.zeros(2)
-    for optimizer in (torch.optim.SGD, torch.optim.Adam):
-        optimizer([weight], lr=0.1).step()
-
-
 def main() -> None:
-    """``python -m aios_lab.engines.local.forkserver <socket fd> <engine pid> [module …]``."""
-    engine = socket.socket(fileno=int(sys.argv[1]))
+    """``python -m aios_lab.engines.local.forkserver <socket fd> <engine pid> <folder> [module …]``.
+
+    Slices outlive the engine where it has a folder; "-" is none.
+    """
+    engine, folder = socket.socket(fileno=int(sys.argv[1])), sys.argv[3]
     os.set_inheritable(engine.fileno(), False)
     adopt_orphans()
-    preload(sys.argv[3:])
+    preload(sys.argv[4:])
     gc.collect()
     gc.freeze()
-    Forkserver(engine, int(sys.argv[2])).run()
+    be_forkserver()
+    if folder == "-":
+        Forkserver(engine, int(sys.argv[2])).run()
+        return
+    strays.hold(Path(folder))
+    Forkserver(engine, int(sys.argv[2]), make_door(Path(folder))).run()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,12 +20,13 @@ from aios_lab.engines.base import Credentials, EngineError, SliceInfo
 from aios_lab.engines.local import orders
 from aios_lab.engines.local.launch import environment
 from aios_lab.engines.local.warm import Warm
-from aios_lab.engines.processes import await_end
+from aios_lab.engines.processes import await_end, said
 
 log = logging.getLogger(__name__)
 
 _LEAVE = 3.0  # seconds a host may take to end its slice in good order
 _LONGEST_LINE = 1 << 22  # bytes that a host may report at once
+_GREET = 5.0  # seconds a host may take to answer a new engine
 _DIE = 10.0  # seconds that killed processes may take to give everything back
 
 
@@ -61,10 +62,51 @@ class SliceHandle:
         self._closing = asyncio.Event()
         self._opening: asyncio.Task[None] | None = None
         self._answers: dict[int, asyncio.Future[None]] = {}
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(time.monotonic_ns())  # an earlier engine's were all before these
         self._quiet_since = time.monotonic()
         self._ready = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def inherit(
+        cls, child: spawn.Child, line: socket.socket, warm: Warm, owner: HandleOwner
+    ) -> SliceHandle | None:
+        """The slice of a host that an earlier engine started; one that does not answer is ended: None."""
+        reader, writer = await asyncio.open_connection(sock=line, limit=_LONGEST_LINE)
+        try:
+            async with asyncio.timeout(_GREET):
+                writer.write(b"\n" + orders.dump({"op": "hello"}))  # behind what may be half an order
+                while (hello := orders.load_hello(await reader.readline())) is None:
+                    if reader.at_eof():
+                        raise ConnectionError("it has ended")
+        except (ConnectionError, TimeoutError, ValueError) as error:
+            log.error("process %d, a slice host, does not answer and is ended: %r", child.pid, error)
+            child.kill()
+            await child.wait(_DIE)
+            writer.close()
+            return None
+        handle = cls(hello.open, warm, owner)
+        handle.report, handle.shape = hello.report, hello.shape
+        handle._ready.set()
+        handle._attach(child, reader, writer)
+        return handle
+
+    def outlive(self) -> None:
+        """From now on the slice goes on for a moment when this engine ends."""
+        with suppress(spawn.SpawnError, OSError):  # it is being lost, or no descriptor is left for this
+            self._warm.spawner.keep(self._child, self._writer.get_extra_info("socket"))
+
+    async def leave(self) -> None:
+        """Let go of the slice, which goes on for another engine."""
+        self._closing.set()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait({self._listening})
+            self._writer.close()
+
+    def _attach(self, child: spawn.Child, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._child, self._writer = child, writer
+        self._listening = asyncio.create_task(self._listen(reader))
 
     @property
     def info(self) -> SliceInfo:
@@ -90,13 +132,16 @@ class SliceHandle:
         await self._unless(self.ended, self._ready.wait(), "ended before its scheduler listened")
 
     async def _open(self) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise EngineError(f"Slice {self.slice_id} could not be opened: {said(error)}.") from error
         folder = Path(self._order.folder)
         try:
             with theirs:
                 await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
                 await self._unless(self._closing, self._warm.ready(), "was closed before it was open")
-                self._child = await asyncio.to_thread(
+                child = await asyncio.to_thread(
                     self._warm.spawner.spawn,
                     "aios_lab.engines.local.host:main",
                     orders.dump(self._order),
@@ -108,9 +153,8 @@ class SliceHandle:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, EngineError):
                 raise
-            raise EngineError(f"Slice {self.slice_id} could not be opened: {error}") from error
-        reader, self._writer = await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE)
-        self._listening = asyncio.create_task(self._listen(reader))
+            raise EngineError(f"Slice {self.slice_id} could not be opened: {said(error)}") from error
+        self._attach(child, *await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE))
 
     async def scale(self, order: orders.Scale) -> None:
         """Bring the slice to a size; see ``order`` for errors."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ from distributed.protocol.pickle import dumps
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders, worker
 from aios_lab.engines.local.fleet import Fleet
-from aios_lab.engines.local.memory import Excess, roots, watch
+from aios_lab.engines.local.limits import Excess, Limits, roots, watch
 from aios_lab.engines.local.nodes import SliceScheduler, configure, security
 from aios_lab.engines.local.resizing import Resize
 from aios_lab.engines.local.tasks import Tasks
@@ -26,6 +27,17 @@ log = logging.getLogger(__name__)
 
 TOPIC = "aios"  # Dask events of the slice, for its owner's client
 _CLOSING = 1.0  # seconds that the scheduler may take to say goodbye
+# What a worker had too much of: how much it was, and how much it may be.
+_EXCESS: dict[str, Callable[[int, int], str]] = {
+    "memory": lambda used, limit: (
+        f"with all its processes it used {used / 1e6:.0f} MB of the {limit / 1e6:.0f} MB that a worker of "
+        "this slice may use. Ask for more memory a worker, or use less at a time."
+    ),
+    "processes": lambda used, limit: (
+        f"with all that its tasks started it was {used} processes, of the {limit} that a worker may be. "
+        "Start fewer at a time, or have the administrator set a higher c.AIOSLab.max_processes."
+    ),
+}
 
 
 def main(payload: bytes, fds: dict[str, int]) -> int:
@@ -54,10 +66,15 @@ class _Leavers(SchedulerPlugin):
 
 
 class Host:
-    """Obeys the engine, one order at a time, until it says close or its line breaks."""
+    """Obeys the engine, one order at a time, until it says close or its line breaks.
+
+    The engine may be another from one order to the next: it says hello first, and orders of the earlier one
+    that are left come to their end before its own begin.
+    """
 
     def __init__(self, order: orders.Open) -> None:
         self._open = order
+        self._told: orders.Scale | None = None
         self._said = b""
         self._family: dict[int, int] = {}
         self._parked = False
@@ -86,10 +103,25 @@ class Host:
             await self._say_goodbye()
 
     async def _serve(self, reader: asyncio.StreamReader) -> None:
-        while line := await reader.readline():
-            order = json.loads(line)
-            if order["op"] == "close":
-                return
+        todo: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        obeying = asyncio.create_task(self._obey_in_turn(todo))
+        try:
+            while line := await reader.readline():
+                order = _understood(line)
+                match order.get("op"):
+                    case "close":
+                        return
+                    case "hello":
+                        shape = None if self._told is None else self._told.shape
+                        self._send(orders.Hello(self._open, shape, self._state()))
+                    case str():
+                        todo.put_nowait(order)
+        finally:
+            obeying.cancel()
+
+    async def _obey_in_turn(self, todo: asyncio.Queue[dict[str, Any]]) -> None:
+        while True:
+            order = await todo.get()
             try:
                 await self._obey(order)
             except EngineError as error:
@@ -99,12 +131,13 @@ class Host:
                 message = f"The slice could not do what was asked ({error!r}). The engine's log has details."
                 self._send({"done": order["id"], "error": message})
             else:
-                self._send({"done": order["id"], "report": self._state()})
+                self._send({"done": order["id"], "report": dataclasses.asdict(self._state())})
 
     async def _obey(self, order: dict[str, Any]) -> None:
         match order["op"]:
             case "scale":
-                await self._scale(orders.load_scale(order["scale"]))
+                self._told = orders.load_scale(order["scale"])
+                await self._scale(self._told)
             case "adopt":
                 await self._adopt(order["slice_id"])
             case "restart":
@@ -142,28 +175,26 @@ class Host:
         except TimeoutError:
             log.info("%s: some clients or workers did not take leave", self._open.slice_id)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> orders.Report:
         workers = [pid for worker in self._fleet.pids for pid in roots(worker, self._family)]
-        return {
-            "address": self._scheduler.address,
-            "workers": self._fleet.joined,
-            "devices": self._fleet.devices,
-            "pids": [os.getpid(), *workers],
-            "computing": self._tasks.computing,
-        }
+        pids = [os.getpid(), *workers]
+        address, fleet = self._scheduler.address, self._fleet
+        return orders.Report(address, fleet.joined, fleet.devices, pids, computing=self._tasks.computing)
 
     def _report(self) -> None:
         """Tell the engine of every change; unchanged states are not repeated."""
-        line = orders.dump({"report": self._state()})
+        line = orders.dump({"report": dataclasses.asdict(self._state())})
         if line != self._said:
             self._said = line
             self._writer.write(line)
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any] | orders.Hello) -> None:
         self._writer.write(orders.dump(message))
 
-    def _limits(self) -> list[tuple[int, int]]:
-        return [(slot.child.pid, slot.shape.memory) for slot in self._fleet.slots if slot.child is not None]
+    def _limits(self) -> list[Limits]:
+        most = self._open.processes
+        slots = [(slot.child, slot.shape.memory) for slot in self._fleet.slots]
+        return [Limits(child.pid, memory, most) for child, memory in slots if child is not None]
 
     def _spawned(self, family: dict[int, int]) -> None:
         self._family = family
@@ -173,12 +204,17 @@ class Host:
         """Say who is ended and why, to the log and to whoever listens on the slice."""
         whole = excess.culprit == excess.worker
         what = "The worker" if whole else f"Process {excess.culprit}, spawned by a worker,"
-        message = (
-            f"{what} was ended: with all its processes it used {excess.used / 1e6:.0f} MB "
-            f"of the {excess.limit / 1e6:.0f} MB that a worker of this slice may use. "
-            "Ask for more memory a worker, or use less at a time."
-        )
+        message = f"{what} was ended: {_EXCESS[excess.what](excess.used, excess.limit)}"
         log.warning("%s: %s", self._open.slice_id, message)
-        event = {"event": "memory", "pid": excess.culprit, "used": excess.used, "limit": excess.limit}
+        event = {"event": excess.what, "pid": excess.culprit, "used": excess.used, "limit": excess.limit}
         self._scheduler.log_event(TOPIC, event | {"message": message})
         self._send({"problem": message})
+
+
+def _understood(line: bytes) -> dict[str, Any]:
+    """An order; nothing where an engine was killed in the middle of writing it."""
+    try:
+        order = json.loads(line)
+    except ValueError:
+        return {}
+    return order if isinstance(order, dict) else {}

@@ -32,19 +32,32 @@ def environment() -> dict[str, str]:
 
 
 def launch(
-    engine: EngineId | None = None, log: Path | None = None, preload: Sequence[str] = ()
+    engine: EngineId | None = None,
+    log: Path | None = None,
+    preload: Sequence[str] = (),
+    folder: Path | None = None,
 ) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a forkserver that ends with this process; returns at once with the request socket.
 
     Requests sent before it is warm wait in the socket. What it and its children print goes to the end of
-    the file ``log``, or where this process prints. ``preload`` are modules to import beside its own.
+    the file ``log``, or where this process prints. ``preload`` are modules to import beside its own. With a
+    ``folder``, what this process asked to keep outlives it for a moment (see ``succession``).
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     env = environment() | _ENVIRONMENT | {MARKER: str(engine or EngineId.mine())}
     with theirs, contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), str(os.getpid()), *preload],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                _MODULE,
+                str(theirs.fileno()),
+                str(os.getpid()),
+                str(folder or "-"),
+                *preload,
+            ],
             pass_fds=[theirs.fileno()],
             env=env,
             stdin=subprocess.DEVNULL,

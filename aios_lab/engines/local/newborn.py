@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from aios_lab.engines import spawn
-from aios_lab.engines.processes import MARKER, adopt_orphans, die_with
+from aios_lab.engines.processes import MARKER, adopt_orphans, be_forkserver, die_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ def _settle(birth: Birth, parent: int) -> None:
     os.setsid()
     die_with(parent)
     adopt_orphans()
+    be_forkserver(yes=False)
     _reset_signals()
     _close_all_but({birth.payload, birth.requests, *birth.fds.values()})
     _take_streams(birth.fds)

@@ -14,11 +14,13 @@ from aios_lab.engines.base import GRACE, Credentials
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The first order: become the host of this slice. ``folder`` is for its workers' files."""
+    """The first order: become the host of this slice. ``folder`` is for its workers' files; a worker with all
+    that it starts may be so many ``processes``."""
 
     slice_id: str
     credentials: Credentials
     folder: str
+    processes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +76,38 @@ class Report:
     computing: bool = False
 
 
-def dump(message: Open | Start | dict[str, Any]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A host's answer to a new engine: who it is, the shape of the size it was told last, and its state."""
+
+    open: Open
+    shape: Shape | None
+    report: Report
+
+
+def dump(message: Open | Start | Hello | dict[str, Any]) -> bytes:
     """A dataclass or a plain object as one line."""
-    plain = dataclasses.asdict(message) if isinstance(message, Open | Start) else message
+    plain = dataclasses.asdict(message) if isinstance(message, Open | Start | Hello) else message
     return json.dumps(plain).encode() + b"\n"
 
 
 def load_open(line: bytes) -> Open:
-    data = json.loads(line)
+    return _open(json.loads(line))
+
+
+def load_hello(line: bytes) -> Hello | None:
+    """None for another message, or what an earlier engine left of one."""
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return None
+    if "open" not in data:
+        return None
+    shape = None if data["shape"] is None else Shape(**data["shape"])
+    return Hello(_open(data["open"]), shape, Report(**data["report"]))
+
+
+def _open(data: dict[str, Any]) -> Open:
     return Open(**data | {"credentials": Credentials(**data["credentials"])})
 
 

@@ -7,8 +7,8 @@ have been given to nobody before, so that it is as much apart from others as a s
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
+import secrets
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -51,7 +51,6 @@ class Pool:
         self._granted: deque[Size] = deque(maxlen=_REMEMBERED)
         self._open_spare = open_spare
         self._spares: dict[SliceHandle, Size] = {}
-        self._ids = itertools.count()
         self._changed = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
 
@@ -135,7 +134,7 @@ class Pool:
             await self._open(typical)
 
     async def _open(self, size: Size) -> None:
-        spare = await self._open_spare(f"spare-{next(self._ids)}", self)
+        spare = await self._open_spare(f"spare-{secrets.token_hex(4)}", self)
         async with ended_on_failure(spare):
             await spare.scale(orders.Scale(size.shape, size.workers))
             await spare.adopt(spare.slice_id, self)  # from now on its scheduler has lines to its workers
