@@ -48,9 +48,10 @@ def test_words(kind: Kind, before: int, after: int, said: str) -> None:
 
 def test_callbacks_hear_everything_in_order_and_disturb_nobody(capfd: pytest.CaptureFixture[str]) -> None:
     heard: list[ResizeEvent] = []
-    last = threading.Event()
+    failed, last = threading.Event(), threading.Event()
 
     def broken(event: ResizeEvent) -> None:
+        failed.set()
         raise ValueError("mine")
 
     def note(event: ResizeEvent) -> None:
@@ -63,6 +64,7 @@ def test_callbacks_hear_everything_in_order_and_disturb_nobody(capfd: pytest.Cap
     notices.call_back(note)
     notices.hear((time.time(), {"event": "memory", "pid": 1}))
     notices.hear(told("shrinking", 2, 1, NOON, "ben waits."))
+    assert failed.wait(30)
     notices.hear(told("shrunk", 2, 1))
     forget()
     forget()
