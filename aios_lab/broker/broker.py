@@ -23,9 +23,9 @@ from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.recovery import CLAIM_WITHIN, Recovery
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
-from aios_lab.broker.views import RUN_FIRST, WAITS_FOR_OWNER, cluster_view, sleeping_reason, slice_view
+from aios_lab.broker.views import WAITS_FOR_OWNER, cluster_view, connection_view, reason_of, slice_view
 from aios_lab.engines.base import GRACE, Engine, Spares
-from aios_lab.wire import ClaimRequest, SliceState
+from aios_lab.wire import ClaimRequest
 
 log = logging.getLogger(__name__)
 
@@ -247,10 +247,7 @@ class Broker:
         info = self._engine.info(slice_id) if one.wanted and one.target else None
         if info is None or info.workers < min(one.claim.min, one.target):
             return None
-        keys = info.credentials
-        return wire.Connection(
-            address=info.address, ca=keys.ca, cert=keys.cert, key=keys.key, workers=info.workers
-        )
+        return connection_view(info)
 
     def view(self, slice_id: str) -> wire.Slice:
         """The slice as its owner sees it. Raises: Refused (404)."""
@@ -270,18 +267,8 @@ class Broker:
         ]
 
     def _view(self, one: Slice, mine: bool) -> wire.Slice:
-        if self._recovery.waits_for(one.id):
-            reason = WAITS_FOR_OWNER
-        elif not one.wanted:
-            reason = sleeping_reason(one)
-        elif one.parked:
-            reason = one.taken
-        elif one.pins and (one.target > one.claim.max or one.reshaping):
-            reason = RUN_FIRST
-        elif one.state == SliceState.GRANTED:
-            reason = self._reasons.get(one.id) or "Granted; its workers are starting."
-        else:
-            reason = self._reasons.get(one.id, "")
+        waits = self._recovery.waits_for(one.id)
+        reason = WAITS_FOR_OWNER if waits else reason_of(one, self._reasons.get(one.id, ""))
         simulated = self._engine.inventory().simulated
         return slice_view(one, mine, self._life.workers(one.id), reason, simulated)
 

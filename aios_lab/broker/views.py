@@ -11,7 +11,7 @@ from aios_lab.allocation.words import count
 from aios_lab.broker.quotas import Quotas, principal_path
 from aios_lab.broker.sizes import MIB, to_wire
 from aios_lab.broker.slices import Slice
-from aios_lab.engines.base import Inventory
+from aios_lab.engines.base import Inventory, SliceInfo
 from aios_lab.wire import SliceState
 
 NOT_USED = "Not used yet: it holds nothing until the first aios.client() or training."
@@ -57,7 +57,28 @@ def short_name(one: Slice) -> str:
     return one.owner.name.rpartition("/")[2] or one.id
 
 
-def sleeping_reason(one: Slice) -> str:
+def reason_of(one: Slice, planned: str) -> str:
+    """Why a slice holds less than it asked for; ``planned`` is what the last decision says of it."""
+    if not one.wanted:
+        return _sleeping_reason(one)
+    if one.parked:
+        return one.taken
+    if one.pins and (one.target > one.claim.max or one.reshaping):
+        return RUN_FIRST
+    if one.state == SliceState.GRANTED:
+        return planned or "Granted; its workers are starting."
+    return planned
+
+
+def connection_view(info: SliceInfo) -> wire.Connection:
+    """How the kernel of a slice reaches its scheduler."""
+    keys = info.credentials
+    return wire.Connection(
+        address=info.address, ca=keys.ca, cert=keys.cert, key=keys.key, workers=info.workers
+    )
+
+
+def _sleeping_reason(one: Slice) -> str:
     if one.problem:
         return one.problem
     if one.state == SliceState.DRAINING:
