@@ -204,6 +204,23 @@ class Broker:
         Raises:
             Refused: the slice is gone (404).
         """
+        await self._until(slice_id, lambda one: self._ready(slice_id) is not None or not one.wanted, wait)
+        return self._ready(slice_id)
+
+    async def decided(self, slice_id: str, wait: float) -> None:
+        """Return once it is decided what the slice gets of what it asked for last, or after ``wait`` seconds.
+
+        Raises:
+            Refused: the slice is gone (404).
+        """
+
+        def decided(one: Slice) -> bool:
+            return bool(one.problem) or one.target == one.claim.max or slice_id in self._reasons
+
+        await self._until(slice_id, decided, wait)
+
+    async def _until(self, slice_id: str, condition: Callable[[Slice], bool], wait: float) -> None:
+        """Return once the slice is as it should be, or after ``wait`` seconds. Raises: Refused (404)."""
         changed = asyncio.Event()
 
         def note(which: str) -> None:
@@ -213,14 +230,11 @@ class Broker:
         self.subscribe(note)
         try:
             async with asyncio.timeout(wait):
-                while True:
+                while not condition(self._life.get(slice_id)):
                     changed.clear()
-                    ready = self._ready(slice_id)
-                    if ready is not None or not self._life.get(slice_id).wanted:
-                        return ready
                     await changed.wait()
         except TimeoutError:
-            return None
+            return
         finally:
             self.unsubscribe(note)
 

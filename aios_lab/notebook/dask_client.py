@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -13,6 +14,7 @@ import distributed
 from aios_lab.notebook.errors import AIOSError
 
 ASK_EVERY = 1.0  # seconds between questions for the slice while the connection is cut
+QUICK_LOOKS = (0.005, 0.005, 0.01, 0.01, 0.02, 0.02, 0.03, 0.04, 0.05)  # pauses, seconds; then Dask's own
 
 
 class Client(distributed.Client):
@@ -58,6 +60,19 @@ class Client(distributed.Client):
             self._raise_if_over()
         dask: Any = super()
         dask._send_to_scheduler(msg)
+
+    async def _wait_for_workers(self, n_workers: int, timeout: float | None = None) -> None:
+        """Dask looks every tenth of a second; a worker that was kept ready has done its task by then."""
+        dask: Any = super()
+        scheduler: Any = self.scheduler
+        began = time.monotonic()
+        for pause in QUICK_LOOKS:
+            workers = (await scheduler.identity(n_workers=-1))["workers"].values()
+            if sum(worker["status"] == "running" for worker in workers) >= n_workers:
+                break
+            await asyncio.sleep(pause)
+        left = None if timeout is None else max(0.001, timeout - (time.monotonic() - began))
+        await dask._wait_for_workers(n_workers, left)
 
     async def _reconnect(self) -> None:
         self.status = "connecting"
