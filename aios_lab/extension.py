@@ -29,6 +29,7 @@ from aios_lab.kernel_claims import KernelClaims
 from aios_lab.models import places
 from aios_lab.models.errors import ModelError
 from aios_lab.models.jobs import Jobs
+from aios_lab.models.lean import without_pandas
 from aios_lab.models.registry import Registry
 from aios_lab.peers import Leading, Peers, listen, meeting_place
 from aios_lab.provisioner import AIOSProvisioner
@@ -233,7 +234,7 @@ class AIOSLab(ExtensionApp):
     async def _warm_up(self, registry: Registry) -> None:
         """MLflow's import and the making of its store take seconds: nobody should wait for them later."""
         try:
-            await self.services.in_thread(registry.warm)
+            await self.services.in_thread(_warm, registry)
         except ModelError as error:
             self.log.warning("AIOS Lab: %s %s", error.message, error.hint)
 
@@ -333,6 +334,11 @@ class AIOSLab(ExtensionApp):
         if self.serverapp.certfile:
             variables["AIOS_CA"] = os.path.abspath(self.serverapp.certfile)
         return variables
+
+
+def _warm(registry: Registry) -> None:
+    with without_pandas():
+        registry.warm()
 
 
 def _url(serverapp: ServerApp) -> str:
