@@ -97,6 +97,12 @@ class AIOSLab(ExtensionApp):
         help="Slices that are kept ready: whoever asks for one of the usual size has it at once. Each takes "
         "the memory of an idle Dask scheduler with its workers; none is kept when memory is short.",
     ).tag(config=True)
+    spare_processes = Int(
+        2,
+        min=0,
+        help="Processes that are kept ready for slices that grow. Each takes some 40 MB; none is kept when "
+        "memory is short.",
+    ).tag(config=True)
     preload = List(
         Unicode(),
         # What a rank needs to begin, and to save its model within the second that a stop leaves it.
@@ -188,6 +194,7 @@ class AIOSLab(ExtensionApp):
         if issubclass(self.engine_class, LocalEngine):
             serves = str(ledger.path) if self.inventory else "this machine"  # what its locks make its own
             options |= {"preload": list(self.preload), "spares": self.spares, "serves": serves}
+            options |= {"spare_processes": self.spare_processes}
             if not self.inventory:
                 stack.enter_context(territory.machine())
         engine = cast("Callable[..., Engine]", self.engine_class)(**options)

@@ -7,7 +7,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 
 from aios_lab import wire
@@ -287,10 +287,9 @@ class Broker:
         recent = self._accounts.recent(paths, inventory.capacity, time.time())
         return cluster_view(inventory, self._quotas, slices, principals, recent)
 
-    @property
-    def spares(self) -> Spares:
-        """Slices that the engine keeps ready."""
-        return self._engine.spares
+    async def spares(self) -> Mapping[str, Spares]:
+        """What the engine keeps ready, by kind."""
+        return await self._engine.spares()
 
     async def forecast(self, slice_id: str) -> wire.Forecast:
         """When the slice gets what it waits for. Raises: Refused (404; 409 'ledger_unavailable')."""

@@ -14,11 +14,14 @@ from aios_lab.engines.base import Credentials
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The first order: become the host of this slice. ``folder`` is for its workers' files."""
+    """The first order: become the host of this slice. ``folder`` is for its workers' files; ``spare`` says
+    that nobody waits for it.
+    """
 
     slice_id: str
     credentials: Credentials
     folder: str
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
