@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -65,14 +64,12 @@ class Client(distributed.Client):
         """Dask looks every tenth of a second; a worker that was kept ready has done its task by then."""
         dask: Any = super()
         scheduler: Any = self.scheduler
-        began = time.monotonic()
         for pause in QUICK_LOOKS:
             workers = (await scheduler.identity(n_workers=-1))["workers"].values()
             if sum(worker["status"] == "running" for worker in workers) >= n_workers:
                 break
             await asyncio.sleep(pause)
-        left = None if timeout is None else max(0.001, timeout - (time.monotonic() - began))
-        await dask._wait_for_workers(n_workers, left)
+        await dask._wait_for_workers(n_workers, timeout)
 
     async def _reconnect(self) -> None:
         self.status = "connecting"
