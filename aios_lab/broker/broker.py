@@ -7,7 +7,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 
 from aios_lab import wire
@@ -222,6 +222,23 @@ class Broker:
         Raises:
             Refused: the slice is gone (404).
         """
+        await self._until(slice_id, lambda one: self._ready(slice_id) is not None or not one.wanted, wait)
+        return self._ready(slice_id)
+
+    async def decided(self, slice_id: str, wait: float) -> None:
+        """Return once it is decided what the slice gets of what it asked for last, or after ``wait`` seconds.
+
+        Raises:
+            Refused: the slice is gone (404).
+        """
+
+        def decided(one: Slice) -> bool:
+            return bool(one.problem) or one.target == one.claim.max or slice_id in self._reasons
+
+        await self._until(slice_id, decided, wait)
+
+    async def _until(self, slice_id: str, condition: Callable[[Slice], bool], wait: float) -> None:
+        """Return once the slice is as it should be, or after ``wait`` seconds. Raises: Refused (404)."""
         changed = asyncio.Event()
 
         def note(which: str) -> None:
@@ -231,14 +248,11 @@ class Broker:
         self.subscribe(note)
         try:
             async with asyncio.timeout(wait):
-                while True:
+                while not condition(self._life.get(slice_id)):
                     changed.clear()
-                    ready = self._ready(slice_id)
-                    if ready is not None or not self._life.get(slice_id).wanted:
-                        return ready
                     await changed.wait()
         except TimeoutError:
-            return None
+            return
         finally:
             self.unsubscribe(note)
 
@@ -293,10 +307,9 @@ class Broker:
         recent = self._accounts.recent(paths, inventory.capacity, time.time())
         return cluster_view(inventory, self._quotas, slices, principals, recent)
 
-    @property
-    def spares(self) -> Spares:
-        """Slices that the engine keeps ready."""
-        return self._engine.spares
+    async def spares(self) -> Mapping[str, Spares]:
+        """What the engine keeps ready, by kind."""
+        return await self._engine.spares()
 
     async def forecast(self, slice_id: str) -> wire.Forecast:
         """When the slice gets what it waits for. Raises: Refused (404; 409 'ledger_unavailable')."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,7 +65,7 @@ class SliceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Spares:
-    """Slices that are kept ready for whoever asks next, and how often one was there or was not."""
+    """How many of something are kept ready for whoever asks next, and how often one was there or was not."""
 
     ready: int = 0
     hits: int = 0
@@ -121,8 +121,8 @@ class Engine(Protocol):
     def expect(self, unit: Resources, workers: int) -> None:
         """What is likely to be asked for first: an engine may prepare for it."""
 
-    @property
-    def spares(self) -> Spares: ...
+    async def spares(self) -> Mapping[str, Spares]:
+        """What is kept ready, by kind: a 'slice', or a 'process' for slices that grow."""
 
     async def scale(
         self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""

@@ -13,6 +13,7 @@ import distributed
 from aios_lab.notebook.errors import AIOSError
 
 ASK_EVERY = 1.0  # seconds between questions for the slice while the connection is cut
+QUICK_LOOKS = (0.005, 0.005, 0.01, 0.01, 0.02, 0.02, 0.03, 0.04, 0.05)  # pauses, seconds; then Dask's own
 
 
 class Client(distributed.Client):
@@ -69,6 +70,17 @@ class Client(distributed.Client):
             self._raise_if_over()
         dask: Any = super()
         dask._send_to_scheduler(msg)
+
+    async def _wait_for_workers(self, n_workers: int, timeout: float | None = None) -> None:
+        """Dask looks every tenth of a second; a worker that was kept ready has done its task by then."""
+        dask: Any = super()
+        scheduler: Any = self.scheduler
+        for pause in QUICK_LOOKS:
+            workers = (await scheduler.identity(n_workers=-1))["workers"].values()
+            if sum(worker["status"] == "running" for worker in workers) >= n_workers:
+                break
+            await asyncio.sleep(pause)
+        await dask._wait_for_workers(n_workers, timeout)
 
     async def _reconnect(self) -> None:
         self.status = "connecting"

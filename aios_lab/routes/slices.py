@@ -42,6 +42,7 @@ async def get_slice(call: Call) -> Slice:
 async def resize(call: Call) -> Slice:
     slice_id = _own(call)
     call.services.broker.request(slice_id, call.body)
+    await call.services.broker.decided(slice_id, call.query["wait"])
     return _view(call, slice_id)
 
 
@@ -92,6 +93,7 @@ ROUTES = (
         "Ask for another size. The slice is active from now on.",
         {200: Slice},
         body=ClaimRequest,
+        query=(Query("wait", 0, LONGEST_WAIT, 0, "seconds to wait until it is decided what it gets"),),
     ),
     Route(
         "DELETE",

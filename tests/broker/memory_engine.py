@@ -60,9 +60,8 @@ class MemoryEngine:
     def expect(self, unit: Resources, workers: int) -> None:
         return
 
-    @property
-    def spares(self) -> Spares:
-        return Spares()
+    async def spares(self) -> dict[str, Spares]:
+        return {}
 
     async def scale(
         self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""

@@ -147,6 +147,7 @@ class SliceHandle:
                     orders.dump(self._order),
                     {"control": theirs.fileno()},
                     env=environment() | {"AIOS_SLICE": self.slice_id, "CUDA_VISIBLE_DEVICES": ""},
+                    ready=not self._order.spare,
                 )
         except (spawn.SpawnError, OSError, EngineError) as error:
             ours.close()
