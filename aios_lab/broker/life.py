@@ -6,18 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from aios_lab.allocation import Change, Plan, Snapshot
-from aios_lab.allocation.preemption import told
-from aios_lab.allocation.reasons import cause
+from aios_lab.allocation import Plan, Snapshot
+from aios_lab.broker.acts import Act, acts_of
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.operations import Operations
 from aios_lab.broker.slices import Claim, Slice
-from aios_lab.broker.views import ASKED, fenced_words
+from aios_lab.broker.views import fenced_words
 from aios_lab.engines.base import Engine, EngineError
 from aios_lab.wire import SliceState
 
@@ -29,20 +27,6 @@ ASLEEP = {"wanted": False, "problem": "", "taken": "", "parked": False}
 GONE = {"wanted": False, "gone": True, "parked": False}
 Step = Callable[[Slice], Slice]
 Changed = Callable[[str], None]
-
-
-@dataclass
-class Act:
-    """What a plan means for one slice: units by node to add or to retire, and ``why``; with all of them
-    ``by`` are the slices it is preempted for, ``told`` is what its owner reads, and ``idle`` says that it is
-    parked."""
-
-    more: dict[str, int] = field(default_factory=dict)
-    less: dict[str, int] = field(default_factory=dict)
-    why: str = ""
-    by: tuple[str, ...] = ()
-    told: str = ""
-    idle: bool = False
 
 
 class Life:
@@ -261,17 +245,7 @@ class Life:
 
     def acting(self, snapshot: Snapshot, plan: Plan) -> dict[str, Act]:
         """The parts of a plan that can begin now: a slice with an operation in flight has its turn later."""
-        acts: dict[str, Act] = {}
-        for change in plan.grants:
-            _add(acts.setdefault(change.claim, Act()).more, change)
-        for change in plan.shrinks:
-            _add(acts.setdefault(change.claim, Act()).less, change)
-            acts[change.claim].why = cause(plan.reasons.get(change.claim, ASKED))
-        idle = {demand.claim for demand in snapshot.demands if demand.idle}
-        for one in plan.preemptions:
-            act = acts[one.claim]
-            act.by, act.told, act.idle = one.by, told(snapshot, one), one.claim in idle
-            act.why = cause(act.told)
+        acts = acts_of(snapshot, plan)
         return {claim: act for claim, act in sorted(acts.items()) if not self._operations.busy(claim)}
 
     def carry_out(self, acts: Mapping[str, Act], plan: Entry) -> None:
@@ -295,7 +269,7 @@ class Life:
             turn = self._operations.turn(slice_id)
             self._operations.start(slice_id, partial(self._scale, slice_id, one, turn, acts[slice_id].why))
 
-    async def _scale(self, slice_id: str, before: Slice, turn: int, why: str) -> None:
+    async def _scale(self, slice_id: str, before: Slice, turn: int, why: str = "") -> None:
         if self._obsolete(slice_id, turn):
             return
         one = self.slices[slice_id]
@@ -409,7 +383,3 @@ class Life:
             draining = one.step(now, SliceState.DRAINING)
             yield Entry("owner_ended", draining, why)
             yield Entry("emptied", draining.emptied(now, SliceState.RELEASED))
-
-
-def _add(units: dict[str, int], change: Change) -> None:
-    units[change.node] = units.get(change.node, 0) + change.units
