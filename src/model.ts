@@ -139,6 +139,10 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     return this._client.cancelReplay(replayId);
   }
 
+  url(path: string): string {
+    return this._client.url(path);
+  }
+
   dispose(): void {
     if (this._isDisposed) {
       return;

@@ -198,8 +198,13 @@ export class AIOSClient {
     return this._call('DELETE', `replays/${part(replayId)}`);
   }
 
+  /** The URL of a page below the server's base URL. */
+  url(path: string): string {
+    return URLExt.join(this.serverSettings.baseUrl, path);
+  }
+
   private async _call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const url = URLExt.join(this.serverSettings.baseUrl, API, path);
+    const url = this.url(`${API}/${path}`);
     const init: RequestInit = { method };
     if (body !== undefined) {
       init.body = JSON.stringify(body);

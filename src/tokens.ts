@@ -49,6 +49,8 @@ export interface IAIOSModel {
   replay(request: ReplayRequest): Promise<Replay>;
   followReplay(replayId: string): Promise<Replay>;
   cancelReplay(replayId: string): Promise<Replay>;
+  /** The URL of a page below the server's base URL. */
+  url(path: string): string;
 }
 
 export const IAIOSModel = new Token<IAIOSModel>(

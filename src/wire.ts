@@ -534,6 +534,10 @@ export interface Slice {
    * the cluster's inventory is declared, not real
    */
   simulated: boolean;
+  /**
+   * path of its Dask dashboard below the server's base URL; empty while it has none
+   */
+  dashboard: string;
 }
 export interface Status {
   version: string;

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from aios_lab import wire
 from aios_lab.allocation import Decider, Plan, Snapshot, validate
@@ -23,7 +24,7 @@ from aios_lab.broker.recovery import CLAIM_WITHIN, Recovery
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
 from aios_lab.broker.views import RUN_FIRST, WAITS_FOR_OWNER, cluster_view, sleeping_reason, slice_view
-from aios_lab.engines.base import Engine, Spares
+from aios_lab.engines.base import Engine, EngineError, Spares
 from aios_lab.wire import ClaimRequest, SliceState
 
 log = logging.getLogger(__name__)
@@ -238,6 +239,19 @@ class Broker:
             address=info.address, ca=keys.ca, cert=keys.cert, key=keys.key, workers=info.workers
         )
 
+    async def dashboard(self, slice_id: str) -> Path:
+        """The Unix socket of the slice's Dask dashboard.
+
+        Raises:
+            Refused: the slice is gone (404), or holds no Dask cluster now (409 'no_dashboard').
+        """
+        self._life.get(slice_id)
+        try:
+            return await self._engine.dashboard(slice_id)
+        except EngineError as error:
+            hint = "Call aios.client() in its notebook, then load the page again."
+            raise Refused(409, str(error), "no_dashboard", hint) from error
+
     def view(self, slice_id: str) -> wire.Slice:
         """The slice as its owner sees it. Raises: Refused (404)."""
         return self._view(self._life.get(slice_id), mine=True)
@@ -267,7 +281,8 @@ class Broker:
         else:
             reason = self._reasons.get(one.id, "")
         simulated = self._engine.inventory().simulated
-        return slice_view(one, mine, self._life.workers(one.id), reason, simulated)
+        is_open = self._engine.info(one.id) is not None
+        return slice_view(one, mine, self._life.workers(one.id), reason, simulated, is_open)
 
     def cluster(self) -> wire.Cluster:
         inventory, slices = self._engine.inventory(), list(self._life.slices.values())

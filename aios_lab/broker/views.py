@@ -21,8 +21,11 @@ RUN_FIRST = "It gets its new size when the run that is training on it ends."
 WAITS_FOR_OWNER = "The server that held it ended: it waits some seconds for a sign of its owner."
 
 
-def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: bool) -> wire.Slice:
-    """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts."""
+def slice_view(
+    one: Slice, mine: bool, workers: int, reason: str, simulated: bool, is_open: bool
+) -> wire.Slice:
+    """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts.
+    ``is_open`` says whether it has a Dask scheduler now."""
     return wire.Slice(
         id=one.id,
         state=one.state,
@@ -44,6 +47,7 @@ def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: boo
         since=one.since,
         busy=bool(one.pins),
         simulated=simulated,
+        dashboard=f"aios/slices/{one.id}/dashboard/status" if mine and is_open else "",
     )
 
 

@@ -74,6 +74,7 @@ class Connector:
         import distributed
 
         from aios_lab.notebook.dask_client import Client
+        from aios_lab.notebook.server import page
 
         untyped: Any = distributed
         security = untyped.Security(
@@ -85,7 +86,12 @@ class Connector:
         address = connection.address
         try:
             return Client(
-                address, lambda: self._why_over(address), security=security, name="aios-kernel", timeout=20
+                address,
+                lambda: self._why_over(address),
+                page(f"aios/slices/{self._server.slice_id}/dashboard/status"),
+                security=security,
+                name="aios-kernel",
+                timeout=20,
             )
         except OSError as error:
             raise AIOSError(

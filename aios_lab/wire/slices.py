@@ -70,6 +70,9 @@ class Slice(Wire):
     memory_used: int | None = None
     busy: bool = Field(False, description="a run is training on it")
     simulated: bool = Field(False, description="the cluster's inventory is declared, not real")
+    dashboard: str = Field(
+        "", description="path of its Dask dashboard below the server's base URL; empty while it has none"
+    )
 
 
 class Connection(Wire):

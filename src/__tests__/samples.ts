@@ -27,6 +27,7 @@ export function slice(changes: Partial<Slice> = {}): Slice {
     memory_used: null,
     busy: false,
     simulated: false,
+    dashboard: '',
     ...changes
   };
 }

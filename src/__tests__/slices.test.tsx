@@ -54,6 +54,20 @@ describe('SlicesSection', () => {
     expect([resized, released]).toEqual([[{ slice: 's-1' }], [{ slice: 's-1' }]]);
   });
 
+  it('links to the dashboard of a slice that has one', async () => {
+    page.draw(<SlicesSection current={NONE} />);
+    const path = 'aios/slices/s-1/dashboard/status';
+    await page.settle(() =>
+      page.receive('slices', [slice({ dashboard: path }), slice({ id: 's-2' })])
+    );
+    const link = page.find<HTMLAnchorElement>('.aios-Slice-dashboard');
+    expect(link.href).toBe(page.model.url(path));
+    expect(link.href).toMatch(/^https?:.*\/aios\/slices\/s-1\/dashboard\/status$/);
+    expect(link.target).toBe('_blank');
+    expect(link.getAttribute('aria-label')).toContain('first.ipynb');
+    expect(page.find('[data-slice-id="s-2"]').querySelector('a')).toBeNull();
+  });
+
   it("has no actions on others' slices and none to release on one that is asleep", () => {
     page.draw(<SlicesSection current={NONE} />);
     page.receive('slices', [

@@ -119,11 +119,24 @@ function Use(props: { slice: Slice }): React.ReactElement {
 }
 
 function Actions(props: { slice: Slice }): React.ReactElement {
-  const { trans, commands } = useServices();
-  const args = { slice: props.slice.id };
-  const name = props.slice.name || props.slice.user;
+  const { trans, commands, model } = useServices();
+  const { slice } = props;
+  const args = { slice: slice.id };
+  const name = slice.name || slice.user;
   return (
     <div className="aios-Actions">
+      {slice.dashboard && (
+        <a
+          className="aios-Link aios-Slice-dashboard"
+          href={model.url(slice.dashboard)}
+          target="_blank"
+          rel="noopener"
+          aria-label={trans.__('Dask dashboard of the slice of %1, in a new tab', name)}
+          title={trans.__('What its Dask cluster does now, in a new tab')}
+        >
+          {trans.__('Dashboard')}
+        </a>
+      )}
       <button
         className="jp-mod-styled aios-Button aios-Slice-resize"
         aria-label={trans.__('Resize the slice of %1', name)}
@@ -135,7 +148,7 @@ function Actions(props: { slice: Slice }): React.ReactElement {
         className="jp-mod-styled aios-Button aios-Slice-release"
         aria-label={trans.__('Release the slice of %1', name)}
         title={trans.__('Give its workers back; the notebook keeps running')}
-        disabled={props.slice.dormant}
+        disabled={slice.dormant}
         onClick={() => void commands.execute(CommandIDs.release, args)}
       >
         {trans.__('Release')}

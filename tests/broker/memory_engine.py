@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from pathlib import Path
 
 from aios_lab.allocation import Node, Resources
 from aios_lab.engines.base import (
@@ -80,6 +81,9 @@ class MemoryEngine:
         if slice_id not in self.open:
             raise EngineError(f"Slice {slice_id} is not open.")
         self.restarts.append(slice_id)
+
+    async def dashboard(self, slice_id: str) -> Path:
+        raise EngineError(f"Slice {slice_id} has no dashboard.")
 
     async def close(self, slice_id: str) -> None:
         await asyncio.sleep(0)

@@ -7,12 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from jupyter_server.auth import IdentityProvider, User
 
 from aios_lab.routes import ROUTES
 from aios_lab.wire import CompressRequest
+from people import PERSON, People
 
-PERSON = "X-Person"
 RUN = {"name": "secret-run", "strategy": "ddp", "world_size": 1}
 NOTEBOOK = "secret-notebook.ipynb"
 
@@ -54,15 +53,6 @@ BODIES = {
     "PATCH runs/{run_id}": {},
     "POST replays": {"policies": ["fcfs"]},
 }
-
-
-class People(IdentityProvider):
-    """The server's token lets one in; a header says who it is."""
-
-    async def get_user(self, handler: Any) -> User | None:
-        user = super().get_user(handler)
-        admitted = await user if not isinstance(user, User | None) else user
-        return admitted and User(username=handler.request.headers.get(PERSON, "ada"))
 
 
 @pytest.fixture
