@@ -158,6 +158,11 @@ export class AIOSClient {
     return this._call('DELETE', `slices/${part(sliceId)}`);
   }
 
+  /** Ask its owner to free the GPU memory that its kernel itself holds. */
+  askToFree(sliceId: string): Promise<Slice> {
+    return this._call('POST', `slices/${part(sliceId)}/ask-to-free`);
+  }
+
   /** When a slice gets what it waits for. */
   forecast(sliceId: string): Promise<Forecast> {
     return this._call('GET', `slices/${part(sliceId)}/forecast`);

@@ -538,6 +538,14 @@ export interface Slice {
    * path of its Dask dashboard below the server's base URL; empty while it has none
    */
   dashboard: string;
+  /**
+   * bytes of accelerators' memory that its kernel itself holds, beside its workers
+   */
+  kernel_gpu_memory: number;
+  /**
+   * who asks its owner to free that memory, and how; empty when nobody does
+   */
+  asked_to_free: string;
 }
 export interface Status {
   version: string;

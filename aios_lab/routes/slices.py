@@ -57,6 +57,17 @@ async def release(call: Call) -> Slice:
     return _view(call, slice_id)
 
 
+async def ask_to_free(call: Call) -> Slice:
+    """Whoever waits for a device may ask; a kernel only its own user."""
+    slice_id, caller = call.ids["slice_id"], call.caller
+    owner = call.services.broker.owner(slice_id).user
+    if caller.slice_id is not None:
+        caller.must_own_slice(slice_id, owner)
+    await call.services.use.ask(slice_id, caller.user)
+    call.services.feed.changed("slices")
+    return _view(call, slice_id)
+
+
 async def forecast(call: Call) -> Forecast:
     return await call.services.broker.forecast(_own(call))
 
@@ -105,6 +116,13 @@ ROUTES = (
         "slices/{slice_id}/activate",
         activate,
         "First use of a sleeping claim; harmless when it is active.",
+        {200: Slice},
+    ),
+    Route(
+        "POST",
+        "slices/{slice_id}/ask-to-free",
+        ask_to_free,
+        "Ask its owner to free the GPU memory that its kernel itself holds.",
         {200: Slice},
     ),
     Route(

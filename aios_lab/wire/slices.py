@@ -73,6 +73,12 @@ class Slice(Wire):
     dashboard: str = Field(
         "", description="path of its Dask dashboard below the server's base URL; empty while it has none"
     )
+    kernel_gpu_memory: int = Field(
+        0, description="bytes of accelerators' memory that its kernel itself holds, beside its workers"
+    )
+    asked_to_free: str = Field(
+        "", description="who asks its owner to free that memory, and how; empty when nobody does"
+    )
 
 
 class Connection(Wire):

@@ -42,6 +42,7 @@ export function SliceCard(props: {
         </p>
       )}
       {slice.workers > 0 && <Use slice={slice} />}
+      {slice.kernel_gpu_memory > 0 && <KernelMemory slice={slice} />}
       {slice.mine && (
         <Fold title={trans.__('What if…')} open={false}>
           <WhatIfForm slice={slice} />
@@ -115,6 +116,35 @@ function Use(props: { slice: Slice }): React.ReactElement {
         />
       )}
     </div>
+  );
+}
+
+/** What the notebook's kernel itself holds of GPUs, which nobody can take from it. */
+function KernelMemory(props: { slice: Slice }): React.ReactElement {
+  const { trans, commands } = useServices();
+  const { slice } = props;
+  const name = slice.name || slice.user;
+  return (
+    <>
+      {slice.asked_to_free && (
+        <p className="aios-Slice-problem" role="status">
+          {slice.asked_to_free}
+        </p>
+      )}
+      <div className="aios-Actions aios-Slice-kernelMemory">
+        <span className="aios-Faint">
+          {trans.__('Its kernel holds %1 of GPU memory', bytes(slice.kernel_gpu_memory))}
+        </span>
+        <button
+          className="jp-mod-styled aios-Button aios-Slice-askToFree"
+          aria-label={trans.__('Ask to free the GPU memory of the kernel of %1', name)}
+          title={trans.__('Its owner reads it in the notebook')}
+          onClick={() => void commands.execute(CommandIDs.askToFree, { slice: slice.id })}
+        >
+          {trans.__('Ask to free it')}
+        </button>
+      </div>
+    </>
   );
 }
 

@@ -27,6 +27,7 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("DELETE", "slices/{slice_id}"): 403,
     ("POST", "slices/{slice_id}/activate"): 403,
     ("GET", "slices/{slice_id}/connection"): 403,
+    ("POST", "slices/{slice_id}/ask-to-free"): 409,
     ("GET", "slices/{slice_id}/forecast"): 403,
     ("POST", "slices/{slice_id}/what-if"): 403,
     ("GET", "runs"): None,
@@ -45,7 +46,7 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("GET", "replays/{replay_id}"): 404,
     ("DELETE", "replays/{replay_id}"): 404,
 }
-REASONS = {403: "forbidden", 404: "no_replay"}
+REASONS = {403: "forbidden", 404: "no_replay", 409: "holds_nothing"}
 BODIES = {
     "PATCH slices/{slice_id}": {"workers": 2},
     "POST slices/{slice_id}/what-if": {"workers": 2},
