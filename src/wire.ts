@@ -163,6 +163,19 @@ export interface Connection {
   cert: string;
   key: string;
   workers: number;
+  /**
+   * its accelerators, by NVML's numbers; none that are simulated
+   */
+  devices: number[];
+}
+/**
+ * Where the Dask dashboard of a slice listens, on the machine of its server, which relays it.
+ */
+export interface Dashboard {
+  /**
+   * a Unix socket that only the server's own user can open
+   */
+  socket: string;
 }
 /**
  * When a slice holds ``workers``: the ones it starts with, or the next one where it has some.

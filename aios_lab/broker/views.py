@@ -10,7 +10,7 @@ from aios_lab.allocation.shares import Tree
 from aios_lab.broker.quotas import Quotas, principal_path
 from aios_lab.broker.sizes import MIB, to_wire
 from aios_lab.broker.slices import Slice
-from aios_lab.engines.base import Inventory
+from aios_lab.engines.base import Inventory, SliceInfo
 from aios_lab.wire import SliceState
 
 NOT_USED = "Not used yet: it holds nothing until the first aios.client() or training."
@@ -48,6 +48,19 @@ def slice_view(
         busy=bool(one.pins),
         simulated=simulated,
         dashboard=f"aios/slices/{one.id}/dashboard/status" if mine and is_open else "",
+    )
+
+
+def connection_view(info: SliceInfo) -> wire.Connection:
+    """How the slice's own kernel reaches it."""
+    keys = info.credentials
+    return wire.Connection(
+        address=info.address,
+        ca=keys.ca,
+        cert=keys.cert,
+        key=keys.key,
+        workers=info.workers,
+        devices=sorted(info.devices),
     )
 
 

@@ -49,13 +49,14 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SliceInfo:
-    """A slice's living side: where its scheduler listens and how many workers are up."""
+    """A slice's living side: where its scheduler listens, its workers that are up, their accelerators."""
 
     slice_id: str
     address: str
     credentials: Credentials
     workers: int
     pids: tuple[int, ...]
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

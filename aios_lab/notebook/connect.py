@@ -7,6 +7,7 @@ import time
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from aios_lab.notebook.devices import show
 from aios_lab.notebook.display import Output
 from aios_lab.notebook.errors import AIOSError, Interrupted
 
@@ -39,6 +40,7 @@ class Connector:
             if error.reason != "server_unreachable" or not self._connected():
                 raise
         else:
+            show(connection.devices)
             if not self._connected() or self._address != connection.address:
                 self.close(_replaced())
                 self._client = self._connect(connection)

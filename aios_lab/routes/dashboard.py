@@ -27,10 +27,12 @@ from tornado.websocket import (
 
 from aios_lab.broker.errors import Refused
 from aios_lab.engines.unix import short
-from aios_lab.routes.base import CallerHandler
+from aios_lab.routes.base import CallerHandler, serialise
+from aios_lab.routes.call import Answer, Call
 from aios_lab.routes.errors import REFUSALS
 from aios_lab.routes.services import Services
-from aios_lab.wire import Problem
+from aios_lab.routes.slices import DASHBOARD
+from aios_lab.wire import Dashboard, Problem
 
 PATH = r"/aios/slices/(?P<slice_id>[\w-]+)/dashboard(?P<path>/.*)?"
 
@@ -85,11 +87,11 @@ class DashboardHandler(CallerHandler, WebSocketMixin, WebSocketHandler, JupyterH
 
     async def _door(self, slice_id: str) -> Path:
         """The socket of the dashboard. Raises: Refused, also for all but those who may see the slice."""
-        broker = self.services.broker
-        owner = broker.owner(slice_id).user
         assert self.caller is not None
-        self.caller.must_own_slice(slice_id, owner)
-        return await broker.dashboard(slice_id)
+        call = Call(self.services, self.caller, {"slice_id": slice_id})
+        found = await self.services.perform(DASHBOARD, call)
+        text = serialise(found.body if isinstance(found, Answer) else found)
+        return Path(Dashboard.model_validate_json(text).socket)
 
     @property
     def _is_socket(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Answer, Call, Query, Route
-from aios_lab.wire import ClaimRequest, Connection, Forecast, Slice, WhatIf
+from aios_lab.wire import ClaimRequest, Connection, Dashboard, Forecast, Slice, WhatIf
 
 LONGEST_WAIT = 20.0
 
@@ -76,6 +76,10 @@ async def what_if(call: Call) -> WhatIf:
     return await call.services.broker.what_if(_own(call), call.body)
 
 
+async def dashboard(call: Call) -> Dashboard:
+    return Dashboard(socket=str(await call.services.broker.dashboard(_own(call))))
+
+
 async def connect(call: Call) -> Connection | Answer:
     """The credentials of a slice go to its own kernel and to nobody else, not even its user's browser."""
     slice_id = call.ids["slice_id"]
@@ -93,7 +97,16 @@ async def connect(call: Call) -> Connection | Answer:
     return connection
 
 
+DASHBOARD = Route(
+    "GET",
+    "slices/{slice_id}/dashboard",
+    dashboard,
+    "Have a Dask dashboard made, which aios/slices/{slice_id}/dashboard/status shows.",
+    {200: Dashboard},
+)
+
 ROUTES = (
+    DASHBOARD,
     Route("GET", "slices", list_slices, "All slices; others' without their details.", {200: list[Slice]}),
     Route("GET", "slices/{slice_id}", get_slice, "One slice.", {200: Slice}),
     Route(

@@ -81,6 +81,12 @@ class Slice(Wire):
     )
 
 
+class Dashboard(Wire):
+    """Where the Dask dashboard of a slice listens, on the machine of its server, which relays it."""
+
+    socket: str = Field(description="a Unix socket that only the server's own user can open")
+
+
 class Connection(Wire):
     """How a slice's own kernel reaches its Dask scheduler. PEM texts, never files."""
 
@@ -89,6 +95,7 @@ class Connection(Wire):
     cert: str
     key: str
     workers: int
+    devices: list[int] = Field([], description="its accelerators, by NVML's numbers; none that are simulated")
 
 
 class LongRun(Wire):

@@ -106,10 +106,9 @@ export async function resize(context: IActionContext, args: Args): Promise<void>
 /** Ask the owner of the slice that the arguments name to free the GPU memory that its kernel holds. */
 export async function askToFree(context: IActionContext, args: Args): Promise<void> {
   const { model, trans } = context.services;
-  await model.askToFree(String(args.slice)).then(
-    () => tellHint(trans.__('The owner is asked to free the GPU memory.')),
-    tellProblem
-  );
+  await model
+    .askToFree(String(args.slice))
+    .then(() => tellHint(trans.__('The owner is asked to free the GPU memory.')), tellProblem);
 }
 
 /** Give back the slice that the arguments name, else that of the notebook in front. */

@@ -70,7 +70,8 @@ class MemoryEngine:
         if self.broken and workers > (before.workers if before else 0):
             raise EngineError(self.broken)
         keys = Credentials(f"ca {slice_id}", f"cert {slice_id}", f"key {slice_id}")
-        info = SliceInfo(slice_id, f"tls://127.0.0.1/{slice_id}", keys, workers, ())
+        devices = tuple(range(workers * unit.gpu // 1000))
+        info = SliceInfo(slice_id, f"tls://127.0.0.1/{slice_id}", keys, workers, (), devices)
         self.open[slice_id] = info
         self.sizes[slice_id] = unit
         self._check_room()

@@ -27,6 +27,7 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("DELETE", "slices/{slice_id}"): 403,
     ("POST", "slices/{slice_id}/activate"): 403,
     ("GET", "slices/{slice_id}/connection"): 403,
+    ("GET", "slices/{slice_id}/dashboard"): 403,
     ("POST", "slices/{slice_id}/ask-to-free"): 409,
     ("GET", "slices/{slice_id}/forecast"): 403,
     ("POST", "slices/{slice_id}/what-if"): 403,

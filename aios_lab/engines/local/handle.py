@@ -105,7 +105,8 @@ class SliceHandle:
     @property
     def info(self) -> SliceInfo:
         report = self.report
-        return SliceInfo(self.slice_id, report.address, self.credentials, report.workers, tuple(report.pids))
+        pids, devices = tuple(report.pids), tuple(report.devices)
+        return SliceInfo(self.slice_id, report.address, self.credentials, report.workers, pids, devices)
 
     async def start(self) -> None:
         """Return when the slice's scheduler listens.
