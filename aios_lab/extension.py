@@ -234,7 +234,7 @@ class AIOSLab(ExtensionApp):
         registry = Registry(self._mlflow(), self._artifacts())
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
         stack.push_async_callback(jobs.stop)
-        use = Use(lambda: self._processes(engine, broker))
+        use = Use(lambda: self._processes(engine, broker), lambda: self._kernel_processes(broker))
         replays = Replays(ledger.path)
         stack.push_async_callback(replays.stop)
         self.services.open(broker, runs, registry, jobs, use, replays)
@@ -303,6 +303,15 @@ class AIOSLab(ExtensionApp):
     def _processes(engine: Engine, broker: Broker) -> dict[str, tuple[int, ...]]:
         found = {one.id: engine.info(one.id) for one in broker.views(None)}
         return {slice_id: info.pids for slice_id, info in found.items() if info is not None}
+
+    def _kernel_processes(self, broker: Broker) -> dict[str, int]:
+        assert self.serverapp is not None
+        kernels = self.serverapp.kernel_manager
+        found = {}
+        for one in broker.views(None):
+            if one.kernel_id is not None and one.kernel_id in kernels:
+                found[one.id] = getattr(kernels.get_kernel(one.kernel_id).provisioner, "pid", None)
+        return {slice_id: pid for slice_id, pid in found.items() if pid is not None}
 
     @property
     def folder(self) -> Path:

@@ -9,9 +9,11 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from aios_lab import wire
 from aios_lab.allocation import Decider, Plan, Snapshot, validate
+from aios_lab.broker import views
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
@@ -23,8 +25,7 @@ from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.recovery import CLAIM_WITHIN, Recovery
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
-from aios_lab.broker.views import RUN_FIRST, WAITS_FOR_OWNER, cluster_view, sleeping_reason, slice_view
-from aios_lab.engines.base import GRACE, Engine, Spares
+from aios_lab.engines.base import GRACE, Engine, EngineError, Spares
 from aios_lab.wire import ClaimRequest, SliceState
 
 log = logging.getLogger(__name__)
@@ -261,10 +262,20 @@ class Broker:
         info = self._engine.info(slice_id) if one.wanted and one.target else None
         if info is None or info.workers < min(one.claim.min, one.target):
             return None
-        keys = info.credentials
-        return wire.Connection(
-            address=info.address, ca=keys.ca, cert=keys.cert, key=keys.key, workers=info.workers
-        )
+        return views.connection_view(info)
+
+    async def dashboard(self, slice_id: str) -> Path:
+        """The Unix socket of the slice's Dask dashboard.
+
+        Raises:
+            Refused: the slice is gone (404), or holds no Dask cluster now (409 'no_dashboard').
+        """
+        self._life.get(slice_id)
+        try:
+            return await self._engine.dashboard(slice_id)
+        except EngineError as error:
+            hint = "Call aios.client() in its notebook, then load the page again."
+            raise Refused(409, str(error), "no_dashboard", hint) from error
 
     def view(self, slice_id: str) -> wire.Slice:
         """The slice as its owner sees it. Raises: Refused (404)."""
@@ -285,19 +296,20 @@ class Broker:
 
     def _view(self, one: Slice, mine: bool) -> wire.Slice:
         if self._recovery.waits_for(one.id):
-            reason = WAITS_FOR_OWNER
+            reason = views.WAITS_FOR_OWNER
         elif not one.wanted:
-            reason = sleeping_reason(one)
+            reason = views.sleeping_reason(one)
         elif one.parked:
             reason = one.taken
         elif one.pins and (one.target > one.claim.max or one.reshaping):
-            reason = RUN_FIRST
+            reason = views.RUN_FIRST
         elif one.state == SliceState.GRANTED:
             reason = self._reasons.get(one.id) or "Granted; its workers are starting."
         else:
             reason = self._reasons.get(one.id, "")
         simulated = self._engine.inventory().simulated
-        return slice_view(one, mine, self._life.workers(one.id), reason, simulated)
+        is_open = self._engine.info(one.id) is not None
+        return views.slice_view(one, mine, self._life.workers(one.id), reason, simulated, is_open)
 
     def cluster(self) -> wire.Cluster:
         inventory, slices = self._engine.inventory(), list(self._life.slices.values())
@@ -305,7 +317,7 @@ class Broker:
         principals = self._quotas.principals(sorted(members))
         paths = (one.path for one in principals)
         recent = self._accounts.recent(paths, inventory.capacity, time.time())
-        return cluster_view(inventory, self._quotas, slices, principals, recent)
+        return views.cluster_view(inventory, self._quotas, slices, principals, recent)
 
     async def spares(self) -> Mapping[str, Spares]:
         """What the engine keeps ready, by kind."""

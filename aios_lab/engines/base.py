@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from aios_lab.allocation.placement import Topology
@@ -48,10 +49,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SliceInfo:
-    """A slice's living side: where its scheduler listens and how many workers are up.
+    """A slice's living side: where its scheduler listens, its workers that are up, their accelerators.
 
-    ``devices`` are the accelerators that its workers hold, by their index. ``quiet_since`` is when its last
-    task ended, on the clock of ``time.monotonic``; None while tasks run or wait.
+    ``devices`` are by their index. ``quiet_since`` is when its last task ended, on the clock of
+    ``time.monotonic``; None while tasks run or wait.
     """
 
     slice_id: str
@@ -140,6 +141,13 @@ class Engine(Protocol):
 
     async def restart(self, slice_id: str) -> None:
         """Give a restarted owner a clean slice: replace every worker, keep the number and the address."""
+
+    async def dashboard(self, slice_id: str) -> Path:
+        """The Unix socket on which a slice's Dask dashboard speaks HTTP; it is made on the first call.
+
+        Raises:
+            EngineError: there is no such slice, or it ended meanwhile.
+        """
 
     async def close(self, slice_id: str) -> None:
         """End a slice; returns when all of its processes are gone. Unknown ids are fine."""

@@ -150,10 +150,13 @@ def release() -> SliceView:
 
     Returns when they are gone, or after a second with what is still to go.
     """
+    from aios_lab.notebook.devices import show
+
     given_back = _slice("DELETE")
     connector = _connectors.get(_server().slice_id)
     if connector is not None:
         connector.close()
+    show([])
     deadline = time.monotonic() + MOMENT
     while given_back.workers and time.monotonic() < deadline:
         time.sleep(ASK_EVERY)

@@ -163,6 +163,13 @@ class LocalEngine:
                 raise EngineError(f"Slice {slice_id} is not open, so it cannot be restarted.")
             await handle.order("restart")
 
+    async def dashboard(self, slice_id: str) -> Path:
+        """See ``Engine.dashboard``."""
+        handle = self._slices.get(slice_id)
+        if handle is None:
+            raise EngineError(f"Slice {slice_id} is not open, so it has no dashboard.")
+        return await handle.dashboard()
+
     async def close(self, slice_id: str) -> None:
         """See ``Engine.close``. A ``scale`` under way fails."""
         handle = self._slices.get(slice_id)
