@@ -28,6 +28,7 @@ from aios_lab.kernel_claims import KernelClaims
 from aios_lab.models import places
 from aios_lab.models.errors import ModelError
 from aios_lab.models.jobs import Jobs
+from aios_lab.models.lean import without_pandas
 from aios_lab.models.registry import Registry
 from aios_lab.peers import Leading, Peers, listen, meeting_place
 from aios_lab.provisioner import AIOSProvisioner
@@ -100,6 +101,12 @@ class AIOSLab(ExtensionApp):
         min=2,
         help="Processes that a worker may be at once, with all that its tasks start. When there are more, "
         "the largest family of them is ended whole: a task that forks without end costs its own worker only.",
+    ).tag(config=True)
+    spare_processes = Int(
+        2,
+        min=0,
+        help="Processes that are kept ready for slices that grow. Each takes some 40 MB; none is kept when "
+        "memory is short.",
     ).tag(config=True)
     preload = List(
         Unicode(),
@@ -207,10 +214,10 @@ class AIOSLab(ExtensionApp):
             options |= {
                 "preload": list(self.preload),
                 "spares": self.spares,
+                "spare_processes": self.spare_processes,
                 "max_processes": self.max_processes,
-                "serves": str(ledger.path)
-                if self.inventory
-                else "this machine",  # what its locks make its own
+                # what its locks make its own
+                "serves": str(ledger.path) if self.inventory else "this machine",
             }
             if not self.inventory:
                 stack.enter_context(territory.machine())
@@ -227,7 +234,7 @@ class AIOSLab(ExtensionApp):
         registry = Registry(self._mlflow(), self._artifacts())
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
         stack.push_async_callback(jobs.stop)
-        use = Use(lambda: self._processes(engine, broker))
+        use = Use(lambda: self._processes(engine, broker), lambda: self._kernel_processes(broker))
         replays = Replays(ledger.path)
         stack.push_async_callback(replays.stop)
         self.services.open(broker, runs, registry, jobs, use, replays)
@@ -260,7 +267,7 @@ class AIOSLab(ExtensionApp):
     async def _warm_up(self, registry: Registry) -> None:
         """MLflow's import and the making of its store take seconds: nobody should wait for them later."""
         try:
-            await self.services.in_thread(registry.warm)
+            await self.services.in_thread(_warm, registry)
         except ModelError as error:
             self.log.warning("AIOS Lab: %s %s", error.message, error.hint)
 
@@ -296,6 +303,15 @@ class AIOSLab(ExtensionApp):
     def _processes(engine: Engine, broker: Broker) -> dict[str, tuple[int, ...]]:
         found = {one.id: engine.info(one.id) for one in broker.views(None)}
         return {slice_id: info.pids for slice_id, info in found.items() if info is not None}
+
+    def _kernel_processes(self, broker: Broker) -> dict[str, int]:
+        assert self.serverapp is not None
+        kernels = self.serverapp.kernel_manager
+        found = {}
+        for one in broker.views(None):
+            if one.kernel_id is not None and one.kernel_id in kernels:
+                found[one.id] = getattr(kernels.get_kernel(one.kernel_id).provisioner, "pid", None)
+        return {slice_id: pid for slice_id, pid in found.items() if pid is not None}
 
     @property
     def folder(self) -> Path:
@@ -357,6 +373,11 @@ class AIOSLab(ExtensionApp):
         if self.serverapp.certfile:
             variables["AIOS_CA"] = os.path.abspath(self.serverapp.certfile)
         return variables
+
+
+def _warm(registry: Registry) -> None:
+    with without_pandas():
+        registry.warm()
 
 
 def _url(serverapp: ServerApp) -> str:

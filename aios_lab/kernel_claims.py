@@ -122,8 +122,16 @@ class KernelClaims:
         return services.elsewhere is not None or (services.ready and services.broker.living(slice_id))
 
     def environment(self, slice_id: str) -> dict[str, str]:
+        gpus = hidden_devices() if self._has_devices() else {}
         token = self._services.kernels[slice_id].token
-        return {**self._environment(), "AIOS_SLICE": slice_id, "AIOS_TOKEN": token}
+        return {**self._environment(), **gpus, "AIOS_SLICE": slice_id, "AIOS_TOKEN": token}
+
+    def _has_devices(self) -> bool:
+        """Whether there are accelerators, real ones. A server whose broker is elsewhere leaves them alone."""
+        if not self._services.ready:
+            return False
+        cluster = self._services.broker.cluster()
+        return not cluster.simulated and any(node.accelerators for node in cluster.nodes)
 
     def executing(self, slice_id: str, busy: bool) -> None:
         if (kernel := self._services.kernels.get(slice_id)) is not None:
@@ -139,6 +147,18 @@ class KernelClaims:
     def ended(self, slice_id: str, why: str) -> None:
         self._services.kernels.pop(slice_id, None)
         self._keeper.change("ended", slice_id, why)
+
+
+def hidden_devices() -> dict[str, str]:
+    """The variables of a process that sees no GPU until ``aios.client()`` shows it those of its slice."""
+    return {
+        "AIOS_DEVICES": "",
+        "CUDA_VISIBLE_DEVICES": "",
+        # Devices are numbered as NVML does; CUDA by itself puts the fastest first.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        # torch.cuda.is_available() would initialise CUDA, which never looks at these variables again.
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    }
 
 
 def requested(notebook: Path | None, spec: Mapping[str, Any]) -> tuple[ClaimRequest, str]:

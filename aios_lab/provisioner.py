@@ -25,6 +25,7 @@ VARIABLES = (
     "AIOS_ARTIFACTS",
     "AIOS_RUNS",
     "AIOS_CA",
+    "AIOS_DEVICES",
     "AIOS_PROBLEM",
 )
 

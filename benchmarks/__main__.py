@@ -12,7 +12,17 @@ from pathlib import Path
 
 from benchmarks.figure import HEADINGS, Figure
 
-MODULES = ("first_operation", "kernel_start", "train_steps", "decisions", "max_min", "simulator")
+MODULES = (
+    "first_operation",
+    "growth",
+    "release",
+    "idle",
+    "kernel_start",
+    "train_steps",
+    "decisions",
+    "max_min",
+    "simulator",
+)
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -9,6 +9,7 @@ export namespace CommandIDs {
   export const request = 'aios:request-resources';
   export const resize = 'aios:resize-slice';
   export const release = 'aios:release-slice';
+  export const askToFree = 'aios:ask-to-free';
   export const stopRun = 'aios:stop-run';
   export const register = 'aios:register-model';
   export const compress = 'aios:compress-model';
@@ -54,6 +55,11 @@ export const ARGS: Record<string, ReadonlyJSONObject> = {
     properties: {
       slice: { type: 'string', description: "The id of the slice; this notebook's when left out" }
     }
+  },
+  [CommandIDs.askToFree]: {
+    type: 'object',
+    properties: { slice: { type: 'string', description: 'The id of the slice' } },
+    required: ['slice']
   },
   [CommandIDs.stopRun]: {
     type: 'object',

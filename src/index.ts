@@ -19,6 +19,7 @@ import type { IServices } from './parts/services';
 import { replayPage } from './replay/page';
 import { runRenderer } from './renderer/RunOutput';
 import { Preferences } from './settings';
+import { tellAsked } from './slices/asked';
 import { StatusItem } from './status/StatusItem';
 import { IAIOSModel, IAIOSPreferences } from './tokens';
 
@@ -84,6 +85,7 @@ const commands: JupyterFrontEndPlugin<void> = {
     const services = servicesOf(app, state, translator, null);
     const current = new CurrentKernel(notebooks);
     registerCommands({ app, services, preferences, current, notebooks });
+    tellAsked(state);
     const category = services.trans.__('AIOS');
     PALETTE.forEach(command => palette?.addItem({ command, category }));
   }

@@ -93,6 +93,12 @@ export class AIOSModel implements IAIOSModel, IDisposable {
     return slice;
   }
 
+  async askToFree(sliceId: string): Promise<Slice> {
+    const slice = await this._client.askToFree(sliceId);
+    this._apply({ type: 'slice', slice });
+    return slice;
+  }
+
   forecast(sliceId: string): Promise<Forecast> {
     return this._client.forecast(sliceId);
   }
@@ -137,6 +143,10 @@ export class AIOSModel implements IAIOSModel, IDisposable {
 
   cancelReplay(replayId: string): Promise<Replay> {
     return this._client.cancelReplay(replayId);
+  }
+
+  url(path: string): string {
+    return this._client.url(path);
   }
 
   dispose(): void {

@@ -158,6 +158,11 @@ export class AIOSClient {
     return this._call('DELETE', `slices/${part(sliceId)}`);
   }
 
+  /** Ask its owner to free the GPU memory that its kernel itself holds. */
+  askToFree(sliceId: string): Promise<Slice> {
+    return this._call('POST', `slices/${part(sliceId)}/ask-to-free`);
+  }
+
   /** When a slice gets what it waits for. */
   forecast(sliceId: string): Promise<Forecast> {
     return this._call('GET', `slices/${part(sliceId)}/forecast`);
@@ -198,8 +203,13 @@ export class AIOSClient {
     return this._call('DELETE', `replays/${part(replayId)}`);
   }
 
+  /** The URL of a page below the server's base URL. */
+  url(path: string): string {
+    return URLExt.join(this.serverSettings.baseUrl, path);
+  }
+
   private async _call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const url = URLExt.join(this.serverSettings.baseUrl, API, path);
+    const url = this.url(`${API}/${path}`);
     const init: RequestInit = { method };
     if (body !== undefined) {
       init.body = JSON.stringify(body);

@@ -35,6 +35,8 @@ export interface IAIOSModel {
   retry(): void;
   resize(sliceId: string, request: ClaimRequest): Promise<Slice>;
   release(sliceId: string): Promise<Slice>;
+  /** Ask a slice's owner to free the GPU memory that its kernel itself holds. */
+  askToFree(sliceId: string): Promise<Slice>;
   /** When a slice gets what it waits for. */
   forecast(sliceId: string): Promise<Forecast>;
   /** What another request would bring; nothing is asked for. */
@@ -49,6 +51,8 @@ export interface IAIOSModel {
   replay(request: ReplayRequest): Promise<Replay>;
   followReplay(replayId: string): Promise<Replay>;
   cancelReplay(replayId: string): Promise<Replay>;
+  /** The URL of a page below the server's base URL. */
+  url(path: string): string;
 }
 
 export const IAIOSModel = new Token<IAIOSModel>(

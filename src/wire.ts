@@ -163,6 +163,19 @@ export interface Connection {
   cert: string;
   key: string;
   workers: number;
+  /**
+   * its accelerators, by NVML's numbers; none that are simulated
+   */
+  devices: number[];
+}
+/**
+ * Where the Dask dashboard of a slice listens, on the machine of its server, which relays it.
+ */
+export interface Dashboard {
+  /**
+   * a Unix socket that only the server's own user can open
+   */
+  socket: string;
 }
 /**
  * When a slice holds ``workers``: the ones it starts with, or the next one where it has some.
@@ -538,6 +551,18 @@ export interface Slice {
    * the cluster's inventory is declared, not real
    */
   simulated: boolean;
+  /**
+   * path of its Dask dashboard below the server's base URL; empty while it has none
+   */
+  dashboard: string;
+  /**
+   * bytes of accelerators' memory that its kernel itself holds, beside its workers
+   */
+  kernel_gpu_memory: number;
+  /**
+   * who asks its owner to free that memory, and how; empty when nobody does
+   */
+  asked_to_free: string;
 }
 export interface Status {
   version: string;

@@ -194,8 +194,9 @@ class Server:
             "c = get_config()\nc.ServerApp.allow_root = True\nc.ServerApp.open_browser = False\n"
             f"c.IdentityProvider.token = {self.token!r}\nc.ServerApp.port = {self.port}\n"
             f"c.ServerApp.port_retries = 0\nc.ServerApp.root_dir = {str(self.work)!r}\n"
-            # No spare slice is among the processes that are counted, unless a test asks for some.
-            "c.ServerApp.ip = '127.0.0.1'\nc.AIOSLab.spares = 0\n" + self.config
+            # Nothing that is kept ready is among the processes that are counted, unless a test asks for some.
+            "c.ServerApp.ip = '127.0.0.1'\nc.AIOSLab.spares = 0\n"
+            "c.AIOSLab.spare_processes = 0\n" + self.config
         )
         log = (self.folder / "server.log").open("ab")
         with log:

@@ -7,11 +7,13 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from aios_lab import wire
 from aios_lab.allocation import Decider, Plan, Snapshot, validate
+from aios_lab.broker import views
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
@@ -23,8 +25,7 @@ from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.recovery import CLAIM_WITHIN, Recovery
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
-from aios_lab.broker.views import WAITS_FOR_OWNER, cluster_view, connection_view, reason_of, slice_view
-from aios_lab.engines.base import GRACE, Engine, Spares
+from aios_lab.engines.base import GRACE, Engine, EngineError, Spares
 from aios_lab.wire import ClaimRequest
 
 log = logging.getLogger(__name__)
@@ -222,6 +223,23 @@ class Broker:
         Raises:
             Refused: the slice is gone (404).
         """
+        await self._until(slice_id, lambda one: self._ready(slice_id) is not None or not one.wanted, wait)
+        return self._ready(slice_id)
+
+    async def decided(self, slice_id: str, wait: float) -> None:
+        """Return once it is decided what the slice gets of what it asked for last, or after ``wait`` seconds.
+
+        Raises:
+            Refused: the slice is gone (404).
+        """
+
+        def decided(one: Slice) -> bool:
+            return bool(one.problem) or one.target == one.claim.max or slice_id in self._reasons
+
+        await self._until(slice_id, decided, wait)
+
+    async def _until(self, slice_id: str, condition: Callable[[Slice], bool], wait: float) -> None:
+        """Return once the slice is as it should be, or after ``wait`` seconds. Raises: Refused (404)."""
         changed = asyncio.Event()
 
         def note(which: str) -> None:
@@ -231,14 +249,11 @@ class Broker:
         self.subscribe(note)
         try:
             async with asyncio.timeout(wait):
-                while True:
+                while not condition(self._life.get(slice_id)):
                     changed.clear()
-                    ready = self._ready(slice_id)
-                    if ready is not None or not self._life.get(slice_id).wanted:
-                        return ready
                     await changed.wait()
         except TimeoutError:
-            return None
+            return
         finally:
             self.unsubscribe(note)
 
@@ -247,7 +262,20 @@ class Broker:
         info = self._engine.info(slice_id) if one.wanted and one.target else None
         if info is None or info.workers < min(one.claim.min, one.target):
             return None
-        return connection_view(info)
+        return views.connection_view(info)
+
+    async def dashboard(self, slice_id: str) -> Path:
+        """The Unix socket of the slice's Dask dashboard.
+
+        Raises:
+            Refused: the slice is gone (404), or holds no Dask cluster now (409 'no_dashboard').
+        """
+        self._life.get(slice_id)
+        try:
+            return await self._engine.dashboard(slice_id)
+        except EngineError as error:
+            hint = "Call aios.client() in its notebook, then load the page again."
+            raise Refused(409, str(error), "no_dashboard", hint) from error
 
     def view(self, slice_id: str) -> wire.Slice:
         """The slice as its owner sees it. Raises: Refused (404)."""
@@ -268,9 +296,10 @@ class Broker:
 
     def _view(self, one: Slice, mine: bool) -> wire.Slice:
         waits = self._recovery.waits_for(one.id)
-        reason = WAITS_FOR_OWNER if waits else reason_of(one, self._reasons.get(one.id, ""))
+        reason = views.WAITS_FOR_OWNER if waits else views.reason_of(one, self._reasons.get(one.id, ""))
         simulated = self._engine.inventory().simulated
-        return slice_view(one, mine, self._life.workers(one.id), reason, simulated)
+        is_open = self._engine.info(one.id) is not None
+        return views.slice_view(one, mine, self._life.workers(one.id), reason, simulated, is_open)
 
     def cluster(self) -> wire.Cluster:
         inventory, slices = self._engine.inventory(), list(self._life.slices.values())
@@ -278,12 +307,11 @@ class Broker:
         principals = self._quotas.principals(sorted(members))
         paths = (one.path for one in principals)
         recent = self._accounts.recent(paths, inventory.capacity, time.time())
-        return cluster_view(inventory, self._quotas, slices, principals, recent)
+        return views.cluster_view(inventory, self._quotas, slices, principals, recent)
 
-    @property
-    def spares(self) -> Spares:
-        """Slices that the engine keeps ready."""
-        return self._engine.spares
+    async def spares(self) -> Mapping[str, Spares]:
+        """What the engine keeps ready, by kind."""
+        return await self._engine.spares()
 
     async def forecast(self, slice_id: str) -> wire.Forecast:
         """When the slice gets what it waits for. Raises: Refused (404; 409 'ledger_unavailable')."""

@@ -25,8 +25,11 @@ WAITS_FOR_OWNER = "The server that held it ended: it waits some seconds for a si
 ASKED = "that is what was asked for."
 
 
-def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: bool) -> wire.Slice:
-    """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts."""
+def slice_view(
+    one: Slice, mine: bool, workers: int, reason: str, simulated: bool, is_open: bool
+) -> wire.Slice:
+    """A slice as its owner sees it, or with ``mine=False`` as everybody may: no path, no kernel, no texts.
+    ``is_open`` says whether it has a Dask scheduler now."""
     return wire.Slice(
         id=one.id,
         state=one.state,
@@ -49,6 +52,20 @@ def slice_view(one: Slice, mine: bool, workers: int, reason: str, simulated: boo
         since=one.since,
         busy=bool(one.pins),
         simulated=simulated,
+        dashboard=f"aios/slices/{one.id}/dashboard/status" if mine and is_open else "",
+    )
+
+
+def connection_view(info: SliceInfo) -> wire.Connection:
+    """How the slice's own kernel reaches it."""
+    keys = info.credentials
+    return wire.Connection(
+        address=info.address,
+        ca=keys.ca,
+        cert=keys.cert,
+        key=keys.key,
+        workers=info.workers,
+        devices=sorted(info.devices),
     )
 
 
@@ -68,14 +85,6 @@ def reason_of(one: Slice, planned: str) -> str:
     if one.state == SliceState.GRANTED:
         return planned or "Granted; its workers are starting."
     return planned
-
-
-def connection_view(info: SliceInfo) -> wire.Connection:
-    """How the kernel of a slice reaches its scheduler."""
-    keys = info.credentials
-    return wire.Connection(
-        address=info.address, ca=keys.ca, cert=keys.cert, key=keys.key, workers=info.workers
-    )
 
 
 def _sleeping_reason(one: Slice) -> str:

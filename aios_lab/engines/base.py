@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from aios_lab.allocation.placement import Topology
@@ -48,10 +49,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class SliceInfo:
-    """A slice's living side: where its scheduler listens and how many workers are up.
+    """A slice's living side: where its scheduler listens, its workers that are up, their accelerators.
 
-    ``devices`` are the accelerators that its workers hold, by their index. ``quiet_since`` is when its last
-    task ended, on the clock of ``time.monotonic``; None while tasks run or wait.
+    ``devices`` are by their index. ``quiet_since`` is when its last task ended, on the clock of
+    ``time.monotonic``; None while tasks run or wait.
     """
 
     slice_id: str
@@ -65,7 +66,7 @@ class SliceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Spares:
-    """Slices that are kept ready for whoever asks next, and how often one was there or was not."""
+    """How many of something are kept ready for whoever asks next, and how often one was there or was not."""
 
     ready: int = 0
     hits: int = 0
@@ -121,8 +122,8 @@ class Engine(Protocol):
     def expect(self, unit: Resources, workers: int) -> None:
         """What is likely to be asked for first: an engine may prepare for it."""
 
-    @property
-    def spares(self) -> Spares: ...
+    async def spares(self) -> Mapping[str, Spares]:
+        """What is kept ready, by kind: a 'slice', or a 'process' for slices that grow."""
 
     async def scale(
         self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""
@@ -140,6 +141,13 @@ class Engine(Protocol):
 
     async def restart(self, slice_id: str) -> None:
         """Give a restarted owner a clean slice: replace every worker, keep the number and the address."""
+
+    async def dashboard(self, slice_id: str) -> Path:
+        """The Unix socket on which a slice's Dask dashboard speaks HTTP; it is made on the first call.
+
+        Raises:
+            EngineError: there is no such slice, or it ended meanwhile.
+        """
 
     async def close(self, slice_id: str) -> None:
         """End a slice; returns when all of its processes are gone. Unknown ids are fine."""

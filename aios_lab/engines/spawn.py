@@ -112,6 +112,7 @@ class Spawner:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         requests: bool = True,
+        ready: bool = False,
         timeout: float = 60.0,
     ) -> Child:
         """See the function ``spawn``."""
@@ -123,6 +124,7 @@ class Spawner:
             "env": dict(os.environ if env is None else env),
             "cwd": os.getcwd() if cwd is None else cwd,
             "requests": requests,
+            "ready": ready,
         }
         status, answers = os.pipe()
         try:
@@ -142,16 +144,28 @@ class Spawner:
 
     def family(self, timeout: float = 10.0) -> dict[int, int]:
         """See the function ``family``."""
+        return {int(pid): int(parent) for pid, parent in self._ask("family", timeout).items()}
+
+    def embryos(self, timeout: float = 10.0) -> dict[str, int]:
+        """How many processes are kept ready, and how often one was there: ``ready``, ``hits``, ``misses``.
+
+        Raises:
+            SpawnError: the forkserver is gone or did not answer in ``timeout`` seconds.
+        """
+        return self._ask("embryos", timeout)
+
+    def _ask(self, op: str, timeout: float) -> dict[str, int]:
         answer, reply = os.pipe()
         try:
             try:
-                self._send({"op": "family"}, [reply])
+                self._send({"op": op}, [reply])
             finally:
                 os.close(reply)
             line, _ = _line(answer, timeout)
         finally:
             os.close(answer)
-        return {int(pid): int(parent) for pid, parent in json.loads(line).items()}
+        found: dict[str, int] = json.loads(line)
+        return found
 
     def keep(self, child: Child, line: socket.socket) -> None:
         """Have a process outlive this one for a moment; its heir gets ``line`` (see ``succession``)."""
@@ -226,6 +240,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     requests: bool = True,
+    ready: bool = False,
     timeout: float = 60.0,
 ) -> Child:
     """Run ``target(payload, fds)`` in a new process of its own session; blocks until it is forked.
@@ -240,12 +255,15 @@ def spawn(
             ``OMP_NUM_THREADS`` sets torch's threads.
         cwd: its working folder; this process's when left out.
         requests: whether it may spawn in its turn.
+        ready: whether somebody waits for it, so that it may be one of the few that are kept ready.
         timeout: seconds to wait for the forkserver; its first start imports torch.
 
     Raises:
         SpawnError: the forkserver is gone, did not answer in time, or could not fork.
     """
-    return _connected().spawn(target, payload, fds, env=env, cwd=cwd, requests=requests, timeout=timeout)
+    return _connected().spawn(
+        target, payload, fds, env=env, cwd=cwd, requests=requests, ready=ready, timeout=timeout
+    )
 
 
 def family(timeout: float = 10.0) -> dict[int, int]:

@@ -7,6 +7,7 @@ import time
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from aios_lab.notebook.devices import show
 from aios_lab.notebook.display import Output
 from aios_lab.notebook.errors import AIOSError, Interrupted
 from aios_lab.notebook.resizing import TOPIC, notices
@@ -40,6 +41,7 @@ class Connector:
             if error.reason != "server_unreachable" or not self._connected():
                 raise
         else:
+            show(connection.devices)
             if not self._connected() or self._address != connection.address:
                 self.close(_replaced())
                 self._client = self._connect(connection)
@@ -75,6 +77,7 @@ class Connector:
         import distributed
 
         from aios_lab.notebook.dask_client import Client
+        from aios_lab.notebook.server import page
 
         untyped: Any = distributed
         security = untyped.Security(
@@ -86,7 +89,12 @@ class Connector:
         address = connection.address
         try:
             client = Client(
-                address, lambda: self._why_over(address), security=security, name="aios-kernel", timeout=20
+                address,
+                lambda: self._why_over(address),
+                page(f"aios/slices/{self._server.slice_id}/dashboard/status"),
+                security=security,
+                name="aios-kernel",
+                timeout=20,
             )
         except OSError as error:
             raise AIOSError(

@@ -13,29 +13,30 @@ import distributed
 from aios_lab.notebook.errors import AIOSError
 
 ASK_EVERY = 1.0  # seconds between questions for the slice while the connection is cut
+QUICK_LOOKS = (0.005, 0.005, 0.01, 0.01, 0.02, 0.02, 0.03, 0.04, 0.05)  # pauses, seconds; then Dask's own
 
 
 class Client(distributed.Client):
     """``why_over`` asks the server whether the slice is over: an error for people, or None while it may last.
+    ``dashboard`` is the URL of the slice's dashboard behind the server.
 
     Where the connection is cut and the slice is not over, everything is as in Dask: it connects again.
     """
 
-    def __init__(self, address: str, why_over: Callable[[], AIOSError | None], **given: Any) -> None:
+    def __init__(
+        self, address: str, why_over: Callable[[], AIOSError | None], dashboard: str, **given: Any
+    ) -> None:
         self._why_over = why_over
         self._over: AIOSError | None = None
         self._topics: dict[str, Callable[[Any], None]] = {}
+        self._dashboard = dashboard
         dask: Any = super()  # it has hardly any types
         dask.__init__(address, **given)
 
     @property
-    def dashboard_link(self) -> str | None:
-        """None: the schedulers of slices have no dashboard; the AIOS panel shows what they do."""
-        try:
-            link = super().dashboard_link
-        except KeyError:
-            return None
-        return None if link is None else str(link)
+    def dashboard_link(self) -> str:
+        """Whoever is signed in to the server as the slice's owner sees it there, and nobody else."""
+        return self._dashboard
 
     def listen(self, topic: str, hear: Callable[[Any], None]) -> None:
         """Hear of all events of a topic, with their times, also after the connection was cut."""
@@ -69,6 +70,17 @@ class Client(distributed.Client):
             self._raise_if_over()
         dask: Any = super()
         dask._send_to_scheduler(msg)
+
+    async def _wait_for_workers(self, n_workers: int, timeout: float | None = None) -> None:
+        """Dask looks every tenth of a second; a worker that was kept ready has done its task by then."""
+        dask: Any = super()
+        scheduler: Any = self.scheduler
+        for pause in QUICK_LOOKS:
+            workers = (await scheduler.identity(n_workers=-1))["workers"].values()
+            if sum(worker["status"] == "running" for worker in workers) >= n_workers:
+                break
+            await asyncio.sleep(pause)
+        await dask._wait_for_workers(n_workers, timeout)
 
     async def _reconnect(self) -> None:
         self.status = "connecting"

@@ -74,8 +74,7 @@ def request(
         "project": project,
         "duration": duration,
     }
-    asked = _slice("PATCH", _named("request", given, unknown))
-    return _once(asked, lambda one: _decided(one, asked))
+    return _slice("PATCH", _named("request", given, unknown), f"?wait={MOMENT:g}")
 
 
 def client(timeout: float | None = None) -> Client:
@@ -151,11 +150,18 @@ def release() -> SliceView:
 
     Returns when they are gone, or after a second with what is still to go.
     """
+    from aios_lab.notebook.devices import show
+
     given_back = _slice("DELETE")
     connector = _connectors.get(_server().slice_id)
     if connector is not None:
         connector.close()
-    return _once(given_back, lambda one: not one.workers)
+    show([])
+    deadline = time.monotonic() + MOMENT
+    while given_back.workers and time.monotonic() < deadline:
+        time.sleep(ASK_EVERY)
+        given_back = slice()
+    return given_back
 
 
 def on_resize(callback: Callback) -> Callable[[], None]:
@@ -262,12 +268,12 @@ def _connector() -> Connector:
     return _connectors.setdefault(server.slice_id, Connector(server))
 
 
-def _slice(method: str, given: dict[str, Any] | None = None) -> SliceView:
+def _slice(method: str, given: dict[str, Any] | None = None, query: str = "") -> SliceView:
     from aios_lab.notebook.view import SliceView
 
     server = _server()
     body = None if given is None else _claim(given)
-    return server.call(method, f"slices/{server.slice_id}", SliceView, body)
+    return server.call(method, f"slices/{server.slice_id}{query}", SliceView, body)
 
 
 def _forecast() -> ForecastView:
@@ -288,22 +294,6 @@ def _named(function: str, given: dict[str, Any], unknown: dict[str, Any]) -> dic
             f"aios.{function}() has no option {name!r}.{near}", "bad_request", f"It takes {', '.join(given)}."
         )
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _decided(one: SliceView, asked: SliceView) -> bool:
-    """Whether ``one`` shows what was decided about a request, whose own answer was ``asked``."""
-    if one.problem or one.target == one.max_workers:
-        return True
-    return bool(one.reason) and one.reason != asked.reason  # the same may be from before the request
-
-
-def _once(first: SliceView, condition: Callable[[SliceView], bool]) -> SliceView:
-    """The slice as soon as the condition holds, or as it is after a moment."""
-    one, deadline = first, time.monotonic() + MOMENT
-    while not condition(one) and time.monotonic() < deadline:
-        time.sleep(ASK_EVERY)
-        one = slice()
-    return one
 
 
 def _claim(given: dict[str, Any]) -> Any:

@@ -101,6 +101,13 @@ class Server:
         return context
 
 
+def page(path: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The URL, for a browser, of a page of the server that started this kernel. Behind a hub only a path:
+    people do not reach the server's own address, and Lab completes a path by the one that they do."""
+    url = f"{environment.get('AIOS_URL', '')}/{path}"
+    return urlsplit(url).path if "JUPYTERHUB_SERVICE_PREFIX" in environment else url
+
+
 def _pinned(certificate: str) -> ssl.SSLContext:
     """Trusts this one certificate (PEM) and no other, whoever issued it."""
     context = ssl.create_default_context(cadata=certificate)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from html import escape
 
 from aios_lab.models import tables
+from aios_lab.notebook.server import page
 from aios_lab.wire import Amounts, Slice
 
 HEADER = ("", "slice", "user", "name", "state", "workers", "each", "priority", "why not more")
@@ -104,5 +106,13 @@ def text_table(slices: Iterable[Slice], own: str = "") -> str:
     return tables.text([HEADER, *(_row(one, own) for one in slices)])
 
 
-def html_table(slices: Iterable[Slice], own: str = "") -> str:
-    return tables.html([HEADER, *(_row(one, own) for one in slices)])
+def html_table(slices: Sequence[Slice], own: str = "") -> str:
+    return tables.html([HEADER, *(_row(one, own) for one in slices)]) + "".join(map(_dashboard, slices))
+
+
+def _dashboard(one: Slice) -> str:
+    """A link to it; nothing where there is none to see."""
+    if not one.dashboard:
+        return ""
+    href = escape(page(one.dashboard))
+    return f'<a href="{href}" target="_blank" rel="noopener">Dask dashboard of {escape(one.id)}</a><br>'

@@ -7,6 +7,7 @@ from typing import Any
 
 from aios_lab.routes.base import RouteHandler
 from aios_lab.routes.call import Route
+from aios_lab.routes.dashboard import PATH, DashboardHandler
 from aios_lab.routes.services import Services
 from aios_lab.routes.stream import StreamHandler
 from aios_lab.routes.table import ROUTES
@@ -21,11 +22,12 @@ def handlers(services: Services) -> list[tuple[str, type, dict[str, Any]]]:
         by_path.setdefault(route.path, {})[route.method] = route
     return [
         (r"/aios/api/stream", StreamHandler, {"services": services}),
+        (PATH, DashboardHandler, {"services": services}),
         *(
             (_pattern(path), RouteHandler, {"services": services, "routes": methods})
             for path, methods in by_path.items()
         ),
-        (r"/aios/api(?:/.*)?", RouteHandler, {"services": services, "routes": {}}),
+        (r"/aios/api(?:/.*)?", RouteHandler, {"services": services}),
     ]
 
 

@@ -1,4 +1,6 @@
-"""The one handler behind every endpoint: authenticate, parse, call the route, serialise."""
+"""The one handler behind every endpoint: authenticate, parse, call the route, serialise. What pages beside
+the endpoints share with it: who is let in, and how a refusal is told.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth import User
 from jupyter_server.auth.utils import HTTP_METHOD_TO_AUTH_ACTION
-from jupyter_server.base.handlers import APIHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from pydantic import ValidationError
 from tornado import web
 
@@ -27,30 +29,33 @@ TOKEN_HEADER = "X-AIOS-Token"
 RESOURCE = "aios"
 
 
-class RouteHandler(APIHandler):
-    """All methods of one path. People come in by Jupyter's identity provider and authorizer; a kernel comes
-    in by its own token, which no handler but this one knows, so it opens nothing else of the server.
+class CallerHandler(JupyterHandler):
+    """Knows who calls. People come in by Jupyter's identity provider and authorizer; a kernel comes in by its
+    own token, which no handler but ours knows, so it opens nothing else of the server.
     """
 
     # Polled by the panel and by kernels: counting it as activity would defeat culling.
     _track_activity = False
     auth_resource = RESOURCE
 
-    def initialize(self, services: Services, routes: Mapping[str, Route]) -> None:
+    def initialize(self, services: Services) -> None:
         self.services = services
-        self.routes = routes
         self.caller: Caller | None = None
 
     async def prepare(self, *, _redirect_to_login: bool = False) -> None:
         token = self.request.headers.get(TOKEN_HEADER)
         if token is None:
-            await super().prepare()
+            await self._sign_in()
             await self._admit_person()
         else:
             try:
                 self._admit_kernel(token)
             except REFUSALS as refusal:
                 self._refuse(refusal)
+
+    async def _sign_in(self) -> None:
+        """Learn from Jupyter who the person is."""
+        await super().prepare()
 
     def _admit_kernel(self, token: str) -> None:
         """A kernel carries its token in a header that no foreign web page can set without our consent, so
@@ -72,6 +77,27 @@ class RouteHandler(APIHandler):
         if not await ensure_async(self.authorizer.is_authorized(self, user, action, RESOURCE)):
             raise web.HTTPError(403, f"You are not allowed to {action} AIOS Lab on this server.")
         self.caller = Caller(person(self.identity_provider, user))
+
+    def _refuse(self, refusal: Refused | RunRefused | ModelError) -> None:
+        self._tell(refusal.status, problem_of(refusal))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Errors of Jupyter's own checks, and of ours, in the one shape that our clients know."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        said = error.log_message if isinstance(error, web.HTTPError) else None
+        self._tell(status_code, _problem(status_code, said))
+
+    def _tell(self, status: int, problem: Problem) -> None:
+        self.set_status(status)
+        self.finish(problem.model_dump_json())
+
+
+class RouteHandler(CallerHandler, APIHandler):
+    """All methods of one path."""
+
+    def initialize(self, services: Services, routes: Mapping[str, Route] | None = None) -> None:
+        super().initialize(services)
+        self.routes = routes or {}
 
     @web.authenticated
     async def get(self, **ids: str) -> None:
@@ -163,16 +189,6 @@ class RouteHandler(APIHandler):
             status, kind, result = result.status, result.content_type, result.body
         self.set_status(status)
         self.finish(serialise(result), set_content_type=kind)
-
-    def _refuse(self, refusal: Refused | RunRefused | ModelError) -> None:
-        self.set_status(refusal.status)
-        self.finish(problem_of(refusal).model_dump_json())
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Errors of Jupyter's own checks, and of ours, in the one shape that our clients know."""
-        error = kwargs.get("exc_info", (None, None))[1]
-        said = error.log_message if isinstance(error, web.HTTPError) else None
-        self.finish(_problem(status_code, said).model_dump_json())
 
 
 def serialise(result: Any) -> str:

@@ -40,7 +40,7 @@ async def metrics(call: Call) -> Answer:
     if services.use.age > 1:
         await services.use.measure()
     slices = [services.use.on_slice(services.broker.view(one.id)) for one in services.broker.views(None)]
-    text = exposition(await cluster(call), slices, services.broker.spares)
+    text = exposition(await cluster(call), slices, await services.broker.spares())
     return Answer(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Answer, Call, Query, Route
-from aios_lab.wire import ClaimRequest, Connection, Forecast, Slice, WhatIf
+from aios_lab.wire import ClaimRequest, Connection, Dashboard, Forecast, Slice, WhatIf
 
 LONGEST_WAIT = 20.0
 
@@ -42,6 +42,7 @@ async def get_slice(call: Call) -> Slice:
 async def resize(call: Call) -> Slice:
     slice_id = _own(call)
     call.services.broker.request(slice_id, call.body)
+    await call.services.broker.decided(slice_id, call.query["wait"])
     return _view(call, slice_id)
 
 
@@ -57,12 +58,27 @@ async def release(call: Call) -> Slice:
     return _view(call, slice_id)
 
 
+async def ask_to_free(call: Call) -> Slice:
+    """Whoever waits for a device may ask; a kernel only its own user."""
+    slice_id, caller = call.ids["slice_id"], call.caller
+    owner = call.services.broker.owner(slice_id).user
+    if caller.slice_id is not None:
+        caller.must_own_slice(slice_id, owner)
+    await call.services.use.ask(slice_id, caller.user)
+    call.services.feed.changed("slices")
+    return _view(call, slice_id)
+
+
 async def forecast(call: Call) -> Forecast:
     return await call.services.broker.forecast(_own(call))
 
 
 async def what_if(call: Call) -> WhatIf:
     return await call.services.broker.what_if(_own(call), call.body)
+
+
+async def dashboard(call: Call) -> Dashboard:
+    return Dashboard(socket=str(await call.services.broker.dashboard(_own(call))))
 
 
 async def connect(call: Call) -> Connection | Answer:
@@ -82,7 +98,16 @@ async def connect(call: Call) -> Connection | Answer:
     return connection
 
 
+DASHBOARD = Route(
+    "GET",
+    "slices/{slice_id}/dashboard",
+    dashboard,
+    "Have a Dask dashboard made, which aios/slices/{slice_id}/dashboard/status shows.",
+    {200: Dashboard},
+)
+
 ROUTES = (
+    DASHBOARD,
     Route("GET", "slices", list_slices, "All slices; others' without their details.", {200: list[Slice]}),
     Route("GET", "slices/{slice_id}", get_slice, "One slice.", {200: Slice}),
     Route(
@@ -92,6 +117,7 @@ ROUTES = (
         "Ask for another size. The slice is active from now on.",
         {200: Slice},
         body=ClaimRequest,
+        query=(Query("wait", 0, LONGEST_WAIT, 0, "seconds to wait until it is decided what it gets"),),
     ),
     Route(
         "DELETE",
@@ -105,6 +131,13 @@ ROUTES = (
         "slices/{slice_id}/activate",
         activate,
         "First use of a sleeping claim; harmless when it is active.",
+        {200: Slice},
+    ),
+    Route(
+        "POST",
+        "slices/{slice_id}/ask-to-free",
+        ask_to_free,
+        "Ask its owner to free the GPU memory that its kernel itself holds.",
         {200: Slice},
     ),
     Route(

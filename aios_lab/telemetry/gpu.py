@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,14 @@ class Gpu:
     power: float | None = None
 
 
+class Hardware(Protocol):
+    """What there is to measure; this module is one."""
+
+    def gpus(self) -> list[Gpu]: ...
+
+    def holders(self) -> dict[int, int]: ...
+
+
 _nvml: ModuleType | None = None
 _absent = False
 
@@ -37,6 +47,39 @@ def gpus() -> list[Gpu]:
         return []
     found = (_read_living(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
     return [gpu for gpu in found if gpu is not None]
+
+
+def holders() -> dict[int, int]:
+    """Bytes of memory that each process holds on all devices together, as NVML counts them.
+
+    Without processes of which NVML does not say it. Their numbers are the host's: in a container with numbers
+    of its own nobody is found by them.
+    """
+    nvml = _load()
+    if nvml is None:
+        return {}
+    held: dict[tuple[int, int], int] = {}
+    for index in range(nvml.nvmlDeviceGetCount()):
+        for kind in ("Compute", "Graphics"):  # one that is of both kinds is listed twice, with all it holds
+            for process in _running(nvml, index, kind):
+                if process.usedGpuMemory is not None:
+                    key = index, process.pid
+                    held[key] = max(held.get(key, 0), process.usedGpuMemory)
+    return summed(held)
+
+
+def summed(held: Mapping[tuple[int, int], int]) -> dict[int, int]:
+    """Bytes by process, of bytes by device and process."""
+    by_process: Counter[int] = Counter()
+    for (_, pid), used in held.items():
+        by_process[pid] += used
+    return dict(by_process)
+
+
+def attributed(held: Mapping[int, int], groups: Mapping[str, Iterable[int]]) -> dict[str, int]:
+    """Bytes that each group of processes holds, of bytes by process; without groups that hold nothing."""
+    sums = {name: sum(held.get(pid, 0) for pid in set(pids)) for name, pids in groups.items()}
+    return {name: used for name, used in sums.items() if used}
 
 
 def links() -> dict[int, tuple[int, ...]]:
@@ -70,6 +113,16 @@ def numa_node(bus: str, devices: Path = PCI) -> int | None:
     except (OSError, ValueError):
         return None
     return node if node >= 0 else None
+
+
+def _running(nvml: ModuleType, index: int, kind: str) -> list[Any]:
+    """NVML's list of processes on a device; empty where it cannot say it."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        found: list[Any] = getattr(nvml, f"nvmlDeviceGet{kind}RunningProcesses")(handle)
+    except nvml.NVMLError:
+        return []
+    return found
 
 
 def _bus(nvml: ModuleType, index: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,7 +14,7 @@ from aios_lab.wire import Accelerator, Amounts, Cluster, Slice, SliceState
 _RESOURCES = ("cpus", "memory", "gpus", "gpu_memory")
 
 
-def exposition(cluster: Cluster, slices: Sequence[Slice], spares: Spares) -> str:
+def exposition(cluster: Cluster, slices: Sequence[Slice], spares: Mapping[str, Spares]) -> str:
     """All metrics now, as text of exposition format 0.0.4. Names start with ``aios_``; memory is in bytes."""
     registry = CollectorRegistry()
     registry.register(_Now(cluster, slices, spares))
@@ -22,7 +22,7 @@ def exposition(cluster: Cluster, slices: Sequence[Slice], spares: Spares) -> str
 
 
 class _Now(Collector):
-    def __init__(self, cluster: Cluster, slices: Sequence[Slice], spares: Spares) -> None:
+    def __init__(self, cluster: Cluster, slices: Sequence[Slice], spares: Mapping[str, Spares]) -> None:
         self._cluster = cluster
         self._slices = slices
         self._spares = spares
@@ -43,12 +43,7 @@ class _Now(Collector):
             ["principal"],
         )
         yield from _of_slices(self._slices)
-        yield _gauge("aios_spares", "Slices that are kept ready", [([], self._spares.ready)])
-        for name, text, count in (
-            ("aios_spare_hits", "Grants that found a spare of their shape", self._spares.hits),
-            ("aios_spare_misses", "Grants that found none", self._spares.misses),
-        ):
-            yield CounterMetricFamily(name, text, value=count)
+        yield from _of_spares(self._spares)
 
 
 def _gauge(
@@ -58,6 +53,19 @@ def _gauge(
     for values, value in samples:
         family.add_metric(values, float(value))
     return family
+
+
+def _of_spares(spares: Mapping[str, Spares]) -> Iterator[Metric]:
+    ready = [([kind], one.ready) for kind, one in spares.items()]
+    yield _gauge(
+        "aios_spares", "Slices, and processes for slices that grow, that are kept ready", ready, ["kind"]
+    )
+    hits = CounterMetricFamily("aios_spare_hits", "How often a spare was there", labels=["kind"])
+    misses = CounterMetricFamily("aios_spare_misses", "How often none was there", labels=["kind"])
+    for kind, one in spares.items():
+        hits.add_metric([kind], one.hits)
+        misses.add_metric([kind], one.misses)
+    yield from (hits, misses)
 
 
 def _amounts(name: str, text: str, amounts: Amounts) -> GaugeMetricFamily:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from aios_lab.models.lean import without_pandas
 from aios_lab.models.places import without_password
 from aios_lab.models.store import import_mlflow
 from aios_lab.training.store_files import Cursor, Record, RunFolder
@@ -187,19 +188,23 @@ class MlflowWriter:
 
     def _connect(self) -> MlflowClient:
         if self._client is None:
-            import_mlflow(self.uri)
-            from mlflow.tracking import MlflowClient
-
-            client = MlflowClient(self.uri)
-            found = client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                self._experiment = client.create_experiment(EXPERIMENT, artifact_location=self._artifacts)
-            else:
-                self._experiment = found.experiment_id
-                if found.lifecycle_stage == "deleted":
-                    client.restore_experiment(found.experiment_id)
-            self._client = client
+            with without_pandas():
+                self._client = self._open()
         return self._client
+
+    def _open(self) -> MlflowClient:
+        import_mlflow(self.uri)
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(self.uri)
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            self._experiment = client.create_experiment(EXPERIMENT, artifact_location=self._artifacts)
+        else:
+            self._experiment = found.experiment_id
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(found.experiment_id)
+        return client
 
     def _sync(self, folder: RunFolder) -> None:
         record, cursor, client = folder.read(), folder.cursor(), self._connect()

@@ -21,6 +21,7 @@ from aios_lab.wire.runs import Point, Run, RunMetric, RunOrder, RunRequest, RunS
 from aios_lab.wire.slices import (
     ClaimRequest,
     Connection,
+    Dashboard,
     Forecast,
     Giver,
     LongRun,
@@ -39,6 +40,7 @@ __all__ = [
     "CompressReport",
     "CompressRequest",
     "Connection",
+    "Dashboard",
     "Forecast",
     "Frame",
     "Giver",

@@ -73,6 +73,21 @@ class Slice(Wire):
         False, description="it did nothing and its workers were lent: they come back when it is used"
     )
     simulated: bool = Field(False, description="the cluster's inventory is declared, not real")
+    dashboard: str = Field(
+        "", description="path of its Dask dashboard below the server's base URL; empty while it has none"
+    )
+    kernel_gpu_memory: int = Field(
+        0, description="bytes of accelerators' memory that its kernel itself holds, beside its workers"
+    )
+    asked_to_free: str = Field(
+        "", description="who asks its owner to free that memory, and how; empty when nobody does"
+    )
+
+
+class Dashboard(Wire):
+    """Where the Dask dashboard of a slice listens, on the machine of its server, which relays it."""
+
+    socket: str = Field(description="a Unix socket that only the server's own user can open")
 
 
 class Connection(Wire):
@@ -83,6 +98,7 @@ class Connection(Wire):
     cert: str
     key: str
     workers: int
+    devices: list[int] = Field([], description="its accelerators, by NVML's numbers; none that are simulated")
 
 
 class LongRun(Wire):

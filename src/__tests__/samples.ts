@@ -28,6 +28,9 @@ export function slice(changes: Partial<Slice> = {}): Slice {
     busy: false,
     parked: false,
     simulated: false,
+    dashboard: '',
+    kernel_gpu_memory: 0,
+    asked_to_free: '',
     ...changes
   };
 }

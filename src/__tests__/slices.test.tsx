@@ -67,6 +67,33 @@ describe('SlicesSection', () => {
     expect(sliceText(parked, nullTranslator.load('aios_lab'))).toBe('Slice parked');
   });
 
+  it('links to the dashboard of a slice that has one', async () => {
+    page.draw(<SlicesSection current={NONE} />);
+    const path = 'aios/slices/s-1/dashboard/status';
+    await page.settle(() =>
+      page.receive('slices', [slice({ dashboard: path }), slice({ id: 's-2' })])
+    );
+    const link = page.find<HTMLAnchorElement>('.aios-Slice-dashboard');
+    expect(link.href).toBe(page.model.url(path));
+    expect(link.href).toMatch(/^https?:.*\/aios\/slices\/s-1\/dashboard\/status$/);
+    expect(link.target).toBe('_blank');
+    expect(link.getAttribute('aria-label')).toContain('first.ipynb');
+    expect(page.find('[data-slice-id="s-2"]').querySelector('a')).toBeNull();
+  });
+
+  it('says what a kernel holds of GPUs, who asks for it, and asks for it', async () => {
+    page.draw(<SlicesSection current={NONE} />);
+    const mine = slice({ kernel_gpu_memory: 12e9, asked_to_free: 'ben asks you to free 12 GB.' });
+    const other = slice({ id: 's-2', mine: false, user: 'bob', kernel_gpu_memory: 3e9 });
+    await page.settle(() => page.receive('slices', [mine, other, slice({ id: 's-3' })]));
+    expect(page.find('[data-slice-id="s-1"] [role="status"]').textContent).toContain('ben asks');
+    expect(page.find('[data-slice-id="s-2"]').textContent).toContain('holds 3 GB of GPU memory');
+    expect(page.find('[data-slice-id="s-3"]').querySelector('.aios-Slice-askToFree')).toBeNull();
+    const asked = page.record(CommandIDs.askToFree);
+    page.click('[data-slice-id="s-2"] .aios-Slice-askToFree');
+    expect(asked).toEqual([{ slice: 's-2' }]);
+  });
+
   it("has no actions on others' slices and none to release on one that is asleep", () => {
     page.draw(<SlicesSection current={NONE} />);
     page.receive('slices', [

@@ -37,6 +37,12 @@ export function registerCommands(context: IActionContext): void {
     describedBy: { args: ARGS[CommandIDs.release] },
     execute: async args => (await import('./slices')).release(context, args)
   });
+  commands.addCommand(CommandIDs.askToFree, {
+    label: trans.__('Ask to Free GPU Memory'),
+    caption: trans.__('Ask the owner of a slice to free the GPU memory that its kernel holds'),
+    describedBy: { args: ARGS[CommandIDs.askToFree] },
+    execute: async args => (await import('./slices')).askToFree(context, args)
+  });
   commands.addCommand(CommandIDs.stopRun, {
     label: trans.__('Stop Run…'),
     caption: trans.__('Stop a run and keep what it has learned'),

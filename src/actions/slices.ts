@@ -103,6 +103,14 @@ export async function resize(context: IActionContext, args: Args): Promise<void>
   }
 }
 
+/** Ask the owner of the slice that the arguments name to free the GPU memory that its kernel holds. */
+export async function askToFree(context: IActionContext, args: Args): Promise<void> {
+  const { model, trans } = context.services;
+  await model
+    .askToFree(String(args.slice))
+    .then(() => tellHint(trans.__('The owner is asked to free the GPU memory.')), tellProblem);
+}
+
 /** Give back the slice that the arguments name, else that of the notebook in front. */
 export async function release(context: IActionContext, args: Args): Promise<void> {
   const slice = args.slice

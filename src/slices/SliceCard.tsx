@@ -43,6 +43,7 @@ export function SliceCard(props: {
         </p>
       )}
       {slice.workers > 0 && <Use slice={slice} />}
+      {slice.kernel_gpu_memory > 0 && <KernelMemory slice={slice} />}
       {slice.mine && (
         <Fold title={trans.__('What if…')} open={false}>
           <WhatIfForm slice={slice} />
@@ -135,12 +136,54 @@ function Use(props: { slice: Slice }): React.ReactElement {
   );
 }
 
-function Actions(props: { slice: Slice }): React.ReactElement {
+/** What the notebook's kernel itself holds of GPUs, which nobody can take from it. */
+function KernelMemory(props: { slice: Slice }): React.ReactElement {
   const { trans, commands } = useServices();
-  const args = { slice: props.slice.id };
-  const name = props.slice.name || props.slice.user;
+  const { slice } = props;
+  const name = slice.name || slice.user;
+  return (
+    <>
+      {slice.asked_to_free && (
+        <p className="aios-Slice-problem" role="status">
+          {slice.asked_to_free}
+        </p>
+      )}
+      <div className="aios-Actions aios-Slice-kernelMemory">
+        <span className="aios-Faint">
+          {trans.__('Its kernel holds %1 of GPU memory', bytes(slice.kernel_gpu_memory))}
+        </span>
+        <button
+          className="jp-mod-styled aios-Button aios-Slice-askToFree"
+          aria-label={trans.__('Ask to free the GPU memory of the kernel of %1', name)}
+          title={trans.__('Its owner reads it in the notebook')}
+          onClick={() => void commands.execute(CommandIDs.askToFree, { slice: slice.id })}
+        >
+          {trans.__('Ask to free it')}
+        </button>
+      </div>
+    </>
+  );
+}
+
+function Actions(props: { slice: Slice }): React.ReactElement {
+  const { trans, commands, model } = useServices();
+  const { slice } = props;
+  const args = { slice: slice.id };
+  const name = slice.name || slice.user;
   return (
     <div className="aios-Actions">
+      {slice.dashboard && (
+        <a
+          className="aios-Link aios-Slice-dashboard"
+          href={model.url(slice.dashboard)}
+          target="_blank"
+          rel="noopener"
+          aria-label={trans.__('Dask dashboard of the slice of %1, in a new tab', name)}
+          title={trans.__('What its Dask cluster does now, in a new tab')}
+        >
+          {trans.__('Dashboard')}
+        </a>
+      )}
       <button
         className="jp-mod-styled aios-Button aios-Slice-resize"
         aria-label={trans.__('Resize the slice of %1', name)}
@@ -152,7 +195,7 @@ function Actions(props: { slice: Slice }): React.ReactElement {
         className="jp-mod-styled aios-Button aios-Slice-release"
         aria-label={trans.__('Release the slice of %1', name)}
         title={trans.__('Give its workers back; the notebook keeps running')}
-        disabled={props.slice.dormant}
+        disabled={slice.dormant}
         onClick={() => void commands.execute(CommandIDs.release, args)}
       >
         {trans.__('Release')}

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 
 from aios_lab.allocation import Node, Resources
 from aios_lab.engines.base import (
@@ -60,9 +61,8 @@ class MemoryEngine:
     def expect(self, unit: Resources, workers: int) -> None:
         return
 
-    @property
-    def spares(self) -> Spares:
-        return Spares()
+    async def spares(self) -> dict[str, Spares]:
+        return {}
 
     async def scale(
         self, slice_id: str, unit: Resources, workers: int, grace: float = GRACE, why: str = ""
@@ -78,7 +78,8 @@ class MemoryEngine:
         keys = Credentials(f"ca {slice_id}", f"cert {slice_id}", f"key {slice_id}")
         quiet = before.quiet_since if before else 0.0
         address = f"tls://127.0.0.1/{slice_id}"
-        info = SliceInfo(slice_id, address, keys, workers, (), quiet_since=quiet)
+        devices = tuple(range(workers * unit.gpu // 1000))
+        info = SliceInfo(slice_id, address, keys, workers, (), devices, quiet)
         self.open[slice_id] = info
         self.sizes[slice_id] = unit
         self._check_room()
@@ -89,6 +90,9 @@ class MemoryEngine:
         if slice_id not in self.open:
             raise EngineError(f"Slice {slice_id} is not open.")
         self.restarts.append(slice_id)
+
+    async def dashboard(self, slice_id: str) -> Path:
+        raise EngineError(f"Slice {slice_id} has no dashboard.")
 
     async def close(self, slice_id: str) -> None:
         await asyncio.sleep(0)

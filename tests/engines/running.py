@@ -49,15 +49,13 @@ class Heard:
 class Running:
     """An engine on an event loop of its own thread, and all that it reported."""
 
-    def __init__(
-        self, folder: Path, inventory: dict[str, Any] | None, spares: int = 0, **options: Any
-    ) -> None:
+    def __init__(self, folder: Path, inventory: dict[str, Any] | None, **options: Any) -> None:
         self._ids = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self.heard = Heard()
-        self.engine = LocalEngine(inventory, folder, spares=spares, **options)
+        self.engine = LocalEngine(inventory, folder, **options)
         self.call(self.engine.start(self.heard))
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -169,7 +169,7 @@ def test_slices_can_be_left_to_a_successor(tmp_path: Path):
     """Also one that was a spare; another spare is nobody's, and ends."""
     first = Running(tmp_path, INVENTORY, spares=1, serves="this ledger")
     first.expect(UNIT, 1)
-    until("a spare is there", lambda: first.engine.spares.ready, 60)
+    until("a spare is there", lambda: first.engine.pool.spares, 60)
     pids = {name: first.scale(name, 1).pids for name in (FIRST, SECOND)}
     assert first.engine.spares.hits
     first.stop(leave={FIRST})

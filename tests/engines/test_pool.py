@@ -13,7 +13,7 @@ import pytest
 
 from aios_lab.allocation.types import Resources
 from aios_lab.engines.base import Spares
-from aios_lab.engines.local import pool
+from aios_lab.engines.local import budget
 from aios_lab.engines.processes import marked, start_time
 from engines.running import UNIT, Running
 from live import until
@@ -52,7 +52,7 @@ def test_a_grant_of_the_usual_size_gets_the_processes_of_the_spare(engine: Runni
     with engine.slice(2) as (slice_id, client):
         assert set(engine.pids(slice_id)) == set(before)
         assert set(client.run(named, "AIOS_SLICE").values()) == {slice_id}
-        assert engine.engine.spares.hits == 1
+        assert engine.engine.pool.hits == 1
         after = spare(engine)  # another has taken its place
         assert not set(after) & set(before)
         first = engine.info(slice_id)
@@ -67,7 +67,7 @@ def test_a_grant_of_the_usual_size_gets_the_processes_of_the_spare(engine: Runni
 
 def test_a_spare_is_brought_to_the_size_that_was_asked_for(engine: Running):
     with engine.slice(3) as (slice_id, client):
-        assert engine.engine.spares.hits == 1
+        assert engine.engine.pool.hits == 1
         assert set(client.run(named, "AIOS_SLICE").values()) == {slice_id}, "the third, too"
         assert len(client.scheduler_info(n_workers=-1)["workers"]) == 3
         engine.scale(slice_id, 1)
@@ -81,11 +81,11 @@ def test_another_shape_is_opened_anew_and_becomes_usual(engine: Running):
         with engine.slice(1, wide) as (slice_id, client):
             assert not set(engine.pids(slice_id)) & set(before)
             assert set(client.nthreads().values()) == {2}
-    assert engine.engine.spares.hits == 0
+    assert engine.engine.pool.hits == 0
     assert spare(engine, after=before)
     with engine.slice(1, wide) as (_, client):
         assert set(client.nthreads().values()) == {2}
-    assert (engine.engine.spares.hits, engine.engine.spares.misses) == (1, 2)
+    assert (engine.engine.pool.hits, engine.engine.pool.misses) == (1, 2)
 
 
 def test_a_spare_that_dies_is_replaced_and_nobody_hears_of_it(engine: Running):
@@ -110,7 +110,7 @@ def test_with_the_forkserver_spares_end_and_come_back(engine: Running):
 def test_stopping_the_engine_leaves_no_spare(tmp_path: Path):
     running = Running(tmp_path, {"cpus": 8, "memory": "16GB"}, spares=2)
     running.expect(UNIT, 1)
-    until("the first is there", lambda: running.engine.spares.ready, seconds=60)
+    until("the first is there", lambda: running.engine.pool.spares, seconds=60)
     pids = {pid for one in running.engine.pool.spares for pid in one.info.pids}
     mark = {engine for pid, engine in marked() if pid in pids}
     running.stop()  # most likely while the second is being opened
@@ -118,11 +118,11 @@ def test_stopping_the_engine_leaves_no_spare(tmp_path: Path):
 
 
 def test_there_are_none_when_memory_is_short(engine: Running, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pool, "_FREE", 1.0)  # all of the machine's memory is to be left alone
+    monkeypatch.setattr(budget, "_FREE", 1.0)  # all of the machine's memory is to be left alone
     before = spare(engine)
     engine.expect(UNIT, 2)
-    until("it is ended", lambda: engine.engine.spares.ready == 0)
+    until("it is ended", lambda: not engine.engine.pool.spares)
     until("its processes are gone", lambda: all(start_time(pid) is None for pid in before))
     with engine.slice(2) as (_, client):
         assert len(client.run(os.getpid)) == 2
-    assert engine.engine.spares == Spares(misses=1)
+    assert engine.call(engine.engine.spares()) == {"slice": Spares(misses=1), "process": Spares()}

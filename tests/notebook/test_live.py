@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -46,12 +47,16 @@ def test_a_request_and_a_client_that_lasts(kernel: Kernel) -> None:
     assert kernel.run("print(aios.slice().workers)") == "1\n"
 
 
-def test_dasks_own_card_shows_without_a_dashboard(kernel: Kernel) -> None:
+def test_dasks_own_card_links_to_the_dashboard_behind_the_server(kernel: Kernel) -> None:
     assert "Client: 'tls://" in kernel.run("client")
+    url = f"{kernel.server.url}aios/slices/{kernel.slice()['id']}/dashboard/status"
+    assert kernel.run("print(client.dashboard_link, client.cluster)") == f"{url} None\n"
     card = kernel.run("print(client._repr_html_())")
     assert "Scheduler Info" in card
-    assert "Dashboard: </strong> <a" not in card.split("Scheduler Info")[0]
-    assert kernel.run("print(client.dashboard_link, client.cluster)") == "None None\n"
+    assert f'<a href="{url}"' in card.split("Scheduler Info")[0]
+    page = urllib.request.Request(url, headers={"Authorization": f"token {kernel.server.token}"})
+    with urllib.request.urlopen(page, timeout=60) as answer:
+        assert "Dask Diagnostic UI" in answer.read().decode()
 
 
 def test_a_resize_keeps_the_client(kernel: Kernel) -> None:

@@ -10,10 +10,9 @@ import pytest
 
 import aios_lab
 from aios_lab.models.tables import size
-from aios_lab.notebook.dask_client import Client
 from aios_lab.notebook.display import Output, progress
 from aios_lab.notebook.errors import AIOSError
-from aios_lab.notebook.server import Server
+from aios_lab.notebook.server import Server, page
 from aios_lab.notebook.tracker import HTTPTracker
 from aios_lab.notebook.view import SliceTable, SliceView, why
 from aios_lab.training import TrackerUnavailable
@@ -166,7 +165,15 @@ def test_the_sdk_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-async def test_a_client_without_a_scheduler_has_no_dashboard_either() -> None:
-    client = Client("tcp://127.0.0.1:9", lambda: None, asynchronous=True, timeout=0.1)
-    assert client.dashboard_link is None
-    await client.close()
+def test_a_page_of_the_server_is_a_url_and_behind_a_hub_a_path() -> None:
+    given = {"AIOS_URL": "http://127.0.0.1:8888/user/ada"}
+    assert page("aios/x", given) == "http://127.0.0.1:8888/user/ada/aios/x"
+    assert page("aios/x", given | {"JUPYTERHUB_SERVICE_PREFIX": "/user/ada/"}) == "/user/ada/aios/x"
+
+
+def test_a_slice_with_a_dashboard_links_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOS_URL", "http://127.0.0.1:8888")
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
+    link = 'href="http://127.0.0.1:8888/aios/slices/s-1/dashboard/status" target="_blank"'
+    assert link in a_slice(dashboard="aios/slices/s-1/dashboard/status")._repr_html_()
+    assert "href" not in a_slice()._repr_html_()

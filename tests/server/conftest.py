@@ -24,7 +24,7 @@ def aios_config() -> dict[str, Any]:
 @pytest.fixture
 def jp_server_config(jp_server_config: Config, aios_config: dict[str, Any], tmp_path: Path) -> Config:
     KernelProvisionerFactory.clear_instance()
-    settings = {"data_dir": str(tmp_path / "aios"), "spares": 0, **aios_config}
+    settings = {"data_dir": str(tmp_path / "aios"), "spares": 0, "spare_processes": 0, **aios_config}
     jp_server_config.merge(Config({"AIOSLab": settings}))
     return jp_server_config
 

@@ -18,6 +18,8 @@ ENDPOINTS = [
     ("DELETE", "slices/s-00000000"),
     ("POST", "slices/s-00000000/activate"),
     ("GET", "slices/s-00000000/connection"),
+    ("GET", "slices/s-00000000/dashboard"),
+    ("POST", "slices/s-00000000/ask-to-free"),
     ("GET", "slices/s-00000000/forecast"),
     ("POST", "slices/s-00000000/what-if"),
     ("GET", "runs"),

@@ -7,12 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from jupyter_server.auth import IdentityProvider, User
 
 from aios_lab.routes import ROUTES
 from aios_lab.wire import CompressRequest
+from people import PERSON, People
 
-PERSON = "X-Person"
 RUN = {"name": "secret-run", "strategy": "ddp", "world_size": 1}
 NOTEBOOK = "secret-notebook.ipynb"
 
@@ -28,6 +27,8 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("DELETE", "slices/{slice_id}"): 403,
     ("POST", "slices/{slice_id}/activate"): 403,
     ("GET", "slices/{slice_id}/connection"): 403,
+    ("GET", "slices/{slice_id}/dashboard"): 403,
+    ("POST", "slices/{slice_id}/ask-to-free"): 409,
     ("GET", "slices/{slice_id}/forecast"): 403,
     ("POST", "slices/{slice_id}/what-if"): 403,
     ("GET", "runs"): None,
@@ -46,7 +47,7 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("GET", "replays/{replay_id}"): 404,
     ("DELETE", "replays/{replay_id}"): 404,
 }
-REASONS = {403: "forbidden", 404: "no_replay"}
+REASONS = {403: "forbidden", 404: "no_replay", 409: "holds_nothing"}
 BODIES = {
     "PATCH slices/{slice_id}": {"workers": 2},
     "POST slices/{slice_id}/what-if": {"workers": 2},
@@ -54,15 +55,6 @@ BODIES = {
     "PATCH runs/{run_id}": {},
     "POST replays": {"policies": ["fcfs"]},
 }
-
-
-class People(IdentityProvider):
-    """The server's token lets one in; a header says who it is."""
-
-    async def get_user(self, handler: Any) -> User | None:
-        user = super().get_user(handler)
-        admitted = await user if not isinstance(user, User | None) else user
-        return admitted and User(username=handler.request.headers.get(PERSON, "ada"))
 
 
 @pytest.fixture

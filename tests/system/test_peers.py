@@ -290,6 +290,24 @@ def test_of_the_servers_that_are_left_one_takes_over_and_the_others_follow_it(
         assert most_held(first) == 2
 
 
+def test_what_a_parked_slice_keeps_outlives_the_broker_too(tmp_path: Path):
+    windows = "".join(f"c.AIOSLab.idle_after_{what} = 0.5\n" for what in ("kernel", "tasks"))
+    with (
+        serving(tmp_path / "1", config=CONFIG + windows) as first,
+        serving(tmp_path / "2", config=CONFIG + windows, beside=first) as second,
+    ):
+        a, b = first.kernel("a.ipynb"), second.kernel("b.ipynb")
+        (worker,) = keep_at_work(b)
+        a.client.execute(ASK.format(2) + "; import time; time.sleep(600)")  # who does nothing gets nothing
+        until("it is parked", lambda: slices(second)["b.ipynb"]["parked"], 60)
+        first.kill()
+        leads(second, first)
+        until("the dead server's claims are over", lambda: list(slices(second)) == ["b.ipynb"], 60)
+        assert int(b.run("print(future.result())")) == worker
+        until("it has a worker again", lambda: workers(second) == (1,), 60)
+        assert b.run("print(client.submit(sum, [40, 2]).result())").strip() == "42"
+
+
 RUN = """%%aios train --workers 1 --detach --name long
 import time
 

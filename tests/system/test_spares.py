@@ -33,19 +33,19 @@ def samples(server: Server) -> dict[str, float]:
 
 
 def test_a_kernel_gets_the_spare_and_ends_it(server: Server):
-    until("a spare is there", lambda: samples(server)["aios_spares"] == 1, seconds=60)
+    until("a spare is there", lambda: samples(server)['aios_spares{kind="slice"}'] == 1, seconds=60)
     first = forked(server)
     kernel = server.kernel()
     workers = set(eval(kernel.run(USE)))
     assert workers < first
-    assert samples(server)["aios_spare_hits_total"] == 1
+    assert samples(server)['aios_spare_hits_total{kind="slice"}'] == 1
     server.fetch("DELETE", f"api/kernels/{kernel.id}")
     until("its processes are gone", lambda: not first & set(server.processes()))
     until("another spare is there", lambda: forked(server), seconds=60)
 
 
 def test_killing_the_server_ends_its_spare(server: Server):
-    until("a spare is there", lambda: samples(server)["aios_spares"] == 1, seconds=60)
+    until("a spare is there", lambda: samples(server)['aios_spares{kind="slice"}'] == 1, seconds=60)
     assert len(forked(server)) == 2, "a host and a worker"
     assert server.process is not None
     os.kill(server.process.pid, signal.SIGKILL)

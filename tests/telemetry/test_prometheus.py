@@ -57,7 +57,9 @@ def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def test_everything_is_there():
     slices = [one("s-1", SliceState.ACTIVE, 50.0), one("s-2", SliceState.REQUESTED, None)]
-    found = samples(exposition(cluster(), slices, Spares(1, hits=5, misses=2)))
+    found = samples(
+        exposition(cluster(), slices, {"slice": Spares(1, hits=5, misses=2), "process": Spares(2)})
+    )
     assert found["aios_simulated", ()] == 1
     assert found["aios_capacity", ("cpus",)] == 4
     assert found["aios_used", ("memory",)] == 2_000
@@ -69,13 +71,14 @@ def test_everything_is_there():
     assert found["aios_slice_workers_granted", ("vision", "s-1", "ada")] == 3
     assert found["aios_slice_cpu_percent", ("vision", "s-1", "ada")] == 50
     assert found["aios_slice_memory_used_bytes", ("vision", "s-2", "ada")] == 77
-    assert found["aios_spares", ()] == 1
-    assert found["aios_spare_hits_total", ()] == 5
-    assert found["aios_spare_misses_total", ()] == 2
+    assert found["aios_spares", ("slice",)] == 1
+    assert found["aios_spares", ("process",)] == 2
+    assert found["aios_spare_hits_total", ("slice",)] == 5
+    assert found["aios_spare_misses_total", ("slice",)] == 2
 
 
 def test_what_is_not_known_has_no_sample():
-    text = exposition(cluster(), [one("s-1", SliceState.ACTIVE, None)], Spares())
+    text = exposition(cluster(), [one("s-1", SliceState.ACTIVE, None)], {})
     names = {name for name, _ in samples(text)}
     assert "aios_slice_cpu_percent" not in names
     assert "aios_accelerator_utilization_percent" not in names

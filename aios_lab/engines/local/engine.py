@@ -6,6 +6,7 @@ It lives in the Jupyter server's process and imports neither distributed nor tor
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import shutil
@@ -39,6 +40,7 @@ class LocalEngine:
             threads and touch no GPU when imported.
         spares: slices that are kept ready for those who ask next (see ``pool``), while there is memory.
         max_processes: processes that a worker may be at once, with all that its tasks start (see ``limits``).
+        spare_processes: processes that are kept ready for slices that grow (see ``embryos``), likewise.
         serves: a name for what it serves, such as the path of a ledger. When this process is killed the next
             engine of that name and runtime_dir takes its slices over (see ``succession``); without a name
             they end at once. Whoever gives one sees to it that there is one engine of it at a time.
@@ -54,11 +56,13 @@ class LocalEngine:
         preload: Sequence[str] = (),
         spares: int = 0,
         max_processes: int = 500,
+        spare_processes: int = 0,
         serves: str = "",
     ) -> None:
         self._inventory = measured() if inventory is None else declared(inventory)
         self._runtime_dir = None if runtime_dir is None else Path(runtime_dir)
         self._preload = tuple(preload)
+        self._embryos = spare_processes
         self._serves = serves
         self.pool = Pool(spares, self._open_spare)
         self._max_processes = max_processes
@@ -159,6 +163,13 @@ class LocalEngine:
                 raise EngineError(f"Slice {slice_id} is not open, so it cannot be restarted.")
             await handle.order("restart")
 
+    async def dashboard(self, slice_id: str) -> Path:
+        """See ``Engine.dashboard``."""
+        handle = self._slices.get(slice_id)
+        if handle is None:
+            raise EngineError(f"Slice {slice_id} is not open, so it has no dashboard.")
+        return await handle.dashboard()
+
     async def close(self, slice_id: str) -> None:
         """See ``Engine.close``. A ``scale`` under way fails."""
         handle = self._slices.get(slice_id)
@@ -176,7 +187,7 @@ class LocalEngine:
     def _warm_up(self) -> None:
         if self._folder.is_dir():  # not stopped meanwhile
             folder = self._folder if self._serves else None
-            self._warm = Warm.launch(self.log, self._cooled, self._preload, folder)
+            self._warm = Warm.launch(self.log, self._cooled, self._preload, folder, self._embryos)
 
     def _cooled(self) -> None:
         """Start another at once, or after a growing pause when this one never became warm."""
@@ -200,10 +211,10 @@ class LocalEngine:
         """See ``Engine.expect``: the first spares are of this size."""
         self.pool.expect(self._size(unit, workers))
 
-    @property
-    def spares(self) -> Spares:
+    async def spares(self) -> dict[str, Spares]:
         """See ``Engine.spares``."""
-        return Spares(len(self.pool.spares), self.pool.hits, self.pool.misses)
+        slices = Spares(len(self.pool.spares), self.pool.hits, self.pool.misses)
+        return {"slice": slices, "process": await self._warm.embryos() if self._warm else Spares()}
 
     def _size(self, unit: Resources, workers: int) -> Size:
         return Size(orders.Shape.of(unit, simulated=self._inventory.simulated), workers)
@@ -228,7 +239,7 @@ class LocalEngine:
         Raises:
             EngineError: it did not start, or the engine has stopped.
         """
-        handle = SliceHandle(self._order(spare_id), self._running(), pool)
+        handle = SliceHandle(dataclasses.replace(self._order(spare_id), spare=True), self._running(), pool)
         async with ended_on_failure(handle):
             await handle.start()
         return handle

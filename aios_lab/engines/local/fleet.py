@@ -80,7 +80,7 @@ class Fleet:
 
     def name(self, slice_id: str) -> orders.Open:
         """Workers that start from now on belong to this slice."""
-        self._open = dataclasses.replace(self._open, slice_id=slice_id)
+        self._open = dataclasses.replace(self._open, slice_id=slice_id, spare=False)
         return self._open
 
     def member_joined(self, name: str) -> None:
@@ -207,7 +207,9 @@ class Fleet:
         env = worker.environment(dict(os.environ), start)
         target = "aios_lab.engines.local.worker:main"
         try:
-            return await asyncio.to_thread(spawn.spawn, target, orders.dump(start), env=env)
+            # What is kept ready has said that it uses no NVML, which Dask asks only once.
+            ready = not self._open.spare and not slot.devices
+            return await asyncio.to_thread(spawn.spawn, target, orders.dump(start), env=env, ready=ready)
         except (spawn.SpawnError, OSError) as error:  # out of descriptors, its folder was removed
             raise EngineError(f"A worker could not be started: {said(error)}") from error
 

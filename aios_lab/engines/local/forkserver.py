@@ -16,13 +16,15 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aios_lab.engines.local import strays
 from aios_lab.engines.local.descriptors import read_object, receive
+from aios_lab.engines.local.embryos import Nursery
 from aios_lab.engines.local.newborn import Birth, live
 from aios_lab.engines.local.preload import preload
 from aios_lab.engines.local.succession import ADOPT, Heritage, admit, make_door
@@ -48,10 +50,19 @@ class Process:
 
 class Forkserver:
     """Forks, reaps and kills. ``engine`` is our end of the socket that the engine's process holds, ``door``
-    where the next engine knocks; without one nothing outlives the engine."""
+    where the next engine knocks; without one nothing outlives the engine. ``embryos`` processes are kept
+    ready, with files in the folder ``scratch``."""
 
-    def __init__(self, engine: socket.socket, engine_pid: int, door: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        engine: socket.socket,
+        engine_pid: int,
+        door: socket.socket | None = None,
+        embryos: int = 0,
+        scratch: str = "",
+    ) -> None:
         self._pid = os.getpid()
+        self._nursery = Nursery(embryos, scratch, self._fork)
         self._processes: dict[int, Process] = {}
         self._roots: set[int] = set()
         self._heritage = Heritage()
@@ -72,6 +83,7 @@ class Forkserver:
             self._door.close()
         for process in self._processes.values():
             kill(process.pid)
+        self._orphans |= dict.fromkeys(self._nursery.close(), time.monotonic())
         deadline = time.monotonic() + 10.0
         while (self._processes or self._orphans) and time.monotonic() < deadline:
             self._turn()
@@ -96,7 +108,8 @@ class Forkserver:
         """Seconds until something has to be looked at though nothing happened."""
         if self._closing() or not self._serving:
             return 0.02
-        return None if self._waits_until is None else max(0.0, self._waits_until - time.monotonic())
+        engine = [] if self._waits_until is None else [max(0.0, self._waits_until - time.monotonic())]
+        return min((*engine, *self._nursery.tend()), default=None)
 
     def _listen(self, client: socket.socket, pid: int) -> None:
         client.setblocking(False)
@@ -191,13 +204,15 @@ class Forkserver:
     def _serve(self, pid: int, request: dict[str, Any], fds: list[int]) -> None:
         match request.get("op"):
             case "spawn" if len(fds) >= 3:
-                self._spawn(pid, request, fds[1], fds[2], fds[3:])
+                self._spawn(pid, request, fds)
             case "family" if len(fds) == 2:
                 _tell(fds[1], {str(child): parent for child, parent in self._family(pid)})
             case "keep" if len(fds) == 2 and pid == ENGINE:
                 self._keep_line(int(request["pid"]), fds[1])
             case "inherit" if len(fds) == 2 and pid == ENGINE:
                 self._heritage.hand_over(fds[1], self._new_status)
+            case "embryos" if len(fds) == 2:
+                _tell(fds[1], self._nursery.counts)
 
     def _keep_line(self, pid: int, line: int) -> None:
         process = self._processes.get(pid)
@@ -212,60 +227,57 @@ class Forkserver:
         process.status = writing
         return reading
 
-    def _spawn(self, parent: int, request: dict[str, Any], payload: int, status: int, fds: list[int]) -> None:
+    def _spawn(self, parent: int, request: dict[str, Any], fds: list[int]) -> None:
+        """``fds`` are the request itself, the payload, where its fate is written, and those that it names."""
         if not self._serving or (parent != ENGINE and parent not in self._processes):
             return
-        try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            fate = os.dup(status)
-        except OSError as error:
-            _tell(status, {"error": error.strerror})
-            raise
-        birth = Birth(
-            target=str(request["target"]),
-            env=request["env"],
-            cwd=str(request["cwd"]),
-            payload=payload,
-            fds=dict(zip(request["fds"], fds, strict=True)),
-            requests=theirs.detach() if request["requests"] else None,
-        )
-        try:
-            pid = os.fork()
-        except OSError as error:
-            _tell(status, {"error": error.strerror})
-            os.close(fate)
-            ours.close()
-        else:
-            if pid == 0:
-                try:
-                    self._forget(ours)
-                finally:
-                    live(birth, self._pid)
-            self._keep(Process(pid, parent, fate, ours if birth.requests is not None else None), ours)
-        if birth.requests is not None:
-            os.close(birth.requests)
-        else:
-            theirs.close()
+        header, payload, status, *named = fds
+        with ExitStack() as stack, ExitStack() as undo:
+            try:
+                fate = os.dup(status)
+                undo.callback(os.close, fate)
+                ours = theirs = None
+                if request["requests"]:
+                    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                    undo.callback(ours.close)
+                    stack.callback(theirs.close)
+                birth = Birth.of(request, payload, named, theirs.fileno() if theirs else None)
+                pid = self._nursery.take(header, birth) if request["ready"] else None
+                pid = pid or self._fork(birth.descriptors, lambda: birth)
+            except OSError as error:
+                _tell(status, {"error": error.strerror})
+                raise
+            undo.pop_all()
+            self._keep(Process(pid, parent, fate, ours))
 
-    def _keep(self, process: Process, ours: socket.socket) -> None:
+    def _fork(self, keep: Collection[int], await_birth: Callable[[], Birth]) -> int:
+        """A child that lives with these descriptors and no others. Raises: OSError."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._forget()
+            finally:
+                live(self._pid, keep, await_birth)
+        return pid
+
+    def _keep(self, process: Process) -> None:
         self._processes[process.pid] = process
         self._siblings(process).add(process.pid)
         if process.requests is not None:
             self._listen(process.requests, process.pid)
-        else:
-            ours.close()
         _tell(process.status, {"pid": process.pid})
 
     def _siblings(self, process: Process) -> set[int]:
         parent = self._processes.get(process.parent)
         return self._roots if parent is None else parent.spawned
 
-    def _forget(self, ours: socket.socket) -> None:
+    def _forget(self) -> None:
         """In a child: close what is the forkserver's through its own objects, which must not close later."""
         self._selector.close()
-        for held in (self._engine, self._door, self._bell, self._ringer, self._reserve, ours):
+        for held in (self._engine, self._door, self._bell, self._ringer, self._reserve):
             if held is not None:
                 held.close()
+        self._nursery.forget()
         for process in self._processes.values():
             if process.requests is not None:
                 process.requests.close()
@@ -293,6 +305,7 @@ class Forkserver:
             if pid == 0:
                 break
             self._orphans.pop(pid, None)
+            self._nursery.bury(pid)
             if (process := self._processes.get(pid)) is not None:
                 self._bury(process, os.waitstatus_to_exitcode(status))
         self._kill_orphans()
@@ -311,7 +324,7 @@ class Forkserver:
 
         Looking takes a descriptor, and one was put by for when there is none left.
         """
-        alive = {pid for pid, process in self._processes.items() if process.code is None}
+        alive = {pid for pid, process in self._processes.items() if process.code is None} | self._nursery.pids
         now = time.monotonic()
         self._reserve.close()
         try:
@@ -358,22 +371,23 @@ def _drain(bell: socket.socket) -> bytes:
 
 
 def main() -> None:
-    """``python -m aios_lab.engines.local.forkserver <socket fd> <engine pid> <folder> [module …]``.
+    """Run as a module: ``<socket fd> <engine pid> <folder> <embryos> <scratch folder> [module …]``.
 
     Slices outlive the engine where it has a folder; "-" is none.
     """
-    engine, folder = socket.socket(fileno=int(sys.argv[1])), sys.argv[3]
+    line, engine_pid, folder, embryos, scratch, *modules = sys.argv[1:]
+    engine = socket.socket(fileno=int(line))
     os.set_inheritable(engine.fileno(), False)
     adopt_orphans()
-    preload(sys.argv[4:])
+    preload(modules)
     gc.collect()
     gc.freeze()
     be_forkserver()
-    if folder == "-":
-        Forkserver(engine, int(sys.argv[2])).run()
-        return
-    strays.hold(Path(folder))
-    Forkserver(engine, int(sys.argv[2]), make_door(Path(folder))).run()
+    door = None
+    if folder != "-":
+        strays.hold(Path(folder))
+        door = make_door(Path(folder))
+    Forkserver(engine, int(engine_pid), door, int(embryos), scratch).run()
 
 
 if __name__ == "__main__":

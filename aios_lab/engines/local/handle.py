@@ -66,6 +66,7 @@ class SliceHandle:
         self._quiet_since = time.monotonic()
         self._ready = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
+        self._has_dashboard = False
 
     @classmethod
     async def inherit(
@@ -147,6 +148,7 @@ class SliceHandle:
                     orders.dump(self._order),
                     {"control": theirs.fileno()},
                     env=environment() | {"AIOS_SLICE": self.slice_id, "CUDA_VISIBLE_DEVICES": ""},
+                    ready=not self._order.spare,
                 )
         except (spawn.SpawnError, OSError, EngineError) as error:
             ours.close()
@@ -165,6 +167,14 @@ class SliceHandle:
         """Become this slice, with another owner; see ``order`` for errors."""
         await self.order("adopt", slice_id=slice_id)
         self.slice_id, self._owner = slice_id, owner
+
+    async def dashboard(self) -> Path:
+        """The Unix socket of its dashboard, which the host makes when first asked; errors as of ``order``."""
+        path = Path(self._order.folder) / "dashboard.sock"
+        if not self._has_dashboard:
+            await self.order("dashboard", path=str(path))
+            self._has_dashboard = True
+        return path
 
     async def order(self, op: str, **details: Any) -> None:
         """Have the host do something, and return when it is done.

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from distributed import Scheduler
@@ -16,7 +17,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 
 from aios_lab.engines.base import EngineError
-from aios_lab.engines.local import orders, worker
+from aios_lab.engines.local import dashboard, orders, worker
 from aios_lab.engines.local.fleet import Fleet
 from aios_lab.engines.local.limits import Excess, Limits, roots, watch
 from aios_lab.engines.local.nodes import SliceScheduler, configure, security
@@ -78,6 +79,7 @@ class Host:
         self._said = b""
         self._family: dict[int, int] = {}
         self._parked = False
+        self._has_dashboard = False
 
     async def run(self, control: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=control)
@@ -143,6 +145,8 @@ class Host:
             case "restart":
                 await self._scheduler.restart(wait_for_workers=False, stimulus_id="aios-restart")
                 await self._fleet.replace_all()
+            case "dashboard":
+                await self._open_dashboard(Path(order["path"]))
             case unknown:
                 raise EngineError(f"The slice host knows no order {unknown!r}.")
 
@@ -167,6 +171,12 @@ class Host:
         answers = await self._scheduler.broadcast(msg=rename | {"op": "run", "wait": True})
         if failed := [address for address, answer in answers.items() if answer["status"] != "OK"]:
             raise EngineError(f"The workers {', '.join(failed)} of a spare slice did not answer.")
+
+    async def _open_dashboard(self, path: Path) -> None:
+        """Costs a second and some memory: nothing of it is there before somebody looks."""
+        if not self._has_dashboard:
+            await dashboard.serve(self._scheduler, path)
+            self._has_dashboard = True
 
     async def _say_goodbye(self) -> None:
         try:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,28 +37,24 @@ def launch(
     log: Path | None = None,
     preload: Sequence[str] = (),
     folder: Path | None = None,
+    embryos: int = 0,
 ) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a forkserver that ends with this process; returns at once with the request socket.
 
     Requests sent before it is warm wait in the socket. What it and its children print goes to the end of
     the file ``log``, or where this process prints. ``preload`` are modules to import beside its own. With a
-    ``folder``, what this process asked to keep outlives it for a moment (see ``succession``).
+    ``folder``, what this process asked to keep outlives it for a moment (see ``succession``). ``embryos`` is
+    how many processes it keeps ready.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     env = environment() | _ENVIRONMENT | {MARKER: str(engine or EngineId.mine())}
+    scratch = tempfile.gettempdir() if log is None else str(log.parent)
+    line, pid = str(theirs.fileno()), str(os.getpid())
+    arguments = [line, pid, str(folder or "-"), str(embryos), scratch, *preload]
     with theirs, contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log is not None else None
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                _MODULE,
-                str(theirs.fileno()),
-                str(os.getpid()),
-                str(folder or "-"),
-                *preload,
-            ],
+            [sys.executable, "-P", "-m", _MODULE, *arguments],
             pass_fds=[theirs.fileno()],
             env=env,
             stdin=subprocess.DEVNULL,

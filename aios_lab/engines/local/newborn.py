@@ -1,4 +1,8 @@
-"""The child's side of a fork of the forkserver: from a copy of it to a process of its own."""
+"""The child's side of a fork of the forkserver: from a copy of it to a process of its own.
+
+It settles, which needs no more than the fork, and then becomes what it was asked for: at once, or, as an
+embryo, when somebody needs it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from aios_lab.engines import spawn
 from aios_lab.engines.processes import MARKER, adopt_orphans, be_forkserver, die_with
@@ -29,12 +33,28 @@ class Birth:
     fds: dict[str, int]
     requests: int | None
 
+    @classmethod
+    def of(cls, request: Mapping[str, Any], payload: int, fds: Sequence[int], requests: int | None) -> Birth:
+        """What a request for a process asks for; ``fds`` are those that it names.
 
-def live(birth: Birth, parent: int) -> NoReturn:
-    """Become the process that ``birth`` describes, run it, and end."""
+        Raises:
+            LookupError, TypeError, ValueError: it is no proper request.
+        """
+        named = dict(zip(request["fds"], fds, strict=True))
+        return cls(str(request["target"]), request["env"], str(request["cwd"]), payload, named, requests)
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [self.payload, *([] if self.requests is None else [self.requests]), *self.fds.values()]
+
+
+def live(parent: int, keep: Collection[int], await_birth: Callable[[], Birth]) -> NoReturn:
+    """Settle, with none but the descriptors to ``keep``; become the process that is born, run it, and end."""
     code = 1
     try:
-        _settle(birth, parent)
+        _settle(parent, keep)
+        birth = await_birth()
+        _become(birth)
         code = _run(birth)
     except SystemExit as error:
         code = _exit_code(error)
@@ -45,17 +65,20 @@ def live(birth: Birth, parent: int) -> NoReturn:
         os._exit(code)
 
 
-def _settle(birth: Birth, parent: int) -> None:
+def _settle(parent: int, keep: Collection[int]) -> None:
     os.setsid()
     die_with(parent)
     adopt_orphans()
     be_forkserver(yes=False)
     _reset_signals()
-    _close_all_but({birth.payload, birth.requests, *birth.fds.values()})
+    _close_all_but(keep)
+    _reseed()
+
+
+def _become(birth: Birth) -> None:
     _take_streams(birth.fds)
     _take_environment(birth.env)
     _move_to(birth.cwd)
-    _reseed()
     if birth.requests is not None:
         spawn.connect(spawn.Spawner(socket.socket(fileno=birth.requests)))
 
@@ -66,7 +89,7 @@ def _reset_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _close_all_but(keep: set[int | None]) -> None:
+def _close_all_but(keep: Collection[int]) -> None:
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd > 2 and fd not in keep:
             try:

@@ -15,12 +15,13 @@ from aios_lab.engines.base import GRACE, Credentials
 @dataclass(frozen=True, slots=True)
 class Open:
     """The first order: become the host of this slice. ``folder`` is for its workers' files; a worker with all
-    that it starts may be so many ``processes``."""
+    that it starts may be so many ``processes``; ``spare`` says that nobody waits for it."""
 
     slice_id: str
     credentials: Credentials
     folder: str
     processes: int
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,9 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import psutil
-
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders
+from aios_lab.engines.local.budget import affordable
 from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 
 log = logging.getLogger(__name__)
@@ -25,9 +24,6 @@ _REMEMBERED = 8  # grants, the most frequent of which is typical
 _SETTLE = 1.0  # seconds after a grant in which its owner has the machine for himself
 _LOOK = 10.0  # seconds between two looks at the memory
 _LONGEST_PAUSE = 60.0  # seconds between two tries where spares cannot be opened
-# What a process of a spare takes of its own beside what forked processes share, in bytes: seen 45 to 70 MB.
-_EACH = 80 << 20
-_FREE = 0.1  # the part of the machine's memory that spares leave alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +121,7 @@ class Pool:
         typical = self._typical
         if typical is None:
             return
-        room = _spares_in_memory(typical, len(self._spares))
-        wanted = min(self._size, room)
+        wanted = min(self._size, affordable(1 + typical.workers, len(self._spares)))
         others = [spare for spare, size in self._spares.items() if size != typical]
         surplus = [spare for spare in self._spares if spare not in others][wanted:]
         await self._end(*others, *surplus)
@@ -163,11 +158,3 @@ class Pool:
         if self._spares.pop(handle, None) is not None:
             log.warning("a spare slice is lost: %s", why)
             self._changed.set()
-
-
-def _spares_in_memory(size: Size, held: int) -> int:
-    """How many spares of this size the machine's memory has room for, beside its other use."""
-    memory = psutil.virtual_memory()
-    each = (1 + size.workers) * _EACH
-    left = memory.available + held * each - _FREE * memory.total
-    return max(0, int(left // each))

@@ -15,6 +15,7 @@ _PRELOADED = (
     "tornado.platform.asyncio",
     "torch._dynamo",
     "aios_lab.engines.local.host",
+    "aios_lab.engines.local.rehearsal",
     "aios_lab.engines.local.worker",
 )
 

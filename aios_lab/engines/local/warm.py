@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aios_lab.engines import spawn
+from aios_lab.engines.base import Spares
 from aios_lab.engines.local.launch import launch
 from aios_lab.engines.local.succession import knock
 from aios_lab.engines.processes import EngineId, mark_of, said, sweep
@@ -46,7 +47,12 @@ class Warm:
 
     @classmethod
     def launch(
-        cls, log: Path, on_ended: Callable[[], None], preload: Sequence[str] = (), folder: Path | None = None
+        cls,
+        log: Path,
+        on_ended: Callable[[], None],
+        preload: Sequence[str] = (),
+        folder: Path | None = None,
+        embryos: int = 0,
     ) -> Warm:
         """Start one; returns at once.
 
@@ -54,7 +60,7 @@ class Warm:
             OSError: no process or descriptor is left for it.
         """
         engine = EngineId.mine()
-        line, process = launch(engine, log, preload, folder)
+        line, process = launch(engine, log, preload, folder, embryos)
         try:
             warm = cls(engine, line, process.pid, on_ended)
         except OSError:
@@ -111,6 +117,15 @@ class Warm:
         heritage = await asyncio.to_thread(self.spawner.inherit)
         await self.ready()  # it has not ended meanwhile
         return heritage
+
+    async def embryos(self) -> Spares:
+        """The processes that it keeps ready; none while it is not warm."""
+        if not self.warmed or self._dead.is_set():
+            return Spares()
+        try:
+            return Spares(**await asyncio.to_thread(self.spawner.embryos))
+        except spawn.SpawnError:  # it is ending
+            return Spares()
 
     async def stop(self) -> None:
         """End it and everything it started; on return nothing is left."""

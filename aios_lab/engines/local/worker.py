@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders
 from aios_lab.engines.local.nodes import SliceWorker, configure, security
 
@@ -50,21 +51,31 @@ async def _serve(start: orders.Start) -> None:
         host="127.0.0.1",
         local_directory=os.path.join(start.folder, start.name),
         death_timeout=30,
-        **_options(start),
+        **options(start),
     )
     await worker
     finished: Callable[[], Awaitable[None]] = worker.finished
     await finished()
 
 
-def _options(start: orders.Start) -> dict[str, Any]:
-    """Memory and devices; a GPU worker is what dask-cuda makes of its device (affinity, context, data)."""
+def options(start: orders.Start) -> dict[str, Any]:
+    """Memory and devices; a GPU worker is what dask-cuda makes of its device (affinity, context, data).
+
+    Raises:
+        EngineError: dask-cuda cannot be imported, as without the CUDA bindings of the driver's generation.
+    """
     if not start.devices:
         return {"memory_limit": start.memory}
-    from dask_cuda.worker_spec import worker_spec
+    try:
+        from dask_cuda.worker_spec import worker_spec
+    except ImportError as error:
+        raise EngineError(
+            f"Workers on GPUs need dask-cuda with CUDA bindings ({error}): install aios-lab[cuda12] or "
+            "aios-lab[cuda13], whichever the driver is for, and restart the server."
+        ) from error
 
     device = start.devices[0]
     spec = worker_spec(CUDA_VISIBLE_DEVICES=list(start.devices), threads_per_worker=start.threads)
-    options = spec[device]["options"]
+    made = spec[device]["options"]
     kept = ("plugins", "preload", "preload_argv", "data")
-    return {"memory_limit": start.memory} | {name: options[name] for name in kept}
+    return {"memory_limit": start.memory} | {name: made[name] for name in kept}
