@@ -11,12 +11,13 @@ import hashlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from aios_lab.broker.errors import Refused
+from aios_lab.engines.unix import short
 
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 
@@ -58,7 +59,7 @@ def _bound(place: Path) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.fchmod(listening.fileno(), 0o600)  # before it has a name
-        with _short(place) as path:
+        with short(place) as path:
             listening.bind(path)
     except BaseException:
         listening.close()
@@ -68,7 +69,7 @@ def _bound(place: Path) -> socket.socket:
 
 async def connect(place: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Raises: OSError, nobody is there, or it is not this user."""
-    with _short(place) as path:
+    with short(place) as path:
         reader, writer = await asyncio.open_unix_connection(path)
     if process_of(writer) is None:
         writer.close()
@@ -84,13 +85,3 @@ def process_of(writer: asyncio.StreamWriter) -> int | None:
         end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     )
     return int(pid) if pid and user == os.getuid() else None
-
-
-@contextmanager
-def _short(place: Path) -> Iterator[str]:
-    """Another name for the path: a socket's may have 107 bytes, and folders are deeper than that."""
-    folder = os.open(place.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{place.name}"
-    finally:
-        os.close(folder)

@@ -84,6 +84,7 @@ def test_the_second_server_uses_the_broker_of_the_first(first: Server, second: S
     assert most_held(first) == 2
     assert "a.ipynb" in b.run("%aios"), "each sees what the other holds"
     assert "b.ipynb" in a.run("%aios")
+    assert "Dask" in second.text(slices(second)["b.ipynb"]["dashboard"]), "its dashboard is relayed as well"
     seen = slices(second)["a.ipynb"]
     assert seen["mine"], "it is the same person's"
     second.fetch("DELETE", f"aios/api/slices/{seen['id']}")
