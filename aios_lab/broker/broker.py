@@ -25,6 +25,7 @@ from aios_lab.broker.quotas import Quotas
 from aios_lab.broker.recovery import CLAIM_WITHIN, Recovery
 from aios_lab.broker.slices import Owner, Slice
 from aios_lab.broker.snapshot import Member, plan_record, take_snapshot
+from aios_lab.broker.troubles import Troubles
 from aios_lab.engines.base import GRACE, Engine, EngineError, Spares
 from aios_lab.wire import ClaimRequest
 
@@ -61,7 +62,7 @@ class Broker:
         self._callbacks: list[Callable[[str], None]] = []
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self._trouble: dict[str, Refused] = {}
+        self._troubles = Troubles()
         self._accounts = Accounts(ledger)
         self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed, grace)
@@ -102,9 +103,9 @@ class Broker:
         await asyncio.wait([self._loop, self._watch])
         self._loop = None
         if not leave:
-            self._guarded("recovery", self._recovery.end)
+            self._troubles.guard("recovery", self._recovery.end)
         await self._life.stop(leave)
-        self._guarded("tick", lambda: self._accounts.beat(time.time()))
+        self._troubles.guard("tick", lambda: self._accounts.beat(time.time()))
         self._tokens.clear()
         self._ledger.close()
 
@@ -329,7 +330,7 @@ class Broker:
     def problems(self) -> list[wire.Problem]:
         """What an administrator should mend now: the quota file, the ledger's disk."""
         quotas = [self._quotas.problem.problem] if self._quotas.problem else []
-        return quotas + [refused.problem for _, refused in sorted(self._trouble.items())]
+        return quotas + self._troubles.problems
 
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call back with a slice's id whenever what is seen of it changed."""
@@ -362,22 +363,8 @@ class Broker:
             self._wake.clear()
             if time.monotonic() - ticked >= TICK:
                 ticked = time.monotonic()
-                self._guarded("tick", self._tick)
-            self._guarded("decision", self._decide)
-
-    def _guarded(self, what: str, action: Callable[[], None]) -> None:
-        """One failed round is told, and the next one comes all the same."""
-        try:
-            action()
-            self._trouble.pop(what, None)
-        except Refused as refused:
-            self._trouble[what] = refused
-            log.warning("%s", refused.message)
-        except Exception as error:
-            # A rejected plan, or a mistake of ours: without heartbeats all slices would count as expired.
-            hint = "Nothing was changed. Please report it with the server's log."
-            self._trouble[what] = Refused(409, f"The broker's {what} failed: {error}", "broker_failed", hint)
-            log.exception("The broker's %s failed.", what)
+                self._troubles.guard("tick", self._tick)
+            self._troubles.guard("decision", self._decide)
 
     def _tick(self) -> None:
         self._accounts.beat(time.time())
@@ -400,22 +387,13 @@ class Broker:
         acting = self._life.acting(snapshot, plan)
         self._life.carry_out(acting, Entry("plan", data=plan_record(snapshot, policy, plan)))
         self._tell(plan)
-        self._note(policy, plan.note)
+        self._troubles.policy(policy, plan.note)
 
     def _snapshot(self, now: float, others: Iterable[Member] = ()) -> Snapshot:
         inventory, slices = self._engine.inventory(), self._life.slices.values()
         return take_snapshot(
             inventory, self._quotas, slices, self._accounts, self._idleness.idle, now, others
         )
-
-    def _note(self, policy: str, note: str) -> None:
-        """Show the administrator that another policy decided than the one that was chosen."""
-        known = self._trouble.pop("policy", None)
-        if note:
-            hint = "Choose another policy in the quota file if this does not pass by itself."
-            self._trouble["policy"] = Refused(409, f"policy {policy}: {note}", "policy_failed", hint)
-            if known is None:
-                log.warning("%s", self._trouble["policy"].message)
 
     def _tell(self, plan: Plan) -> None:
         """Hand on the reasons that changed."""
