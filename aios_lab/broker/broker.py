@@ -266,11 +266,7 @@ class Broker:
         return views.connection_view(info)
 
     async def dashboard(self, slice_id: str) -> Path:
-        """The Unix socket of the slice's Dask dashboard.
-
-        Raises:
-            Refused: the slice is gone (404), or holds no Dask cluster now (409 'no_dashboard').
-        """
+        """The Unix socket of the slice's Dask dashboard. Raises: Refused (404; 409 'no_dashboard')."""
         self._life.get(slice_id)
         try:
             return await self._engine.dashboard(slice_id)
