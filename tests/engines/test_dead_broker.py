@@ -171,7 +171,7 @@ def test_slices_can_be_left_to_a_successor(tmp_path: Path):
     first.expect(UNIT, 1)
     until("a spare is there", lambda: first.engine.pool.spares, 60)
     pids = {name: first.scale(name, 1).pids for name in (FIRST, SECOND)}
-    assert first.engine.spares.hits
+    assert first.engine.pool.hits
     first.stop(leave={FIRST})
     assert await_end(pids[SECOND], 0) == []
     second = Running(tmp_path, INVENTORY, serves="this ledger")
