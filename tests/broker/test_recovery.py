@@ -183,7 +183,7 @@ def test_killed_in_the_middle(tmp_path: Path, deed: str) -> None:
                 other = first.file("ada", 2, min_workers=2, name="work/b.ipynb")
                 first.broker.activate(other)
                 await first.active(other, 2)
-                first.idle.add("work/ada.ipynb")
+                first.broker.executing(one, busy=False)
                 first.engine.called.clear()
                 first.engine.hold()
                 first.broker.activate(first.file("bob", 2, min_workers=2))
