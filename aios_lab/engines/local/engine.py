@@ -23,10 +23,12 @@ from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 from aios_lab.engines.local.inventory import declared, measured
 from aios_lab.engines.local.pool import Pool, Size
 from aios_lab.engines.local.warm import Warm
+from aios_lab.engines.pauses import pause
 from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
 
+_LONGEST_PAUSE = 60.0  # seconds between two tries where forkservers do not become warm
 _AGAIN = 1.0  # seconds between two tries to start a forkserver when there is no descriptor or process for it
 
 
@@ -193,13 +195,13 @@ class LocalEngine:
         """Start another at once, or after a growing pause when this one never became warm."""
         assert self._warm is not None
         self._cold_starts = 0 if self._warm.warmed else self._cold_starts + 1
-        pause = min(60.0, 2.0 ** (self._cold_starts - 1)) if self._cold_starts else 0.0
-        log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", pause, self.log)
-        self._warm_up_after(pause)
+        seconds = pause(self._cold_starts, _LONGEST_PAUSE)
+        log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", seconds, self.log)
+        self._warm_up_after(seconds)
 
-    def _warm_up_after(self, pause: float) -> None:
-        if pause:
-            asyncio.get_running_loop().call_later(pause, self._warm_up_after, 0.0)
+    def _warm_up_after(self, seconds: float) -> None:
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, self._warm_up_after, 0.0)
             return
         try:
             self._warm_up()
