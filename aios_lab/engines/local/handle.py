@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _LEAVE = 3.0  # seconds a host may take to end its slice in good order
 _LONGEST_LINE = 1 << 22  # bytes that a host may report at once
-_GREET = 5.0  # seconds a host may take to answer a new engine
+_GREET = 30.0  # seconds a host may take to answer a new engine: it may be busy with a large graph
 _DIE = 10.0  # seconds that killed processes may take to give everything back
 
 
