@@ -95,22 +95,33 @@ class LocalEngine:
         self._folder = base / strays.folder_name(self._serves)
         await asyncio.to_thread(strays.reap, base)
         self._hold = await asyncio.to_thread(strays.hold, self._folder)
-        self._warm = Warm.left(self._folder)
-        if self._warm is None or not await self._inherit(self._warm):
-            self.log.write_bytes(b"")
-            self._warm_up()
+        try:
+            self._warm = Warm.left(self._folder)
+            if self._warm is None or not await self._inherit(self._warm):
+                self.log.write_bytes(b"")
+                self._warm_up()
+        except BaseException:
+            await asyncio.shield(self._undo_start())
+            raise
         self.pool.start()
+
+    async def _undo_start(self) -> None:
+        warm, self._warm = self._warm, None
+        self._slices, self._survivors = {}, ()
+        if warm is not None:
+            await warm.stop()
+        os.close(self._hold)
 
     async def _inherit(self, warm: Warm) -> bool:
         """Take over what an earlier engine left; where that cannot be had, it is ended."""
         try:
             heritage = await warm.inherit()
             warm.on_ended = self._cooled
-        except spawn.SpawnError as error:
+            found = await asyncio.gather(*(SliceHandle.inherit(*each, warm, self) for each in heritage))
+        except (spawn.SpawnError, OSError, ValueError) as error:
             log.warning("what an earlier server left cannot be taken over: %s", error)
             await warm.stop()
             return False
-        found = await asyncio.gather(*(SliceHandle.inherit(*each, warm, self) for each in heritage))
         living = [handle for handle in found if handle is not None and not handle.ended.is_set()]
         self._slices = {handle.slice_id: handle for handle in living}
         self._survivors = tuple(self._slices)
