@@ -156,6 +156,7 @@ class LocalEngine:
             fresh = handle is None or handle.ended.is_set()
             if handle is None or fresh:
                 handle = await self._take(slice_id, unit, workers) or await self._open(slice_id)
+            handle.catch_up()
             try:
                 await self._resize(handle, unit, workers, grace, why)
             except BaseException:
