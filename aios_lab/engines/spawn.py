@@ -175,7 +175,8 @@ class Spawner:
         """What the forkserver's earlier engine had kept, each with its line.
 
         Raises:
-            SpawnError: the forkserver ended, or another engine was still there after ``timeout`` seconds.
+            SpawnError: the forkserver ended, or another engine was still there after ``timeout`` seconds,
+                or what was left came only in part.
         """
         answer, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with answer:
@@ -183,7 +184,9 @@ class Spawner:
             with theirs:
                 self._send({"op": "inherit"}, [theirs.fileno()])
             try:
-                heritage = list(receive_heritage(answer))
+                heritage = receive_heritage(answer)
+            except EOFError as error:
+                raise SpawnError(f"The forkserver does not give up all: {error}.") from error
             except TimeoutError:
                 raise SpawnError(f"The forkserver did not answer within {timeout:g} s.") from None
         return [(Child(pid, status, self), socket.socket(fileno=line)) for pid, line, status in heritage]

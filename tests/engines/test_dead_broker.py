@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,13 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from distributed import Client
 
 from aios_lab.engines.base import Credentials
 from aios_lab.engines.local import strays
+from aios_lab.engines.local.engine import LocalEngine
 from aios_lab.engines.local.nodes import security
 from aios_lab.engines.processes import MARKER, EngineId, await_end, is_forkserver, kill, marked
-from engines.running import UNIT, Running
+from engines.running import UNIT, Heard, Running
 from live import until
 
 INVENTORY = {"cpus": 8, "memory": "16GB"}
@@ -203,6 +206,16 @@ def test_a_successor_finds_nothing_where_the_forkserver_died_too(tmp_path: Path)
             assert heir.scale(FIRST, 1).workers == 1
         finally:
             heir.stop()
+
+
+def test_an_engine_that_cannot_start_holds_nothing(tmp_path: Path):
+    (tmp_path / "engine.log").mkdir()
+    engine = LocalEngine(INVENTORY, tmp_path, serves="this ledger")
+    with pytest.raises(IsADirectoryError):
+        asyncio.run(engine.start(Heard()))
+    assert (tmp_path / strays.folder_name("this ledger")).is_dir()
+    strays.reap(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.log"]
 
 
 def test_what_a_killed_broker_and_forkserver_leave_the_next_engine_clears(tmp_path: Path):

@@ -107,14 +107,16 @@ def test_a_worker_that_hangs_is_fenced(engine: Running):
     with engine.slice(2) as (slice_id, client):
         one, _ = addresses(client)
         pids = client.run(os.getpid)
-        # The other one has something to keep, so that this one is to go.
-        kept = client.submit(lambda: np.ones(100_000), workers=[other for other in pids if other != one])
-        kept.result(60)
+        stays = client.submit(np.ones, 100_000, workers=[other for other in pids if other != one])
+        goes = client.submit(np.ones, 10, workers=[one], allow_other_workers=True)
+        assert len(stays.result(60)) + len(goes.result(60)) == 100_010
         os.kill(pids[one], signal.SIGSTOP)
         engine.scale(slice_id, 1, grace=0.5)
         assert engine.heard.fences[slice_id] == (1, 0)
         assert not psutil.pid_exists(pids[one])
-        assert len(kept.result(60)) == 100_000
+        assert "did not move within" not in engine.engine.log.read_text(), "nothing waits for its data"
+        assert client.submit(sum, [1, 2]).result(60) == 3
+        assert len(goes.result(60)) == 10, "it is computed again"
 
 
 def test_closing_does_not_wait_for_the_grace(engine: Running, tmp_path: Path):

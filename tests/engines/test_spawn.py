@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -162,6 +163,32 @@ def test_a_refused_request_harms_nobody():
     too_many = {str(number): 0 for number in range(100)}
     with pytest.raises(spawn.SpawnError):
         start("rest", fds=too_many)
+    assert child.poll() is None
+    child.kill()
+    assert child.join(60) == -signal.SIGKILL
+
+
+def test_a_malformed_request_harms_nobody(tmp_path: Path):
+    """Of anybody who can send one: one too deep to be read, and one whose fate can be written nowhere."""
+    child = start("rest")
+    line = spawn._connected()
+    deep, plain = tmp_path / "deep", tmp_path / "plain"
+    deep.write_text("[" * 1_000_000)
+    request = {
+        "op": "spawn",
+        "target": "targets:leave",
+        "fds": [],
+        "cwd": HERE,
+        "requests": False,
+        "ready": False,
+    }
+    plain.write_text(json.dumps(request | {"env": {**os.environ, "PYTHONPATH": HERE}}))
+    with deep.open("rb") as first, plain.open("rb") as second, open(os.devnull, "rb") as nowhere:
+        for header in (first, second):
+            fds = [header.fileno(), nowhere.fileno(), nowhere.fileno()]
+            socket.send_fds(line._channel, [b"?"], fds)
+        until("it ran and is buried", lambda: spawn.family().keys() == {child.pid})
+    assert _exit_code("leave") == 5
     assert child.poll() is None
     child.kill()
     assert child.join(60) == -signal.SIGKILL

@@ -18,6 +18,7 @@ from aios_lab.engines.local.budget import affordable
 from aios_lab.engines.local.descriptors import read_object, receive
 from aios_lab.engines.local.newborn import Birth
 from aios_lab.engines.local.rehearsal import rehearse
+from aios_lab.engines.pauses import pause
 from aios_lab.engines.processes import kill
 
 _QUIET = 1.0  # seconds after a birth in which whoever asked for it has the machine for himself
@@ -93,11 +94,11 @@ class Nursery:
         now = time.monotonic()
         if now >= self._next:
             try:
-                pause = self._step(now)
+                rest = self._step(now)
             except OSError as error:  # no process, memory or descriptor is to be had
                 print(f"forkserver: no process can be kept ready: {error.strerror}", file=sys.stderr)
-                pause = _LOOK
-            self._next = now + pause
+                rest = _LOOK
+            self._next = now + rest
         return (self._next - now,)
 
     def bury(self, pid: int) -> None:
@@ -108,7 +109,7 @@ class Nursery:
         if not self._is_ready(one):
             self._failures += 1
         one.line.close()
-        self._next = time.monotonic() + min(_LONGEST_PAUSE, 2.0**self._failures - 1)
+        self._next = time.monotonic() + pause(self._failures, _LONGEST_PAUSE)
 
     def close(self) -> list[int]:
         """Have none any more; returns the pids of those that were killed."""

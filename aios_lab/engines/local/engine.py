@@ -23,10 +23,12 @@ from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
 from aios_lab.engines.local.inventory import declared, measured
 from aios_lab.engines.local.pool import Pool, Size
 from aios_lab.engines.local.warm import Warm
+from aios_lab.engines.pauses import pause
 from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
 
+_LONGEST_PAUSE = 60.0  # seconds between two tries where forkservers do not become warm
 _AGAIN = 1.0  # seconds between two tries to start a forkserver when there is no descriptor or process for it
 
 
@@ -93,22 +95,33 @@ class LocalEngine:
         self._folder = base / strays.folder_name(self._serves)
         await asyncio.to_thread(strays.reap, base)
         self._hold = await asyncio.to_thread(strays.hold, self._folder)
-        self._warm = Warm.left(self._folder)
-        if self._warm is None or not await self._inherit(self._warm):
-            self.log.write_bytes(b"")
-            self._warm_up()
+        try:
+            self._warm = Warm.left(self._folder)
+            if self._warm is None or not await self._inherit(self._warm):
+                self.log.write_bytes(b"")
+                self._warm_up()
+        except BaseException:
+            await asyncio.shield(self._undo_start())
+            raise
         self.pool.start()
+
+    async def _undo_start(self) -> None:
+        warm, self._warm = self._warm, None
+        self._slices, self._survivors = {}, ()
+        if warm is not None:
+            await warm.stop()
+        os.close(self._hold)
 
     async def _inherit(self, warm: Warm) -> bool:
         """Take over what an earlier engine left; where that cannot be had, it is ended."""
         try:
             heritage = await warm.inherit()
             warm.on_ended = self._cooled
-        except spawn.SpawnError as error:
+            found = await asyncio.gather(*(SliceHandle.inherit(*each, warm, self) for each in heritage))
+        except (spawn.SpawnError, OSError, ValueError) as error:
             log.warning("what an earlier server left cannot be taken over: %s", error)
             await warm.stop()
             return False
-        found = await asyncio.gather(*(SliceHandle.inherit(*each, warm, self) for each in heritage))
         living = [handle for handle in found if handle is not None and not handle.ended.is_set()]
         self._slices = {handle.slice_id: handle for handle in living}
         self._survivors = tuple(self._slices)
@@ -143,6 +156,7 @@ class LocalEngine:
             fresh = handle is None or handle.ended.is_set()
             if handle is None or fresh:
                 handle = await self._take(slice_id, unit, workers) or await self._open(slice_id)
+            handle.catch_up()
             try:
                 await self._resize(handle, unit, workers, grace, why)
             except BaseException:
@@ -193,13 +207,13 @@ class LocalEngine:
         """Start another at once, or after a growing pause when this one never became warm."""
         assert self._warm is not None
         self._cold_starts = 0 if self._warm.warmed else self._cold_starts + 1
-        pause = min(60.0, 2.0 ** (self._cold_starts - 1)) if self._cold_starts else 0.0
-        log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", pause, self.log)
-        self._warm_up_after(pause)
+        seconds = pause(self._cold_starts, _LONGEST_PAUSE)
+        log.error("the forkserver ended, and all slices; another starts in %g s (see %s)", seconds, self.log)
+        self._warm_up_after(seconds)
 
-    def _warm_up_after(self, pause: float) -> None:
-        if pause:
-            asyncio.get_running_loop().call_later(pause, self._warm_up_after, 0.0)
+    def _warm_up_after(self, seconds: float) -> None:
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, self._warm_up_after, 0.0)
             return
         try:
             self._warm_up()

@@ -18,6 +18,7 @@ from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders, worker
 from aios_lab.engines.local.giving_way import Fenced, GivingWay
 from aios_lab.engines.local.tasks import Tasks
+from aios_lab.engines.pauses import pause
 from aios_lab.engines.processes import said
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ class Fleet:
             except EngineError as error:
                 log.warning("%s: %s", self._open.slice_id, error)
             failures = 0 if time.monotonic() - started > _STEADY else failures + 1
-            await asyncio.sleep(min(_LONGEST_PAUSE, 0.1 * 2**failures) if failures > 1 else 0)
+            await asyncio.sleep(pause(failures - 1, _LONGEST_PAUSE, first=0.4))
 
     async def _live(self, slot: Slot) -> None:
         """One worker from its start to its end."""

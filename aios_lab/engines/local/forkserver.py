@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +81,7 @@ class Forkserver:
             self._turn()
         if self._door is not None:
             self._door.close()
-        for process in self._processes.values():
-            kill(process.pid)
+        self._end(self._processes)
         self._orphans |= dict.fromkeys(self._nursery.close(), time.monotonic())
         deadline = time.monotonic() + 10.0
         while (self._processes or self._orphans) and time.monotonic() < deadline:
@@ -135,8 +134,7 @@ class Forkserver:
         if self._engine_process >= 0:
             self._selector.unregister(self._engine_process)
             os.close(self._engine_process)
-        for pid in self._roots - self._heritage.pids:
-            kill(pid)
+        self._end(self._roots - self._heritage.pids)
         if self._heritage.pids and self._door is not None:
             self._waits_until = time.monotonic() + ADOPT
             self._selector.register(self._door, selectors.EVENT_READ, self._open_door)
@@ -198,7 +196,7 @@ class Forkserver:
                 self._serve(pid, read_object(fds[0]), fds)
             else:
                 raise ValueError("its descriptors did not arrive; too many may be open here")
-        except (OSError, ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # whatever a sender made of it, such as objects in objects without end
             print(f"forkserver: dropped a request of process {pid}: {error!r}", file=sys.stderr)
 
     def _serve(self, pid: int, request: dict[str, Any], fds: list[int]) -> None:
@@ -288,9 +286,14 @@ class Forkserver:
         return below + [pair for child in spawned for pair in self._family(child)]
 
     def _kill(self, asker: int, pid: int) -> None:
-        process = self._processes.get(pid)
-        if process is not None and process.code is None and pid in dict(self._family(asker)):
-            kill(pid)
+        if pid in dict(self._family(asker)):
+            self._end([pid])
+
+    def _end(self, pids: Iterable[int]) -> None:
+        """Kill those that run: the pid of one that was reaped may be somebody else's by now."""
+        for pid in pids:
+            if self._processes[pid].code is None:
+                kill(pid)
 
     # Deaths
 
@@ -313,9 +316,7 @@ class Forkserver:
     def _bury(self, process: Process, code: int) -> None:
         process.code, process.ended = code, time.monotonic()
         self._heritage.remove(process.pid)
-        for pid in process.spawned:
-            if self._processes[pid].code is None:
-                kill(pid)
+        self._end(process.spawned)
         if process.requests is not None:
             self._hang_up(process.requests, process.pid)
 
@@ -359,7 +360,7 @@ def _tell(fd: int, message: dict[str, Any]) -> None:
     os.set_blocking(fd, False)
     try:
         os.write(fd, json.dumps(message).encode() + b"\n")
-    except (BrokenPipeError, BlockingIOError):  # nobody reads any more
+    except OSError:  # nobody reads any more, or it is nothing to write to
         return
 
 

@@ -44,7 +44,8 @@ class GivingWay:
     async def finish(self, name: str, deadline: float) -> Fenced:
         """Wait for the tasks that the worker runs; others go elsewhere at once.
 
-        Returns what has not ended when ``time.monotonic`` reaches the deadline.
+        Returns what has not ended when ``time.monotonic`` reaches the deadline. A worker that does not answer
+        by then is dropped: its data would not move either.
         """
         self.take_no_more(name)
         while (ws := self.worker(name)) is not None:
@@ -52,7 +53,9 @@ class GivingWay:
             try:
                 waiting = await self._ask(ws, "aios_pause", max(left, _ANSWER))
             except TimeoutError:
-                return Fenced(1, len(ws.processing))
+                fenced = Fenced(1, len(ws.processing))
+                await self.drop(name)
+                return fenced
             except OSError:  # it is going
                 return Fenced()
             for key in waiting:
@@ -67,6 +70,8 @@ class GivingWay:
     async def move(self, name: str) -> None:
         """Move the worker's data to others and take it out of the scheduler, which runs its tasks elsewhere.
         What cannot be moved, or not in time, is computed again."""
+        if self.worker(name) is None:
+            return
         try:
             async with asyncio.timeout(_MOVE):
                 await self._scheduler.retire_workers(names=[name], close_workers=True)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _LEAVE = 3.0  # seconds a host may take to end its slice in good order
 _LONGEST_LINE = 1 << 22  # bytes that a host may report at once
-_GREET = 5.0  # seconds a host may take to answer a new engine
+_GREET = 30.0  # seconds a host may take to answer a new engine: it may be busy with a large graph
 _DIE = 10.0  # seconds that killed processes may take to give everything back
 
 
@@ -67,6 +67,7 @@ class SliceHandle:
         self._ready = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
         self._has_dashboard = False
+        self._missed: list[bytes] = []
 
     @classmethod
     async def inherit(
@@ -74,12 +75,14 @@ class SliceHandle:
     ) -> SliceHandle | None:
         """The slice of a host that an earlier engine started; one that does not answer is ended: None."""
         reader, writer = await asyncio.open_connection(sock=line, limit=_LONGEST_LINE)
+        missed: list[bytes] = []
         try:
             async with asyncio.timeout(_GREET):
                 writer.write(b"\n" + orders.dump({"op": "hello"}))  # behind what may be half an order
-                while (hello := orders.load_hello(await reader.readline())) is None:
+                while (hello := orders.load_hello(heard := await reader.readline())) is None:
                     if reader.at_eof():
                         raise ConnectionError("it has ended")
+                    missed.append(heard)
         except (ConnectionError, TimeoutError, ValueError) as error:
             log.error("process %d, a slice host, does not answer and is ended: %r", child.pid, error)
             child.kill()
@@ -88,9 +91,17 @@ class SliceHandle:
             return None
         handle = cls(hello.open, warm, owner)
         handle.report, handle.shape = hello.report, hello.shape
+        handle._missed = missed
         handle._ready.set()
         handle._attach(child, reader, writer)
         return handle
+
+    def catch_up(self) -> None:
+        """Tell the owner, who knows the slice by now, what went wrong in it while there was no engine."""
+        missed, self._missed = self._missed, []
+        for line in missed:
+            with suppress(ValueError):  # the rest of what an earlier engine has read in part
+                self._hear_news(json.loads(line))
 
     def outlive(self) -> None:
         """From now on the slice goes on for a moment when this engine ends."""
@@ -260,16 +271,19 @@ class SliceHandle:
                 self._quiet_since = time.monotonic()
                 if self.report.computing:
                     self._owner.handle_computing(self)
-        if "fenced" in message:
-            self._owner.handle_fenced(self, **message["fenced"])
-        if "problem" in message:
-            self._owner.handle_troubled(self, message["problem"])
+        self._hear_news(message)
         answer = self._answers.get(message.get("done", 0))
         if answer is not None and not answer.done():
             if "error" in message:
                 answer.set_exception(EngineError(message["error"]))
             else:
                 answer.set_result(None)
+
+    def _hear_news(self, message: dict[str, Any]) -> None:
+        if "fenced" in message:
+            self._owner.handle_fenced(self, **message["fenced"])
+        if "problem" in message:
+            self._owner.handle_troubled(self, message["problem"])
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import orders
 from aios_lab.engines.local.budget import affordable
 from aios_lab.engines.local.handle import SliceHandle, ended_on_failure
+from aios_lab.engines.pauses import pause
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +104,7 @@ class Pool:
             except EngineError as error:
                 failures += 1
                 log.warning("a spare slice could not be opened: %s", error)
-            pause = min(_LONGEST_PAUSE, 2.0**failures) if failures else 0.0
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause(failures, _LONGEST_PAUSE, first=2.0))
             if not failures:
                 await self._until_changed()
                 await asyncio.sleep(_SETTLE)

@@ -10,7 +10,8 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Set
+from contextlib import ExitStack
 from pathlib import Path
 
 from aios_lab.engines.unix import short
@@ -42,27 +43,47 @@ class Heritage:
             os.close(line)
 
     def hand_over(self, heir: int, status: Callable[[int], int]) -> None:
-        """Send everything over a socket: pids, their lines, and from ``status`` where their ends are told."""
+        """Send everything over a socket: pids, their lines, and from ``status`` where their ends are told; at
+        the end how many these are, for an heir that took a part for all would have the rest twice.
+
+        Raises:
+            OSError: no descriptor is left, or the heir is gone.
+        """
         pids = list(self._lines)
         with socket.socket(fileno=os.dup(heir)) as answer:
             answer.setblocking(False)
             for some in (pids[at : at + _AT_ONCE] for at in range(0, len(pids), _AT_ONCE)):
-                ends = [status(pid) for pid in some]
+                ends: list[int] = []
                 try:
+                    ends.extend(map(status, some))
                     fds = [*(self._lines[pid] for pid in some), *ends]
                     socket.send_fds(answer, [json.dumps(some).encode()], fds)
                 finally:
                     for end in ends:
                         os.close(end)
+            answer.send(b"%d" % len(pids))
 
 
-def receive_heritage(answer: socket.socket) -> Iterator[tuple[int, int, int]]:
-    """The heir's side: pid, line and status of every process."""
-    while True:
-        data, fds, _, _ = socket.recv_fds(answer, 4096, 2 * _AT_ONCE)
-        if not data:
-            return
-        yield from zip(pids := json.loads(data), fds[: len(pids)], fds[len(pids) :], strict=True)
+def receive_heritage(answer: socket.socket) -> list[tuple[int, int, int]]:
+    """The heir's side: pid, line and status of every process.
+
+    Raises:
+        EOFError: they came only in part, because no descriptor was left here or there.
+        OSError: nothing came in time.
+    """
+    found: list[tuple[int, int, int]] = []
+    with ExitStack() as undo:
+        while True:
+            data, fds, _, _ = socket.recv_fds(answer, 4096, 2 * _AT_ONCE)
+            for fd in fds:
+                undo.callback(os.close, fd)
+            if data == b"%d" % len(found):
+                undo.pop_all()
+                return found
+            pids = json.loads(data) if data.startswith(b"[") else []
+            if not pids or len(fds) != 2 * len(pids):
+                raise EOFError("what was left came only in part")
+            found += zip(pids, fds[: len(pids)], fds[len(pids) :], strict=True)
 
 
 def make_door(folder: Path) -> socket.socket:

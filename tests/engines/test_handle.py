@@ -1,0 +1,45 @@
+"""What a slice host said while it had no engine is heard by the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+from typing import Any, cast
+
+from aios_lab.engines import spawn
+from aios_lab.engines.base import Credentials
+from aios_lab.engines.local import orders
+from aios_lab.engines.local.engine import LocalEngine
+from aios_lab.engines.local.handle import SliceHandle
+from aios_lab.engines.local.warm import Warm
+from engines.running import Heard
+
+
+def test_what_was_said_between_two_engines_is_told_once(tmp_path: Path):
+    asyncio.run(_inherit(tmp_path))
+
+
+async def _inherit(folder: Path) -> None:
+    heard, engine = Heard(), LocalEngine({"cpus": 1, "memory": "1GB"}, folder)
+    engine._listener = heard
+    line, host = socket.socketpair()
+    status, fate = os.pipe()
+    child = spawn.Child(os.getpid(), status, spawn.Spawner(line))
+    hello = orders.Hello(
+        orders.Open("s-1", Credentials("", "", ""), str(folder / "s-1"), 9), None, orders.Report()
+    )
+    missed: list[dict[str, Any]] = [{"fenced": {"workers": 2, "tasks": 3}}, {"problem": "too much memory"}]
+    host.sendall(b'rest": 5}\n' + b"".join(map(orders.dump, [*missed, hello])))
+    handle = await SliceHandle.inherit(child, line, cast(Warm, None), engine)
+    assert handle is not None
+    assert heard.fences == heard.troubles == {}, "nobody knows the slice yet"
+    handle.catch_up()
+    assert heard.fences.pop("s-1") == (2, 3)
+    assert heard.troubles.pop("s-1") == "too much memory"
+    handle.catch_up()
+    assert heard.fences == heard.troubles == {}
+    os.write(fate, b'{"exit": 0}\n')
+    host.close()
+    await handle.ended.wait()
