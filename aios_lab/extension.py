@@ -44,6 +44,7 @@ MLFLOW_PATIENCE = (
     3.0  # seconds a stopping server gives MLflow; what it misses is written after the next start
 )
 RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
+AGAIN = "Mend this; the server tries again every few seconds. Kernels work meanwhile, without slices."
 PROVISIONER = "aios-provisioner"
 STOPPED = Problem(
     message="This server is shutting down.",
@@ -190,8 +191,11 @@ class AIOSLab(ExtensionApp):
                 await self._open(stack)
             except Refused as refused:
                 return refused.problem
-            except (EngineError, SettingError) as error:
+            except SettingError as error:
                 return Problem(message=str(error), reason="not_started", hint=RESTART)
+            except (EngineError, OSError) as error:
+                message = f"AIOS Lab could not start: {error}"
+                return Problem(message=message, reason="engine_failed", hint=AGAIN)
             except Exception:
                 self.log.exception("AIOS Lab could not start")
                 message = "AIOS Lab could not start; the server's log says why."
@@ -207,6 +211,7 @@ class AIOSLab(ExtensionApp):
         ledger = Ledger(self._ledger_path())
         default_claim = self._default_claim()
         stack.enter_context(territory.data_folder(self.folder))
+        self._leading.begin()
         await stack.enter_async_context(listen(self._meeting, self._leading.accept))
         stack.callback(self._leading.close)
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
@@ -221,7 +226,10 @@ class AIOSLab(ExtensionApp):
             }
             if not self.inventory:
                 stack.enter_context(territory.machine())
-        engine = cast("Callable[..., Engine]", self.engine_class)(**options)
+        try:
+            engine = cast("Callable[..., Engine]", self.engine_class)(**options)
+        except EngineError as error:
+            raise SettingError(str(error)) from error
         windows = Windows(self.idle_after_kernel, self.idle_after_tasks, self.idle_after_accelerators)
         quotas = Quotas(self._quotas_path())
         broker = Broker(engine, ledger, quotas, default_claim, windows, self.grace)
