@@ -13,7 +13,7 @@ from typing import Any
 from aios_lab import __version__
 from aios_lab.broker import Owner
 from aios_lab.broker.errors import Refused
-from aios_lab.kernel_claims import OwnBroker
+from aios_lab.kernel_claims import OwnBroker, device_variables
 from aios_lab.peers.line import Line, LineCut
 from aios_lab.peers.rendezvous import process_of
 from aios_lab.routes import ROUTES
@@ -139,7 +139,7 @@ class Leading:
         for slice_id in follower.slices - known:  # filed when the line was cut: its kernel never heard of it
             self._own.change("ended", slice_id, "Its kernel started without it.")
         follower.slices = known
-        return {"slices": sorted(known), "places": dict(self._places())}
+        return {"slices": sorted(known), "places": {**self._places(), **device_variables(self._services)}}
 
     async def _perform(self, data: Any) -> Any:
         route = _ROUTES[data["method"], data["path"]]
