@@ -40,10 +40,9 @@ from aios_lab.routes.use import Use
 from aios_lab.training.store import RunStore
 from aios_lab.wire import ClaimRequest, Job, Problem
 
-MLFLOW_PATIENCE = (
-    3.0  # seconds a stopping server gives MLflow; what it misses is written after the next start
-)
+PATIENCE = 3.0  # seconds a stopping server gives MLflow; it gets what it misses after the next start
 RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
+AGAIN = "Mend this; the server tries again every few seconds. Kernels work meanwhile, without slices."
 PROVISIONER = "aios-provisioner"
 STOPPED = Problem(
     message="This server is shutting down.",
@@ -190,8 +189,11 @@ class AIOSLab(ExtensionApp):
                 await self._open(stack)
             except Refused as refused:
                 return refused.problem
-            except (EngineError, SettingError) as error:
+            except SettingError as error:
                 return Problem(message=str(error), reason="not_started", hint=RESTART)
+            except (EngineError, OSError) as error:
+                message = f"AIOS Lab could not start: {error}"
+                return Problem(message=message, reason="engine_failed", hint=AGAIN)
             except Exception:
                 self.log.exception("AIOS Lab could not start")
                 message = "AIOS Lab could not start; the server's log says why."
@@ -205,8 +207,8 @@ class AIOSLab(ExtensionApp):
         if self.serverapp.sock:
             raise UNIX_SOCKET
         ledger = Ledger(self._ledger_path())
-        default_claim = self._default_claim()
         stack.enter_context(territory.data_folder(self.folder))
+        self._leading.begin()
         await stack.enter_async_context(listen(self._meeting, self._leading.accept))
         stack.callback(self._leading.close)
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
@@ -221,16 +223,21 @@ class AIOSLab(ExtensionApp):
             }
             if not self.inventory:
                 stack.enter_context(territory.machine())
-        engine = cast("Callable[..., Engine]", self.engine_class)(**options)
+        try:
+            engine = cast("Callable[..., Engine]", self.engine_class)(**options)
+        except EngineError as error:
+            raise SettingError(str(error)) from error
         windows = Windows(self.idle_after_kernel, self.idle_after_tasks, self.idle_after_accelerators)
         quotas = Quotas(self._quotas_path())
-        broker = Broker(engine, ledger, quotas, default_claim, windows, self.grace)
+        broker = Broker(engine, ledger, quotas, self._default_claim(), windows, self.grace)
         await broker.start()
-        stack.push_async_callback(lambda: broker.stop(self._leading.slices))
+        recovery = broker.recovery
+        stack.push_async_callback(lambda: broker.stop(self._leading.slices | recovery.unclaimed))
         self._peers.reclaim(broker)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())
         await runs.start(broker.living)
-        stack.push_async_callback(lambda: runs.close(MLFLOW_PATIENCE, self._leading.slices))
+        recovery.unpin(runs.living)
+        stack.push_async_callback(lambda: runs.close(PATIENCE, self._leading.slices | recovery.unclaimed))
         registry = Registry(self._mlflow(), self._artifacts())
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
         stack.push_async_callback(jobs.stop)

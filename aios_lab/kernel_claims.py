@@ -122,16 +122,9 @@ class KernelClaims:
         return services.elsewhere is not None or (services.ready and services.broker.living(slice_id))
 
     def environment(self, slice_id: str) -> dict[str, str]:
-        gpus = hidden_devices() if self._has_devices() else {}
+        gpus = device_variables(self._services)
         token = self._services.kernels[slice_id].token
         return {**self._environment(), **gpus, "AIOS_SLICE": slice_id, "AIOS_TOKEN": token}
-
-    def _has_devices(self) -> bool:
-        """Whether there are accelerators, real ones. A server whose broker is elsewhere leaves them alone."""
-        if not self._services.ready:
-            return False
-        cluster = self._services.broker.cluster()
-        return not cluster.simulated and any(node.accelerators for node in cluster.nodes)
 
     def executing(self, slice_id: str, busy: bool) -> None:
         if (kernel := self._services.kernels.get(slice_id)) is not None:
@@ -147,6 +140,16 @@ class KernelClaims:
     def ended(self, slice_id: str, why: str) -> None:
         self._services.kernels.pop(slice_id, None)
         self._keeper.change("ended", slice_id, why)
+
+
+def device_variables(services: Services) -> dict[str, str]:
+    """``hidden_devices`` where there are accelerators, real ones; nothing where the broker is elsewhere: its
+    server says it."""
+    if not services.ready:
+        return {}
+    cluster = services.broker.cluster()
+    real = not cluster.simulated and any(node.accelerators for node in cluster.nodes)
+    return hidden_devices() if real else {}
 
 
 def hidden_devices() -> dict[str, str]:

@@ -66,7 +66,7 @@ class Broker:
         self._accounts = Accounts(ledger)
         self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed, grace)
-        self._recovery = Recovery(engine, ledger, self._life, self._accounts)
+        self.recovery = Recovery(engine, ledger, self._life, self._accounts)
         self._outlook = Outlook(ledger, quotas, self._snapshot)
 
     async def start(self, claim_within: float = CLAIM_WITHIN) -> None:
@@ -85,7 +85,7 @@ class Broker:
             self._accounts.open(self._quotas.sharing)
             await self._engine.start(self._life)
             undo.push_async_callback(lambda: self._engine.stop(leave=self._engine.survivors()))
-            await self._recovery.begin(claim_within)
+            await self.recovery.begin(claim_within)
             usual = make_claim(self._default, None, "", self._engine.inventory(), self._quotas)
             self._engine.expect(usual.unit, usual.max)
             undo.pop_all()
@@ -103,7 +103,7 @@ class Broker:
         await asyncio.wait([self._loop, self._watch])
         self._loop = None
         if not leave:
-            self._troubles.guard("recovery", self._recovery.end)
+            self._troubles.guard("recovery", self.recovery.end)
         await self._life.stop(leave)
         self._troubles.guard("tick", lambda: self._accounts.beat(time.time()))
         self._tokens.clear()
@@ -179,7 +179,7 @@ class Broker:
         Raises:
             Refused: 'ledger_unavailable'.
         """
-        if self._recovery.reclaim(slice_id):
+        if self.recovery.reclaim(slice_id):
             self._tokens[slice_id] = token
             self._wake.set()
         known = self._tokens.get(slice_id)
@@ -292,7 +292,7 @@ class Broker:
         ]
 
     def _view(self, one: Slice, mine: bool) -> wire.Slice:
-        waits = self._recovery.waits_for(one.id)
+        waits = self.recovery.waits_for(one.id)
         reason = views.WAITS_FOR_OWNER if waits else views.reason_of(one, self._reasons.get(one.id, ""))
         simulated = self._engine.inventory().simulated
         is_open = self._engine.info(one.id) is not None
@@ -369,7 +369,7 @@ class Broker:
         if (problem := self._quotas.problem) is not None and problem is not known:
             log.warning("%s The last good one counts until it is mended.", problem.message)
         self._life.reconcile()
-        self._recovery.passed(TICK)
+        self.recovery.passed(TICK)
         for one in list(self._life.slices.values()):
             if one.parked and not self._idleness.idle(one):
                 self._life.wake(one.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 from aios_lab.broker.accounts import Accounts
@@ -79,6 +80,17 @@ class Recovery:
         """Whether the slice lives, and its owner has not reported yet."""
         one = self._life.slices.get(slice_id)
         return one is not None and not one.gone and slice_id in self._unclaimed
+
+    @property
+    def unclaimed(self) -> frozenset[str]:
+        """Whose owner has not reported yet, and still may."""
+        return frozenset({*self._asleep, *filter(self.waits_for, self._unclaimed)})
+
+    def unpin(self, living: Collection[str]) -> None:
+        """Runs not among the ``living`` keep nothing: they had not quite begun when the broker died."""
+        for one in list(self._life.slices.values()):
+            for run_id in one.pins.keys() - set(living):
+                self._life.unpin(one.id, run_id)
 
     def reclaim(self, slice_id: str) -> bool:
         """Its owner is there; False when the slice waits for nobody. Raises: Refused, and it waits on."""

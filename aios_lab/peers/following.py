@@ -31,6 +31,19 @@ ANSWER = 30.0  # seconds a leader has to answer; the longest that a question may
 REPORT = 2.0  # seconds between two reports to the leader
 ALWAYS = frozenset({"status", "openapi.json"})  # what every server answers by itself, at any time
 TAKEN = "data_dir_in_use"
+# What may pass by itself: all else that keeps a server from leading is for a person to mend.
+PASSING = frozenset(
+    {
+        "data_dir_unavailable",
+        "engine_failed",
+        "ledger_conflict",
+        "ledger_in_use",
+        "ledger_unavailable",
+        "machine_in_use",
+        "machine_lock_unavailable",
+        "runtime_dir_unavailable",
+    }
+)
 
 
 def _silent() -> Refused:
@@ -56,7 +69,8 @@ class Peers:
 
     Implements ``services.Elsewhere`` and ``kernel_claims.Keeper``. ``lead`` opens everything here, and
     returns what keeps it from that; with 'data_dir_in_use' this server follows whoever has it, and tries
-    again when that one is gone. ``emit`` says an event on this server's bus.
+    again when that one is gone. With what may pass it shows that, and tries again now and then. ``emit`` says
+    an event on this server's bus.
     """
 
     def __init__(
@@ -114,6 +128,10 @@ class Peers:
         patience = monotonic() + AT_FIRST
         while True:
             problem = await self._lead()
+            if problem is not None and problem.reason in PASSING:
+                self._stuck(problem)
+                await asyncio.sleep(RARELY)
+                continue
             if problem is None or problem.reason != TAKEN:
                 return self._settle(problem)
             try:
@@ -138,6 +156,7 @@ class Peers:
         if problem is not None:
             self._stuck(problem)
         self._services.elsewhere = None
+        self.places = {}
         self._found(None)
         while self._untold:
             self._own.change(*self._untold.popleft())
@@ -158,7 +177,7 @@ class Peers:
         """Use the broker at the other end for as long as the line lives. Raises: Refused, it is of no use."""
         tasks = [asyncio.create_task(line.run())]
         try:
-            self._greeted(await line.ask("hello", self._greeting()))
+            self._greeted(await self._greet(line))
             self._services.problems = []
             self._found(line)
             self._services.feed.changed_all()
@@ -172,10 +191,13 @@ class Peers:
             for task in tasks:
                 task.cancel()
 
-    def _greeting(self) -> Any:
+    async def _greet(self, line: Line) -> Any:
         kernels = self._services.kernels.items()
         told = [[slice_id, kernel.token, kernel.busy] for slice_id, kernel in kernels]
-        return {"version": __version__, "kernels": told}
+        try:
+            return await line.ask("hello", {"version": __version__, "kernels": told}, PATIENCE)
+        except TimeoutError:
+            raise _silent() from None
 
     def _greeted(self, answer: Any) -> None:
         self.places = answer["places"]
@@ -196,6 +218,9 @@ class Peers:
                     await self._news.wait()
             except TimeoutError:
                 continue
+            except Refused as refused:
+                log.info("The server that has the broker heard no report: %s", refused.message)
+                await asyncio.sleep(REPORT)
             except LineCut:
                 return
 
@@ -207,12 +232,14 @@ class Peers:
         """What happened to kernels reaches the leader in order, or its successor where it does not."""
         while True:
             self._changed.clear()
-            try:
-                while self._untold:
+            while self._untold:
+                try:
                     await line.ask("change", self._untold[0])
-                    self._untold.popleft()
-            except LineCut:
-                return
+                except Refused as refused:
+                    log.warning("%s: %s %s", self._untold[0], refused.message, refused.hint)
+                except LineCut:
+                    return
+                self._untold.popleft()
             await self._changed.wait()
 
     async def _there(self) -> Line | None:

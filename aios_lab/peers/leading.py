@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from aios_lab import __version__
 from aios_lab.broker import Owner
 from aios_lab.broker.errors import Refused
-from aios_lab.kernel_claims import OwnBroker
+from aios_lab.kernel_claims import OwnBroker, device_variables
 from aios_lab.peers.line import Line, LineCut
 from aios_lab.peers.rendezvous import process_of
 from aios_lab.routes import ROUTES
@@ -20,6 +21,8 @@ from aios_lab.routes.base import serialise
 from aios_lab.routes.call import Answer, Call, Caller
 from aios_lab.routes.services import Services
 from aios_lab.wire import ClaimRequest
+
+log = logging.getLogger("aios_lab")
 
 REMEMBERED = 1000  # events for a server that is stopped; the oldest are dropped
 SERVER_ENDED = "The Jupyter server of its kernel ended."
@@ -47,6 +50,12 @@ class Leading:
         self._followers: dict[int, Follower] = {}
         self._lines: set[Line] = set()
         self._open = asyncio.Event()
+        self._closed = True
+
+    def begin(self) -> None:
+        """From now on others may come, and wait until there is a broker to use."""
+        self._followers = {}  # an earlier attempt's: they say hello again
+        self._open.clear()
         self._closed = False
 
     def open(self) -> None:
@@ -94,7 +103,8 @@ class Leading:
             return self._hello(pid, line, data)
         if verb == "perform":
             return await self._perform(data)
-        follower = self._followers[pid]
+        if (follower := self._followers.get(pid)) is None:
+            raise Refused(409, "This server has taken leave.", "not_following", "Say hello first.")
         if verb == "file":
             return await self._file(follower, data)
         if verb == "change":
@@ -120,15 +130,16 @@ class Leading:
             asyncio.get_running_loop().add_reader(alive, self._gone, new, SERVER_ENDED)
         follower, broker = self._followers[pid], self._services.broker
         follower.line = line
-        known = {one: busy for one, token, busy in data["kernels"] if broker.reclaim(one, token)}
-        for slice_id, busy in known.items():
-            broker.executing(slice_id, busy)
-        for slice_id in (
-            follower.slices - known.keys()
-        ):  # filed when the line was cut: its kernel never heard of it
+        known: set[str] = set()
+        for slice_id, token, busy in data["kernels"]:
+            if broker.reclaim(slice_id, token):
+                known.add(slice_id)
+                follower.slices.add(slice_id)  # at once: it has an owner also if another one is refused
+                broker.executing(slice_id, busy)
+        for slice_id in follower.slices - known:  # filed when the line was cut: its kernel never heard of it
             self._own.change("ended", slice_id, "Its kernel started without it.")
-        follower.slices = set(known)
-        return {"slices": sorted(known), "places": dict(self._places())}
+        follower.slices = known
+        return {"slices": sorted(known), "places": {**self._places(), **device_variables(self._services)}}
 
     async def _perform(self, data: Any) -> Any:
         route = _ROUTES[data["method"], data["path"]]
@@ -168,9 +179,12 @@ class Leading:
         self._forget(follower)
         self._followers.pop(follower.pid, None)
         for slice_id in follower.slices:
-            self._own.change("ended", slice_id, why)
+            try:
+                self._own.change("ended", slice_id, why)
+            except Exception:  # it costs this slice, not those of the server's other kernels
+                log.exception("Slice %s could not be ended", slice_id)
         if follower.line is not None:
-            follower.line.close()
+            asyncio.get_running_loop().call_soon(follower.line.close)  # when a goodbye has been answered
 
     @staticmethod
     def _forget(follower: Follower) -> None:

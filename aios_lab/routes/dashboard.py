@@ -70,6 +70,8 @@ class DashboardHandler(CallerHandler, WebSocketMixin, WebSocketHandler, JupyterH
     async def get(  # type: ignore[override]  # tornado's own decorator returns another type
         self, slice_id: str, path: str | None = None
     ) -> None:
+        if self._is_socket and not self.check_origin():  # before anything is made for it
+            raise web.HTTPError(403)
         try:
             door = await self._door(slice_id)
             if path in (None, "/"):

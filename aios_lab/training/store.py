@@ -87,6 +87,11 @@ class RunStore:
         self._mlflow.start()
         self._watch = asyncio.create_task(self._watch_living(), name="aios runs")
 
+    @property
+    def living(self) -> frozenset[str]:
+        """The ids of runs that have not ended."""
+        return frozenset(run_id for run_id, entry in self._entries.items() if entry.living)
+
     async def close(self, timeout: float = 10.0, leave: Collection[str] = ()) -> None:
         """End what still lives, but on the slices to ``leave``. What MLflow misses for ``timeout`` seconds it
         gets after the next start."""

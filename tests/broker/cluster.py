@@ -46,7 +46,8 @@ class Cluster:
         mine = [task for task in asyncio.all_tasks() if task.get_name().startswith("aios ")]
         for task in mine:
             task.cancel()
-        await asyncio.wait(mine)
+        if mine:  # it may have stopped before
+            await asyncio.wait(mine)
         self.ledger.close()
 
     async def reach(self, slice_id: str, state: SliceState, workers: int) -> None:

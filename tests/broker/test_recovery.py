@@ -284,6 +284,48 @@ def test_a_broker_that_stops_leaves_what_it_is_told(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_broker_that_stops_soon_leaves_what_nobody_has_reclaimed_yet(tmp_path: Path) -> None:
+    async def story(following: Following) -> None:
+        first = await following()
+        mine, theirs, sleeps = first.file("ada", 1), first.file("bob", 2), first.file("cy", 1)
+        for one in (mine, theirs):
+            first.broker.activate(one)
+        await first.active(mine, 1)
+        await first.active(theirs, 2)
+        tokens = {one: first.broker.token(one) for one in (mine, theirs, sleeps)}
+        second = await following()
+        assert second.broker.recovery.unclaimed == {mine, theirs, sleeps}
+        assert second.broker.reclaim(mine, tokens[mine])
+        assert second.broker.recovery.unclaimed == {theirs, sleeps}
+        await second.broker.stop(second.broker.recovery.unclaimed)
+        assert [*second.engine.open] == [theirs]
+        third = await following()
+        assert not third.broker.reclaim(mine, tokens[mine])
+        assert all(third.broker.reclaim(one, tokens[one]) for one in (theirs, sleeps))
+        await third.active(theirs, 2)
+        assert not third.broker.recovery.unclaimed
+
+    run(tmp_path, story)
+
+
+def test_runs_that_nobody_knows_pin_nothing(tmp_path: Path) -> None:
+    async def story(following: Following) -> None:
+        first = await following()
+        one = first.file("ada", 2)
+        token = first.broker.token(one)
+        first.broker.activate(one)
+        await first.active(one, 2)
+        first.broker.pin(one, "r-known", 1)
+        first.broker.pin(one, "r-unheard", 2)
+        second = await following()
+        second.broker.recovery.unpin({"r-known"})
+        (written,) = second.ledger.living()
+        assert written.pins == {"r-known": 1}
+        assert second.broker.reclaim(one, token)
+
+    run(tmp_path, story)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(200 if "AIOS_SOAK" in os.environ else 10))
 def test_a_storm_in_which_brokers_are_killed(

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ def test_a_running_task_is_waited_for_and_new_ones_go_elsewhere(engine: Running,
         (told,) = resizes(client)
         assert (told["before"], told["after"], told["reason"]) == (2, 1, "ben")
         assert before + PATIENT <= told["deadline"] <= time.time() + PATIENT
+        with ThreadPoolExecutor(2) as background:
+            looks = [
+                background.submit(lambda: engine.call(engine.engine.dashboard(slice_id))) for _ in range(2)
+            ]
+            assert all(look.result().is_socket() for look in looks), "who looks does not wait for it"
         assert shrink.is_alive()
         flag.touch()
         shrink.join(60)

@@ -76,6 +76,17 @@ async def test_status_says_what_to_mend_and_all_else_refuses(api, reason):
     assert refused.body == status["problems"][0]
 
 
+@pytest.mark.parametrize("aios_config", ["ledger_unavailable"], indirect=True)
+async def test_it_leads_as_soon_as_it_can(api):
+    (api.app.folder / "ledger.db").rmdir()
+    async with asyncio.timeout(60):
+        while not (status := (await api("GET", "aios/api/status")).body)["ready"]:
+            await asyncio.sleep(0.05)
+    assert status["problems"] == []
+    await api.kernel("work.ipynb")
+    assert [one["name"] for one in (await api("GET", "aios/api/slices")).body] == ["work.ipynb"]
+
+
 @pytest.mark.parametrize("aios_config", [{"mlflow_uri": "http://127.0.0.1:9"}], indirect=True)
 async def test_status_says_that_runs_cannot_be_written_to_mlflow(api):
     async with asyncio.timeout(20):

@@ -158,6 +158,11 @@ async def test_nobody_else_does(api, jp_ws_fetch):
     with pytest.raises(HTTPClientError) as closed:
         await session(api, root, jp_ws_fetch, **foreign)
     assert closed.value.code == 403
+    nothing = "aios/slices/s-unknown/dashboard/status/ws"
+    for headers, status in ((other, 404), (other | {"Origin": "https://elsewhere.example"}, 403)):
+        with pytest.raises(HTTPClientError) as closed:
+            await jp_ws_fetch(*nothing.split("/"), headers=headers)
+        assert closed.value.code == status, "another origin learns nothing, not even whether there is a slice"
 
 
 async def test_no_secret_of_the_server_reaches_it_and_none_of_its_cookies_the_browser(api):

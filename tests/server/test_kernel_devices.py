@@ -45,6 +45,8 @@ def test_kernels_begin_without_devices_and_learn_of_those_of_their_slice(tmp_pat
         assert kernel.run(SHOWN) == "['0,1', '0,1']\n"
         kernel.run("aios.release()")
         assert kernel.run(SHOWN) == "['', '']\n"
+        with serving(tmp_path / "2", config=ENGINE.format(tests=str(tests)), beside=server) as second:
+            assert second.kernel().run(SHOWN) == "['', '']\n", "nor does one of a server that follows"
 
 
 def test_a_machine_without_gpus_is_left_alone(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class _Leavers(SchedulerPlugin):
 
 
 class Host:
-    """Obeys the engine, one order at a time, until it says close or its line breaks.
+    """Obeys the engine, one order at a time, until it says close or its line breaks. Only a dashboard is made
+    beside: who looks at a slice that shrinks need not wait until it has.
 
     The engine may be another from one order to the next: it says hello first, and orders of the earlier one
     that are left come to their end before its own begin.
@@ -79,7 +80,7 @@ class Host:
         self._said = b""
         self._family: dict[int, int] = {}
         self._parked = False
-        self._has_dashboard = False
+        self._dashboard: asyncio.Task[None] | None = None
 
     async def run(self, control: socket.socket) -> None:
         reader, self._writer = await asyncio.open_connection(sock=control)
@@ -106,7 +107,7 @@ class Host:
 
     async def _serve(self, reader: asyncio.StreamReader) -> None:
         todo: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        obeying = asyncio.create_task(self._obey_in_turn(todo))
+        working = {asyncio.create_task(self._obey_in_turn(todo))}
         try:
             while line := await reader.readline():
                 order = _understood(line)
@@ -116,24 +117,30 @@ class Host:
                     case "hello":
                         shape = None if self._told is None else self._told.shape
                         self._send(orders.Hello(self._open, shape, self._state()))
+                    case "dashboard":
+                        working.add(beside := asyncio.create_task(self._carry_out(order)))
+                        beside.add_done_callback(working.discard)
                     case str():
                         todo.put_nowait(order)
         finally:
-            obeying.cancel()
+            for task in working:
+                task.cancel()
 
     async def _obey_in_turn(self, todo: asyncio.Queue[dict[str, Any]]) -> None:
         while True:
-            order = await todo.get()
-            try:
-                await self._obey(order)
-            except EngineError as error:
-                self._send({"done": order["id"], "error": str(error)})
-            except Exception as error:  # it costs this order, not the slice with all that its workers hold
-                log.exception("%s: an order failed: %s", self._open.slice_id, order)
-                message = f"The slice could not do what was asked ({error!r}). The engine's log has details."
-                self._send({"done": order["id"], "error": message})
-            else:
-                self._send({"done": order["id"], "report": dataclasses.asdict(self._state())})
+            await self._carry_out(await todo.get())
+
+    async def _carry_out(self, order: dict[str, Any]) -> None:
+        try:
+            await self._obey(order)
+        except EngineError as error:
+            self._send({"done": order["id"], "error": str(error)})
+        except Exception as error:  # it costs this order, not the slice with all that its workers hold
+            log.exception("%s: an order failed: %s", self._open.slice_id, order)
+            message = f"The slice could not do what was asked ({error!r}). The engine's log has details."
+            self._send({"done": order["id"], "error": message})
+        else:
+            self._send({"done": order["id"], "report": dataclasses.asdict(self._state())})
 
     async def _obey(self, order: dict[str, Any]) -> None:
         match order["op"]:
@@ -173,10 +180,15 @@ class Host:
             raise EngineError(f"The workers {', '.join(failed)} of a spare slice did not answer.")
 
     async def _open_dashboard(self, path: Path) -> None:
-        """Costs a second and some memory: nothing of it is there before somebody looks."""
-        if not self._has_dashboard:
-            await dashboard.serve(self._scheduler, path)
-            self._has_dashboard = True
+        """Costs a second and some memory: nothing of it is there before somebody looks. All who look wait for
+        the same one, which is begun anew if it failed."""
+        if self._dashboard is None:
+            self._dashboard = asyncio.create_task(dashboard.serve(self._scheduler, path))
+        try:
+            await asyncio.shield(self._dashboard)
+        except Exception:
+            self._dashboard = None
+            raise
 
     async def _say_goodbye(self) -> None:
         try:
