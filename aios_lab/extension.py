@@ -17,7 +17,7 @@ from jupyter_server.serverapp import ServerApp
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from traitlets import Dict, Float, Int, List, Type, Unicode, default
+from traitlets import Dict, Float, Int, List, TraitError, Type, Unicode, default
 
 from aios_lab.broker import Broker, Ledger, Quotas, Windows, territory
 from aios_lab.broker.errors import Refused
@@ -141,8 +141,14 @@ class AIOSLab(ExtensionApp):
     def _default_data_dir(self) -> str:
         return str(places.data_folder())
 
+    _mistake: SettingError | None = None
+
     def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        super()._link_jupyter_server_extension(serverapp)
+        """Jupyter would go on without all of our configuration where one value of it is wrong."""
+        try:
+            super()._link_jupyter_server_extension(serverapp)
+        except TraitError as error:
+            self._mistake = SettingError(f"The configuration of AIOS Lab has a mistake: {error}")
         # setdefault respects an administrator who chose another. The factory is a singleton that may be there
         # already, and then no longer looks at the configuration.
         section = serverapp.config.KernelProvisionerFactory
@@ -204,6 +210,8 @@ class AIOSLab(ExtensionApp):
     async def _open(self, stack: AsyncExitStack) -> None:
         """Builds the parts from the bottom up; ``stack`` learns how to close each."""
         assert self.serverapp is not None
+        if self._mistake is not None:
+            raise self._mistake
         if self.serverapp.sock:
             raise UNIX_SOCKET
         ledger = Ledger(self._ledger_path())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import time
@@ -43,11 +44,19 @@ class Notices:
 
     def __init__(self) -> None:
         self._callbacks: list[Callback] = []
-        self._events: SimpleQueue[ResizeEvent] | None = None
+        self._hearers: list[SimpleQueue[ResizeEvent]] = []
         self._output: Output | None = None
 
     def call_back(self, callback: Callback) -> Callable[[], None]:
-        """Returns what forgets the callback; it may be called more than once."""
+        """Returns what forgets the callback; it may be called more than once.
+
+        Raises:
+            TypeError: it cannot be called, or would have to be awaited.
+        """
+        if not callable(callback) or inspect.iscoroutinefunction(callback):
+            raise TypeError(
+                f"aios.on_resize() takes a function that is called with a ResizeEvent, not {callback!r}."
+            )
         self._callbacks.append(callback)
 
         def forget() -> None:
@@ -60,17 +69,13 @@ class Notices:
         _, told = event
         if told.get("event") != "resize":
             return
-        if self._events is None:
-            self._events = SimpleQueue()
-            threading.Thread(target=self._run, args=(self._events,), name="aios resizes", daemon=True).start()
-        self._events.put(ResizeEvent(**{field.name: told[field.name] for field in fields(ResizeEvent)}))
+        if not self._hearers:  # a callback that takes long holds up the next, and no line
+            self._hearers = [_hearer(self._show), _hearer(self._call_back)]
+        one = ResizeEvent(**{field.name: told[field.name] for field in fields(ResizeEvent)})
+        for hearer in self._hearers:
+            hearer.put(one)
 
-    def _run(self, events: SimpleQueue[ResizeEvent]) -> None:
-        while True:
-            self._tell(events.get())
-
-    def _tell(self, event: ResizeEvent) -> None:
-        self._show(event)
+    def _call_back(self, event: ResizeEvent) -> None:
         for callback in list(self._callbacks):
             try:
                 callback(event)
@@ -86,6 +91,18 @@ class Notices:
         if self._output is None or event.kind == "shrinking":
             self._output = Output()
         self._output.show(text, {"text/html": f'<div class="aios-Notice">{escape(text)}</div>'})
+
+
+def _hearer(hear: Callable[[ResizeEvent], None]) -> SimpleQueue[ResizeEvent]:
+    """A thread that hears one event after another."""
+    events: SimpleQueue[ResizeEvent] = SimpleQueue()
+
+    def run() -> None:
+        while True:
+            hear(events.get())
+
+    threading.Thread(target=run, name="aios resizes", daemon=True).start()
+    return events
 
 
 def words(event: ResizeEvent) -> str:

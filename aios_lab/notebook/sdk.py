@@ -170,7 +170,7 @@ def on_resize(callback: Callback) -> Callable[[], None]:
     Of changes while an ``aios.client()`` or a training is connected. Callbacks run one after another in a
     thread of their own, each with a ``ResizeEvent``; what one raises is shown and disturbs nothing.
 
-    Returns a function that forgets the callback.
+    Returns a function that forgets the callback. Raises TypeError for what cannot be called.
     """
     from aios_lab.notebook.resizing import notices
 

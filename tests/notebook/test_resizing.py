@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import aios_lab as aios
 from aios_lab.notebook.resizing import Kind, Notices, ResizeEvent, words
+from live import until
 
 
 def told(kind: str, before: int, after: int, deadline: float | None = None, reason: str = "") -> Any:
@@ -72,10 +74,30 @@ def test_callbacks_hear_everything_in_order_and_disturb_nobody(capfd: pytest.Cap
     assert last.wait(30)
     assert [event.kind for event in heard] == ["shrinking", "shrunk", "grown"]
     assert heard[0] == ResizeEvent("shrinking", 2, 1, NOON, "ben waits.")
-    out, err = capfd.readouterr()
-    assert "This slice shrinks from 2 to 1 worker" in out
+    err = capfd.readouterr().err
     assert "aios.on_resize: broken failed." in err
     assert "ValueError: mine" in err
+
+
+def test_a_callback_that_takes_long_holds_up_no_line(capfd: pytest.CaptureFixture[str]) -> None:
+    goes_on, notices, shown = threading.Event(), Notices(), ""
+
+    def said() -> bool:
+        nonlocal shown
+        shown += capfd.readouterr().out
+        return "This slice shrinks from 2 to 1 worker" in shown and "This slice has shrunk" in shown
+
+    notices.call_back(lambda event: goes_on.wait(60))
+    notices.hear(told("shrinking", 2, 1, NOON, "ben waits."))
+    notices.hear(told("shrunk", 2, 1))
+    until("both are shown", said)
+    goes_on.set()
+
+
+@pytest.mark.parametrize("wrong", [3, None, asyncio.sleep])
+def test_what_cannot_be_called_is_refused_at_once(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="takes a function"):
+        aios.on_resize(wrong)
 
 
 def test_it_is_of_the_sdk() -> None:

@@ -59,6 +59,7 @@ def aios_config(
         ("ledger_unavailable", "ledger_unavailable"),
         ("data_dir_unavailable", "data_dir_unavailable"),
         ({"inventory": {"cpus": "many"}}, "not_started"),
+        ({"grace": -5}, "not_started"),
         ({"default_claim": {"workers": 0}}, "not_started"),
         ({"default_claim": {"workers": 100}}, "too_large"),
         ({"ledger_url": "postgresql://db/aios"}, "not_started"),
