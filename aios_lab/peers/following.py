@@ -153,7 +153,9 @@ class Peers:
 
     def _settle(self, problem: Problem | None) -> None:
         """Everything is done here from now on, or refused here where ``problem`` is in the way."""
-        if problem is not None:
+        if problem is None:
+            log.info("AIOS Lab has its broker in this server.")
+        else:
             self._stuck(problem)
         self._services.elsewhere = None
         self.places = {}
@@ -179,6 +181,7 @@ class Peers:
         try:
             self._greeted(await self._greet(line))
             self._services.problems = []
+            log.info("AIOS Lab uses the broker of another server of yours.")
             self._found(line)
             self._services.feed.changed_all()
             tasks += [asyncio.create_task(self._report(line)), asyncio.create_task(self._tell(line))]
