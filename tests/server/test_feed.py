@@ -103,7 +103,7 @@ class Slow(dict[str, Sequence[int]]):
 
 async def test_a_look_at_use_keeps_its_turn_when_nobody_waits_for_it_any_more() -> None:
     processes = Slow()
-    use = Use(lambda: processes)
+    use = Use(lambda: processes, dict)
     left = asyncio.create_task(use.measure())
     assert await asyncio.to_thread(processes.begun.acquire, timeout=20)
     left.cancel()
