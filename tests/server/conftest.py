@@ -67,7 +67,7 @@ class API:
                 body=sent,
                 headers=headers,
                 allow_nonstandard_methods=True,
-                **more,
+                **{"request_timeout": 120} | more,  # the first use of MLflow, on a busy machine
             )
         except HTTPClientError as error:
             return Reply(error.code, json.loads(error.response.body if error.response else b"null"))
