@@ -107,16 +107,19 @@ def test_what_lies_idle_at_the_second_is_lent_at_the_first_and_comes_back(tmp_pa
         a, b = first.kernel("a.ipynb"), second.kernel("b.ipynb")
         b.run(ASK.format(2))
         until("the second has all", lambda: workers(first) == (0, 2), 60)
-        a.run(ASK.format(2))
-        until("it idles, and lends all", lambda: workers(first) == (2, 0), 60)
-        assert slices(second)["b.ipynb"]["parked"]
-        with ThreadPoolExecutor(1) as background:
-            go = tmp_path / "go"
-            wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
-            cell = background.submit(b.run, wait)
-            until("it runs a cell, and is back", lambda: workers(first)[1] > 0, 60)
-            go.touch()
-            cell.result(60)
+        go = tmp_path / "go"
+        busy = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+        with ThreadPoolExecutor(2) as background:
+            cells = [background.submit(a.run, f"{ASK.format(2)}\n{busy}")]
+            try:
+                until("it idles, and lends all", lambda: workers(first) == (2, 0), 60)
+                assert slices(second)["b.ipynb"]["parked"]
+                cells.append(background.submit(b.run, busy))
+                until("it runs a cell, and is back", lambda: workers(first)[1] > 0, 60)
+            finally:
+                go.touch()
+            for cell in cells:
+                cell.result(60)
         assert most_held(first) == 2
 
 
