@@ -90,7 +90,7 @@ class AIOSLab(Options):
         self._warming: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
         self._meeting = meeting_place(Path(self.serverapp.runtime_dir), self.folder)
-        self._leading = Leading(self.services, self._places)
+        self._leading = Leading(self.services, self._places, self.of_the_broker())
         self._peers = Peers(self.services, self._meeting, self._lead, self._leading, self._emit_here)
         self.services.feed.on_topics = self._peers.report
         self._claims = KernelClaims(
@@ -179,6 +179,7 @@ class AIOSLab(Options):
         self.services.feed.look(use.measure, {"models": partial(asyncio.to_thread, registry.stamp)})
         broker.subscribe(self._slice_changed)
         runs.subscribe(self._run_changed)
+        recovery.heard_from_now()
         self._leading.open()
         self._warming = asyncio.create_task(self._warm_up(registry))
 

@@ -9,6 +9,8 @@ from aios_lab.engines.base import GRACE
 from aios_lab.engines.local.engine import LocalEngine
 from aios_lab.models import places
 
+HERE = frozenset({"data_dir", "keep_environment"})  # what each server has for itself, or shares anyway
+
 
 class SettingError(Exception):
     """An option of ours has a value that means nothing; the message names the option."""
@@ -85,6 +87,14 @@ class Options(ExtensionApp):
         help="Credentials of the server that kernels keep, such as ['JUPYTERHUB_API_TOKEN']: code in a "
         "notebook may then act as the user of the hub. All others are taken out of a kernel's environment.",
     ).tag(config=True)
+
+    def of_the_broker(self) -> dict[str, str]:
+        """What counts at the broker, as text by name: of servers that share one, those of its own."""
+        return {
+            name: repr(getattr(self, name))
+            for name in Options.class_own_traits(config=True)
+            if name not in HERE
+        }
 
     @default("data_dir")
     def _default_data_dir(self) -> str:

@@ -188,6 +188,10 @@ export interface Forecast {
   made: number;
   state: 'now' | 'expected' | 'never' | 'unknown';
   workers: number;
+  /**
+   * whether it has workers, and this is about the next one
+   */
+  grows: boolean;
   early: number | null;
   start: number | null;
   late: number | null;

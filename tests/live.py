@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -38,6 +39,24 @@ def until(what: str, condition: Callable[[], Any], seconds: float = 15.0, every:
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {seconds:g} s")
         time.sleep(every)
+
+
+@contextmanager
+def meanwhile(look: Callable[[], None], every: float) -> Iterator[None]:
+    """Have a thread look every so many seconds, until the block is left."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(every):
+            look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
 
 
 def free_port() -> int:

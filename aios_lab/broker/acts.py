@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from aios_lab.allocation import Change, Plan, Snapshot
 from aios_lab.allocation.preemption import told
 from aios_lab.allocation.reasons import cause
-from aios_lab.broker.views import ASKED
+from aios_lab.broker.views import ASKED, OTHER_SIZE
 
 
 @dataclass
@@ -29,9 +29,11 @@ def acts_of(snapshot: Snapshot, plan: Plan) -> dict[str, Act]:
     acts: dict[str, Act] = {}
     for change in plan.grants:
         _add(acts.setdefault(change.claim, Act()).more, change)
+    leaving = {demand.claim for demand in snapshot.demands if not demand.max}
     for change in plan.shrinks:
         _add(acts.setdefault(change.claim, Act()).less, change)
-        acts[change.claim].why = cause(plan.reasons.get(change.claim, ASKED))
+        said = OTHER_SIZE if change.claim in leaving else plan.reasons.get(change.claim, ASKED)
+        acts[change.claim].why = cause(said)
     idle = {demand.claim for demand in snapshot.demands if demand.idle}
     for one in plan.preemptions:
         act = acts[one.claim]

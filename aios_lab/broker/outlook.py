@@ -82,7 +82,7 @@ class Outlook:
             before = forecast(base, one.id, policy, past=past, enough=within(part=0.5)) if known else None
             found = what_if(base, change, policy, past=past, before=before, enough=within(part=0.5))
             why = explain(base, one.id, policy) if known else ""
-            return _what_if(found, claim, why, now, living)
+            return _what_if(found, claim, why, base, living)
 
         return await self._answer(
             (one.id, request.model_dump_json()), (_essence(snapshot), claim, policy), told
@@ -139,11 +139,12 @@ def _forecast(
     snapshot: Snapshot, claim: str, policy: str, past: tuple[Past, ...], enough: Callable[[int], bool]
 ) -> wire.Forecast:
     told = forecast(snapshot, claim, policy, past=past, enough=enough)
-    return forecast_view(told, snapshot.now, explain(snapshot, claim, policy))
+    return forecast_view(told, snapshot, explain(snapshot, claim, policy))
 
 
-def forecast_view(told: Forecast, now: float, reason: str) -> wire.Forecast:
+def forecast_view(told: Forecast, snapshot: Snapshot, reason: str) -> wire.Forecast:
     """A forecast with times of the clock."""
+    now = snapshot.now
 
     def at(seconds: float) -> float | None:
         return now + seconds if seconds < math.inf else None
@@ -154,6 +155,7 @@ def forecast_view(told: Forecast, now: float, reason: str) -> wire.Forecast:
             "made": now,
             "state": told.state,
             "workers": told.units,
+            "grows": any(lease.claim == told.claim and lease.units for lease in snapshot.leases),
             "early": at(told.low),
             "start": at(told.median),
             "late": at(told.high),
@@ -170,7 +172,9 @@ def _long_run(queue: Queue) -> wire.LongRun:
     return wire.LongRun(servers=queue.servers, load=queue.rho, mean=mean, late=late)
 
 
-def _what_if(found: WhatIf, claim: Claim, why: str, now: float, living: Mapping[str, Slice]) -> wire.WhatIf:
+def _what_if(
+    found: WhatIf, claim: Claim, why: str, base: Snapshot, living: Mapping[str, Slice]
+) -> wire.WhatIf:
     gives = [
         wire.Giver(
             slice_id=other, user=living[other].owner.user, name=short_name(living[other]), workers=units
@@ -185,6 +189,6 @@ def _what_if(found: WhatIf, claim: Claim, why: str, now: float, living: Mapping[
         at_once=found.at_once,
         soon=found.soon,
         gives=gives,
-        before=forecast_view(found.before, now, why) if found.before is not None else None,
-        after=forecast_view(found.after, now, found.reason),
+        before=forecast_view(found.before, base, why) if found.before is not None else None,
+        after=forecast_view(found.after, base, found.reason),
     )

@@ -37,7 +37,7 @@ class Recovery:
         self._accounts = accounts
         self._asleep: dict[str, Slice] = {}  # they hold nothing, and nobody sees them
         self._unclaimed: set[str] = set()  # they live
-        self._left = 0.0
+        self._within = self._left = 0.0
 
     async def begin(self, claim_within: float) -> None:
         """Take over what the engine still has; end what nobody can want any more.
@@ -46,7 +46,7 @@ class Recovery:
             Refused: the ledger cannot be written.
             EngineError: what the ledger does not know, and nobody counts, could not be ended.
         """
-        self._left = claim_within
+        self._within = self._left = claim_within
         recorded = self._ledger.living()
         survivors = {*self._engine.survivors()}
         unknown = survivors - {one.id for one in recorded}
@@ -103,6 +103,10 @@ class Recovery:
         else:
             return False
         return True
+
+    def heard_from_now(self) -> None:
+        """Owners could not reach this broker before: they have all of their time."""
+        self._left = self._within
 
     def passed(self, seconds: float) -> None:
         """So much time went by in which owners could report: none while this process stood still.

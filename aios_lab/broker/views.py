@@ -23,6 +23,7 @@ WAITS_FOR_OWNER = "The server that held it ended: it waits some seconds for a si
 
 
 ASKED = "that is what was asked for."
+OTHER_SIZE = "workers of the size that was asked for take their place."
 
 
 def slice_view(
@@ -84,6 +85,8 @@ def reason_of(one: Slice, planned: str) -> str:
         return RUN_FIRST
     if one.state == SliceState.GRANTED:
         return planned or "Granted; its workers are starting."
+    if one.asks and not one.held:
+        return planned or "It has asked for workers, and hears in a moment when it gets them."
     return planned
 
 

@@ -51,19 +51,22 @@ def why_and_when(one: Slice, told: Forecast) -> str:
 
 
 def when(told: Forecast) -> str:
-    """``Starts about 14:20 (14:05 to 14:50).``"""
+    """``Starts about 14:20 (14:05 to 14:50).`` Of a slice that has workers: ``Gets more about …``."""
+    starts = "gets more" if told.grows else "starts"
     if told.state == "now":
         return "It has what it asked for, or gets it now."
     if told.state == "never":
-        return "There is no time at which it starts."
+        return f"There is no time at which it {starts}."
     if told.state == "unknown":
         return f"There is no forecast yet, {told.basis}"
     if told.start is None:
-        return "It starts in more than a month, if nothing changes."
+        return f"It {starts} in more than a month, if nothing changes."
     early = clock(told.early or told.start, told.made)
     late = "later than in a month" if told.late is None else clock(told.late, told.made)
     about = clock(told.start, told.made)
-    return f"Starts about {about}" + ("." if early == about == late else f" ({early} to {late}).")
+    return f"{starts.capitalize()} about {about}" + (
+        "." if early == about == late else f" ({early} to {late})."
+    )
 
 
 def clock(moment: float, now: float) -> str:

@@ -116,7 +116,7 @@ def words(event: ResizeEvent) -> str:
         case "shrunk":
             return f"This slice has shrunk {sizes}{why}"
         case "parked":
-            return f"This slice is parked, without workers; what it computed is kept{why}"
+            return f"This slice has no workers for now; what it computed is kept{why}"
         case "resumed":
             return f"This slice has {event.after} {'worker' if event.after == 1 else 'workers'} again."
     return ""

@@ -76,7 +76,13 @@ def state(one: Slice) -> str:
 def size(one: Slice) -> str:
     plural = "" if one.max_workers == 1 else "s"
     simulated = ", simulated" if one.simulated else ""
-    return f"{one.workers} of {one.max_workers} worker{plural} ({amounts(one.unit)} each{simulated})"
+    return f"{_workers(one)} worker{plural} ({amounts(one.unit)} each{simulated})"
+
+
+def _workers(one: Slice) -> str:
+    """``2 of 4``; ``4, soon 1 of 2``, while more run than it is to have."""
+    soon = f", soon {one.target}" if one.workers > one.target else ""
+    return f"{one.workers}{soon} of {one.max_workers}"
 
 
 def amounts(unit: Amounts) -> str:
@@ -95,7 +101,7 @@ def _row(one: Slice, own: str) -> tuple[str, ...]:
         one.user,
         one.name,
         state(one),
-        f"{one.workers} of {one.max_workers}" if known else str(one.workers),
+        _workers(one) if known else str(one.workers),
         amounts(one.unit) + (" (simulated)" if one.simulated else ""),
         one.priority,
         explanation(one),

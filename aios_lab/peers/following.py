@@ -44,6 +44,10 @@ PASSING = frozenset(
         "runtime_dir_unavailable",
     }
 )
+OTHERWISE = (
+    "AIOSLab.%s is %s in this server and %s in the one that has the broker, where it counts: stop both, and "
+    "start the one first whose options are to hold."
+)
 
 
 def _silent() -> Refused:
@@ -204,6 +208,9 @@ class Peers:
 
     def _greeted(self, answer: Any) -> None:
         self.places = answer["places"]
+        for name, here in self._leading.options.items():
+            if here != (there := answer["options"].get(name)):
+                log.warning(OTHERWISE, name, here, there)
         for slice_id in self._services.kernels.keys() - set(answer["slices"]):
             del self._services.kernels[slice_id]  # it ended while nobody spoke for it
 

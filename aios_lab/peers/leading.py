@@ -41,9 +41,16 @@ class Follower:
 
 
 class Leading:
-    """All servers that follow this one. ``places`` are the variables that their kernels get as well."""
+    """All servers that follow this one. ``places`` are the variables that their kernels get as well;
+    ``options`` are this server's, of which those of the one that leads count for all."""
 
-    def __init__(self, services: Services, places: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        places: Callable[[], Mapping[str, str]],
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.options = dict(options or {})
         self._services = services
         self._places = places
         self._own = OwnBroker(services)
@@ -139,7 +146,8 @@ class Leading:
         for slice_id in follower.slices - known:  # filed when the line was cut: its kernel never heard of it
             self._own.change("ended", slice_id, "Its kernel started without it.")
         follower.slices = known
-        return {"slices": sorted(known), "places": {**self._places(), **device_variables(self._services)}}
+        places = {**self._places(), **device_variables(self._services)}
+        return {"slices": sorted(known), "places": places, "options": self.options}
 
     async def _perform(self, data: Any) -> Any:
         route = _ROUTES[data["method"], data["path"]]

@@ -62,8 +62,8 @@ class DashboardHandler(CallerHandler, WebSocketMixin, WebSocketHandler, JupyterH
 
     async def _sign_in(self) -> None:
         """Who opens the page in a browser that is not signed in is asked to, and comes back."""
-        await JupyterHandler.prepare(self, _redirect_to_login=not self._is_socket)
-        if self._is_socket and self.current_user is None:
+        await JupyterHandler.prepare(self, _redirect_to_login=self._is_page)
+        if not self._is_page and self.current_user is None:
             raise web.HTTPError(403)
 
     @web.authenticated
@@ -98,6 +98,11 @@ class DashboardHandler(CallerHandler, WebSocketMixin, WebSocketHandler, JupyterH
     @property
     def _is_socket(self) -> bool:
         return self.request.headers.get("Upgrade", "").lower() == "websocket"
+
+    @property
+    def _is_page(self) -> bool:
+        """Whether a person looks."""
+        return not self._is_socket and "text/html" in self.request.headers.get("Accept", "")
 
     def _root(self, slice_id: str) -> str:
         return f"{self.base_url}aios/slices/{slice_id}/dashboard"
@@ -173,7 +178,7 @@ class DashboardHandler(CallerHandler, WebSocketMixin, WebSocketHandler, JupyterH
 
     def _tell(self, status: int, problem: Problem) -> None:
         """As a page where a person looks."""
-        if "text/html" in self.request.headers.get("Accept", ""):
+        if self._is_page:
             render: Any = self.render_template  # it has no types
             said = f"{problem.message}\n{problem.hint}"
             self.set_status(status)

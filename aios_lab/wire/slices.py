@@ -121,6 +121,7 @@ class Forecast(Wire):
     made: float
     state: Literal["now", "expected", "never", "unknown"]
     workers: int
+    grows: bool = Field(description="whether it has workers, and this is about the next one")
     early: float | None
     start: float | None
     late: float | None

@@ -30,6 +30,7 @@ function forecast(changes: Partial<Forecast> = {}): Forecast {
     replays: 100,
     basis: '100 replays of the policy, with how long 12 past claims held units.',
     reason: 'Waiting for 2 workers: bob holds 3 of 4 GPUs; 1 worker would start now.',
+    grows: false,
     long_run: null,
     ...changes
   };
@@ -114,6 +115,7 @@ describe('whenText', () => {
     [{ state: 'now' }, 'starts now'],
     [{ state: 'never', start: null }, 'no wait can fulfil it'],
     [{ start: null, early: null, late: null }, 'starts in more than a month, if nothing changes'],
+    [{ grows: true }, 'gets more about 12:20 (12:10–12:40)'],
     [{ late: null }, 'starts about 12:20 (12:10–more than a month)'],
     [{ early: NOON + 20 * MINUTE, late: NOON + 20 * MINUTE }, 'starts about 12:20']
   ])('%j', (changes, text) => expect(whenText(forecast(changes), trans)).toBe(text));

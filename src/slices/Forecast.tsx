@@ -48,7 +48,7 @@ export function SliceForecast(props: { slice: Slice }): React.ReactElement {
       {told ? (
         <When forecast={told} />
       ) : (
-        <p className="aios-Faint">{trans.__('Asking when it starts…')}</p>
+        <p className="aios-Faint">{trans.__('Asking when…')}</p>
       )}
     </div>
   );
@@ -75,26 +75,27 @@ export function When(props: { forecast: Forecast }): React.ReactElement {
   );
 }
 
-/** "starts about 14:20 (14:05–14:50)", or why there is no such time. */
+/** "starts about 14:20 (14:05–14:50)", or "gets more about…" of what has some; or why there is no such time. */
 export function whenText(forecast: Forecast, trans: TranslationBundle): string {
-  const { state, early, start, late, made } = forecast;
+  const { state, early, start, late, made, grows } = forecast;
   switch (state) {
     case 'now':
-      return trans.__('starts now');
+      return grows ? trans.__('gets more now') : trans.__('starts now');
     case 'never':
       return trans.__('no wait can fulfil it');
     case 'unknown':
       return trans.__('No forecast yet, %1', forecast.basis);
   }
   if (start === null) {
-    return trans.__('starts in more than a month, if nothing changes');
+    return grows
+      ? trans.__('gets more in more than a month, if nothing changes')
+      : trans.__('starts in more than a month, if nothing changes');
   }
   const about = clock(start, made);
   const from = clock(early ?? start, made);
   const to = late === null ? trans.__('more than a month') : clock(late, made);
-  return from === to
-    ? trans.__('starts about %1', about)
-    : trans.__('starts about %1 (%2–%3)', about, from, to);
+  const when = from === to ? about : trans.__('%1 (%2–%3)', about, from, to);
+  return grows ? trans.__('gets more about %1', when) : trans.__('starts about %1', when);
 }
 
 /** The interval between now and its end: where it begins, and its middle. The sentence above says it too. */

@@ -22,14 +22,14 @@ from broker.test_storms import replay
 Story = Callable[[Cluster], Awaitable[None]]
 
 
-async def lent(at: Cluster) -> tuple[str, str]:
-    """Ada's notebook had both threads and did nothing; now Bob's has them."""
-    idle, busy = at.file("ada", 2), at.file("bob", 2)
+async def lent(at: Cluster, wanted: int = 2) -> tuple[str, str]:
+    """Ada's notebook had both threads and did nothing; now Bob's has those that he ``wanted``."""
+    idle, busy = at.file("ada", 2), at.file("bob", wanted)
     at.broker.activate(idle)
     await at.active(idle, 2)
     at.broker.executing(idle, busy=False)
     at.broker.activate(busy)
-    await at.active(busy, 2)
+    await at.active(busy, wanted)
     return idle, busy
 
 
@@ -92,12 +92,7 @@ def test_a_part_is_lent_first_and_comes_back_by_itself(tmp_path: Path) -> None:
     """Bob wants one of Ada's two: she keeps her minimum."""
 
     async def story(at: Cluster) -> None:
-        idle, busy = at.file("ada", 2), at.file("bob", 1)
-        at.broker.activate(idle)
-        await at.active(idle, 2)
-        at.broker.executing(idle, busy=False)
-        at.broker.activate(busy)
-        await at.active(busy, 1)
+        idle, _ = await lent(at, wanted=1)
         await at.active(idle, 1)
         assert not at.broker.view(idle).parked
         why = at.engine.graces[-2]

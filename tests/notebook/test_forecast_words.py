@@ -17,7 +17,7 @@ def forecast(**fields: object) -> ForecastView:
     known = {
         "slice_id": "s-1", "made": NOON, "state": "expected", "workers": 2, "early": NOON + 600,
         "start": NOON + 1200, "late": NOON + 2400, "replays": 100, "basis": "100 replays of the policy.",
-        "reason": REASON, "long_run": None,
+        "reason": REASON, "long_run": None, "grows": False,
     }  # fmt: skip
     return ForecastView.model_validate(known | fields)
 
@@ -48,6 +48,7 @@ NOTHING = {"early": None, "start": None, "late": None}
     [
         ({}, "Starts about 12:20 (12:10 to 12:40)."),
         ({"early": NOON + 1200, "late": NOON + 1200}, "Starts about 12:20."),
+        ({"grows": True}, "Gets more about 12:20 (12:10 to 12:40)."),
         ({"late": None}, "Starts about 12:20 (12:10 to later than in a month)."),
         (NOTHING, "It starts in more than a month, if nothing changes."),
         ({"state": "now"}, "It has what it asked for, or gets it now."),

@@ -36,7 +36,7 @@ NOON = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
             "parked",
             2,
             0,
-            "This slice is parked, without workers; what it computed is kept: b.ipynb waits for its share.",
+            "This slice has no workers for now; what it computed is kept: b.ipynb waits for its share.",
         ),
         ("resumed", 0, 1, "This slice has 1 worker again."),
         ("growing", 1, 2, ""),

@@ -33,7 +33,8 @@ class Lead:
 @asynccontextmanager
 async def searching(place: Path, lead: Lead) -> AsyncIterator[tuple[Peers, Services]]:
     services = Services(Feed())
-    peers = Peers(services, place, lead, Leading(services, dict), lambda *_: None)
+    leading = Leading(services, dict, {"grace": "5.0", "spares": "1"})
+    peers = Peers(services, place, lead, leading, lambda *_: None)
     async with asyncio.timeout(60):
         await peers.start()
         yield peers, services
@@ -64,7 +65,11 @@ async def test_what_the_leader_refuses_costs_that_message_only(tmp_path, caplog)
 
     async def serve(verb: str, data: Any) -> Any:
         if verb == "hello":
-            return {"slices": [], "places": {"AIOS_RUNS": "/there"}}
+            return {
+                "slices": [],
+                "places": {"AIOS_RUNS": "/there"},
+                "options": {"grace": "30.0", "spares": "1"},
+            }
         if verb in ("change", "report") and verb not in refused:
             refused.add(verb)
             raise Refused(409, "Its disk is full.", "ledger_unavailable", "Make room.")
@@ -76,6 +81,8 @@ async def test_what_the_leader_refuses_costs_that_message_only(tmp_path, caplog)
 
     async with listen(tmp_path / "s", accept), searching(tmp_path / "s", Lead(TAKEN)) as (peers, _):
         assert peers.places == {"AIOS_RUNS": "/there"}
+        assert "AIOSLab.grace is 5.0 in this server and 30.0" in caplog.text, "it counts as it is there"
+        assert "AIOSLab.spares" not in caplog.text
         peers.change("busy", "s-1", "")
         peers.change("ended", "s-1", "over")
         found = [await heard.get(), await heard.get()]

@@ -14,6 +14,7 @@ from tornado.httpclient import HTTPClientError
 from traitlets.config import Config
 
 from aios_lab.extension import AIOSLab
+from people import People
 
 
 @pytest.fixture
@@ -22,8 +23,17 @@ def aios_config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def jp_server_config(jp_server_config: Config, aios_config: dict[str, Any], tmp_path: Path) -> Config:
+def jp_server_config(
+    request: pytest.FixtureRequest,
+    jp_server_config: Config,
+    aios_config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Config:
     KernelProvisionerFactory.clear_instance()
+    if request.node.get_closest_marker("people"):
+        monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+        jp_server_config.ServerApp.identity_provider_class = People
     settings = {"data_dir": str(tmp_path / "aios"), "spares": 0, "spare_processes": 0, **aios_config}
     jp_server_config.merge(Config({"AIOSLab": settings}))
     return jp_server_config

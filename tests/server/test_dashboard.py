@@ -16,19 +16,9 @@ import pytest
 from tornado.httpclient import HTTPClientError, HTTPResponse
 from tornado.websocket import WebSocketClientConnection
 
-from people import PERSON, People
+from people import PERSON
 
-
-@pytest.fixture
-def jp_server_config(jp_server_config):
-    jp_server_config.ServerApp.identity_provider_class = People
-    return jp_server_config
-
-
-@pytest.fixture
-def aios_config(aios_config, monkeypatch):
-    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
-    return aios_config
+pytestmark = pytest.mark.people
 
 
 async def open_slice(api: Any, notebook: str = "work.ipynb") -> str:
@@ -145,7 +135,9 @@ async def test_nobody_else_does(api, jp_ws_fetch):
             )
         assert closed.value.code == status
 
-    stranger = await get(api, f"{root}/status", Authorization="")
+    script = await get(api, f"{root}/json/counts.json", Authorization="")
+    assert (script.code, json.loads(script.body)["reason"]) == (403, "forbidden")
+    stranger = await get(api, f"{root}/status", Authorization="", Accept="text/html")
     assert stranger.code == 302
     assert "login" in stranger.headers["Location"]
     for headers in ({"Authorization": ""}, {"Authorization": "", "X-AIOS-Token": "made-up"}):

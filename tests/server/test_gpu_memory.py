@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from aios_lab.telemetry.gpu import Gpu, attributed, summed
-from people import PERSON, People
+from people import PERSON
+
+pytestmark = pytest.mark.people
 
 GB = 1_000_000_000
 
@@ -44,12 +46,6 @@ class Card:
         return dict(self.held)
 
 
-@pytest.fixture
-def jp_server_config(jp_server_config):
-    jp_server_config.ServerApp.identity_provider_class = People
-    return jp_server_config
-
-
 async def ask(api: Any, slice_id: str, **headers: str) -> tuple[int, Any]:
     answer = await api.fetch(
         f"aios/api/slices/{slice_id}/ask-to-free",
@@ -61,8 +57,7 @@ async def ask(api: Any, slice_id: str, **headers: str) -> tuple[int, Any]:
     return answer.code, json.loads(answer.body)
 
 
-async def test_the_owner_is_asked_until_the_memory_is_free(api, jp_ws_fetch, monkeypatch):
-    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+async def test_the_owner_is_asked_until_the_memory_is_free(api, jp_ws_fetch):
     card = api.app.services.use.hardware = Card()
     kernel_id, slice_id = await api.kernel()
     status, problem = await ask(api, slice_id, **{PERSON: "ben"})

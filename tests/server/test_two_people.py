@@ -10,7 +10,9 @@ import pytest
 
 from aios_lab.routes import ROUTES
 from aios_lab.wire import CompressRequest
-from people import PERSON, People
+from people import PERSON
+
+pytestmark = pytest.mark.people
 
 RUN = {"name": "secret-run", "strategy": "ddp", "world_size": 1}
 NOTEBOOK = "secret-notebook.ipynb"
@@ -55,18 +57,6 @@ BODIES = {
     "PATCH runs/{run_id}": {},
     "POST replays": {"policies": ["fcfs"]},
 }
-
-
-@pytest.fixture
-def jp_server_config(jp_server_config):
-    jp_server_config.ServerApp.identity_provider_class = People
-    return jp_server_config
-
-
-@pytest.fixture
-def aios_config(aios_config, monkeypatch):
-    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
-    return aios_config
 
 
 async def ada_works(api: Any) -> dict[str, str]:

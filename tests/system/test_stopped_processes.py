@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ import pytest
 from aios_lab.broker import Ledger
 from broker.records import events, living_leases
 from claims import Resting, send
-from live import HTTPProblem, until
+from live import HTTPProblem, meanwhile, until
 
 SECONDS = 30 if "AIOS_SOAK" in os.environ else 4
 CONFIG = "c.AIOSLab.inventory = {'cpus': 2, 'memory': '4GB'}\n"
@@ -35,25 +34,19 @@ def server(tmp_path: Path) -> Iterator[Resting]:
 @contextmanager
 def never_more_than(server: Resting, units: int, hosts: int) -> Iterator[None]:
     """All the while, neither the ledger nor the machine has more units than there are."""
-    ledger, over, stop = Ledger(server.data_dir / "ledger.db"), [], threading.Event()
+    ledger, over = Ledger(server.data_dir / "ledger.db"), []
     looks = 0
 
     def look() -> None:
         nonlocal looks
-        while not stop.wait(0.1):
-            looks += 1
-            leased = sum(lease.units for lease in living_leases(ledger, 0))
-            processes = len(server.engine_processes())
-            if leased > units or processes > 1 + hosts + units:
-                over.append((leased, processes))
+        looks += 1
+        leased = sum(lease.units for lease in living_leases(ledger, 0))
+        processes = len(server.engine_processes())
+        if leased > units or processes > 1 + hosts + units:
+            over.append((leased, processes))
 
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
+    with meanwhile(look, 0.1):
         yield
-    finally:
-        stop.set()
-        watcher.join()
     assert over == []
     print(f"\n{looks} looks: never more than {units} units leased, {1 + hosts + units} processes")
 

@@ -10,9 +10,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -25,7 +24,7 @@ from aios_lab.broker.slices import FOLLOWS
 from aios_lab.wire import SliceState
 from broker.records import agree, decide_again, events, living_leases, steps
 from claims import Claim, Resting, send
-from live import HTTPProblem, until
+from live import HTTPProblem, meanwhile, until
 
 CLAIMS, THREADS, UNITS = 200, 20, 8
 SECONDS = 60 if "AIOS_SOAK" in os.environ else 10  # before the server is killed, and after
@@ -82,29 +81,15 @@ class Storm:
                 return self.server.claim()
         return claim
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """At every look neither the ledger nor the machine has more than there is."""
-        stop = threading.Event()
-
-        def look() -> None:
-            while not stop.wait(0.2):
-                leases = living_leases(self.ledger, 0)
-                leased = sum(lease.units for lease in leases)
-                processes = len(self.server.engine_processes())
-                self.looks += 1
-                self.most_processes = max(self.most_processes, processes)
-                # The forkserver; a host a slice, of which each has a unit; the workers.
-                if leased > UNITS or processes > 1 + UNITS + UNITS:
-                    self.wrong.append(f"{leased} units leased, {processes} processes")
-
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            watcher.join()
+    def look(self) -> None:
+        """Neither the ledger nor the machine has more than there is."""
+        leased = sum(lease.units for lease in living_leases(self.ledger, 0))
+        processes = len(self.server.engine_processes())
+        self.looks += 1
+        self.most_processes = max(self.most_processes, processes)
+        # The forkserver; a host a slice, of which each has a unit; the workers.
+        if leased > UNITS or processes > 1 + UNITS + UNITS:
+            self.wrong.append(f"{leased} units leased, {processes} processes")
 
 
 @pytest.mark.soak
@@ -153,7 +138,7 @@ def file(server: Resting) -> list[list[Claim]]:
 
 def rage(storm: Storm, claims: list[list[Claim]], seed: int) -> list[list[Claim]]:
     end = time.monotonic() + SECONDS
-    with storm.watched():
+    with meanwhile(storm.look, 0.2):
         turns = enumerate(claims)
         return list(parallel(lambda turn: storm.rage(turn[1], Random(seed * 1000 + turn[0]), end), turns))
 

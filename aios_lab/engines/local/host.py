@@ -182,13 +182,10 @@ class Host:
     async def _open_dashboard(self, path: Path) -> None:
         """Costs a second and some memory: nothing of it is there before somebody looks. All who look wait for
         the same one, which is begun anew if it failed."""
-        if self._dashboard is None:
+        failed = self._dashboard is not None and self._dashboard.done() and self._dashboard.exception()
+        if self._dashboard is None or failed:
             self._dashboard = asyncio.create_task(dashboard.serve(self._scheduler, path))
-        try:
-            await asyncio.shield(self._dashboard)
-        except Exception:
-            self._dashboard = None
-            raise
+        await asyncio.shield(self._dashboard)
 
     async def _say_goodbye(self) -> None:
         try:
