@@ -34,19 +34,20 @@ class Hearing(threading.Thread):
         self._client = client
         self._lead = lead
         self._reporter = reporter
+        self._reports = False  # whether the record is kept from here
         self._ends: list[End] | None = None  # how the ranks ended, once it is over
         self._apart_since: float | None = None
 
     def run(self) -> None:
         atexit.register(self._leave)
         try:
-            self._reporter.start()
             self._hear()
         except Exception as error:  # whatever broke here, the kernel's wait() must end and say so
             self._give_up(f"the run could not be led: {type(error).__name__}: {error}")
         finally:
             bus_of(self._client).detach(self._lead.run_id)
-            self._reporter.finish()
+            if self._reports:
+                self._reporter.finish()
             atexit.unregister(self._leave)
         self._run.end(self._ends or [])
 
@@ -58,7 +59,9 @@ class Hearing(threading.Thread):
     def _hear(self) -> None:
         run_id, inbox = self._lead.run_id, self._run.inbox
         bus_of(self._client).attach(run_id, lambda message: inbox.put(("told", message)))
-        self._client.run_on_scheduler(leader.lead, self._lead)
+        if not self._client.run_on_scheduler(leader.lead, self._lead):
+            self._reporter.start()
+            self._reports = True
         while self._ends is None:
             try:
                 kind, body = inbox.get(timeout=POLL)
@@ -80,7 +83,8 @@ class Hearing(threading.Thread):
 
     def _take(self, update: RunUpdate) -> None:
         self._run.live.take(update)
-        self._reporter.tell(**{name: getattr(update, name) for name in update.model_fields_set})
+        if self._reports:
+            self._reporter.tell(**{name: getattr(update, name) for name in update.model_fields_set})
 
     def _watch_connection(self) -> None:
         if self._client.status == "running":

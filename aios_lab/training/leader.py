@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, Scheduler
@@ -14,10 +16,11 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from aios_lab.training.bus import topic_of
 from aios_lab.training.controller import CUT_OFF, Controller
 from aios_lab.training.spec import ORDERS, RANKS, Lead
-from aios_lab.training.teller import Teller
+from aios_lab.training.teller import Line, Teller
 
 log = logging.getLogger("aios_lab.training")
 
+LINE = "aios-uplink"  # the scheduler's extension that speaks with who keeps the records
 LINGER = 10.0  # seconds that the leader's own client stays open after its last run
 _GOODBYE = 0.5  # seconds it may take to close
 
@@ -27,9 +30,10 @@ async def prepare(dask_scheduler: Scheduler) -> None:
     await Leader.of(dask_scheduler).client()
 
 
-async def lead(run: Lead, dask_scheduler: Scheduler) -> None:
-    """For ``Client.run_on_scheduler``: lead a run from now on; returns at once."""
-    await Leader.of(dask_scheduler).lead(run)
+async def lead(run: Lead, dask_scheduler: Scheduler) -> bool:
+    """For ``Client.run_on_scheduler``: lead a run from now on. Returns at once; true where its record is kept
+    from here."""
+    return await Leader.of(dask_scheduler).lead(run)
 
 
 class Leader(SchedulerPlugin):
@@ -39,6 +43,9 @@ class Leader(SchedulerPlugin):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler: Any = scheduler
+        self._line: Line | None = scheduler.extensions.get(LINE)
+        if self._line is not None:
+            self._line.on_order(self._ordered)
         self._runs: dict[str, Controller] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[Any] | None = None
@@ -53,13 +60,19 @@ class Leader(SchedulerPlugin):
             scheduler.add_plugin(found)
         return found
 
-    async def lead(self, run: Lead) -> None:
-        """Lead a run from now on."""
+    async def lead(self, run: Lead) -> bool:
+        """Lead a run from now on; whether its record is kept from here."""
         client, owner = await self.client(), run.owner
         topic = topic_of(owner)
         self._scheduler.subscribe_topic(topic, owner)  # before anything is told
-        teller = Teller(run.run_id, lambda message: self._say(topic, message))
+
+        def obey(order: str) -> None:
+            controller.post("order", body=order)
+
+        folder = Path(run.specs[0].folder)
+        teller = Teller(run.run_id, folder, partial(self._scheduler.log_event, topic), self._line, obey)
         self._runs[run.run_id] = controller = Controller(run, client, teller)
+        self._stay(controller, run.detached)
         for address in {*run.workers} - {*self._scheduler.workers}:
             controller.post("lost", body=address)
         if owner not in self._scheduler.clients:
@@ -67,16 +80,23 @@ class Leader(SchedulerPlugin):
         task = asyncio.create_task(self._lead(controller), name=f"aios run {run.run_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return self._line is not None
 
     async def _lead(self, controller: Controller) -> None:
         try:
             await controller.run()
         finally:
             del self._runs[controller.id]
+            self._stay(controller, False)
             self._close_later()
 
-    def _say(self, topic: str, message: Mapping[str, Any]) -> None:
-        self._scheduler.log_event(topic, message)
+    def _stay(self, controller: Controller, wanted: bool) -> None:
+        if self._line is not None:
+            self._line.stay(controller.id, wanted)
+
+    def _ordered(self, message: Mapping[str, Any]) -> None:
+        if controller := self._runs.get(message["run"]):
+            controller.post("order", body=message["order"])
 
     # --- the leader's own client, which holds the tasks of ranks -------------------------------------------
 
