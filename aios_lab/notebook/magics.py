@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from argparse import Namespace
 from typing import Any
 
@@ -51,7 +52,7 @@ class AIOSMagics(Magics):
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
-        given = dict(options.set)
+        given = {**dict(options.set), **self._data(options.data)}
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
@@ -65,6 +66,15 @@ class AIOSMagics(Magics):
             print(f"The run {name!r} ({run.id}) goes on; `run` is its handle, and the panel shows it.")
         else:
             watch(run)
+
+    def _data(self, text: str | None) -> dict[str, Any]:
+        """What ``--data`` names: a variable of the notebook, else a path or a URL."""
+        assert self.shell is not None
+        if text is None:
+            return {}
+        if text.isidentifier() and text not in self.shell.user_ns and not os.path.exists(text):
+            raise UsageError(f"%aios train: --data {text}: there is no variable and no file of this name.")
+        return {"data": self.shell.user_ns.get(text, text)}
 
     def _work(self, options: Namespace, cell: str | None) -> tuple[Any, str | None]:
         """The function or the script to train. Raises UsageError where line and cell give neither."""

@@ -152,6 +152,9 @@ def _train() -> Parser:
         metavar="NAME=VALUE",
         help="an option of the function",
     )
+    parser.add_argument(
+        "--data", metavar="NAME_OR_URL", help="what ctx.data is: a variable, a path or a URL such as s3://…"
+    )
     parser.add_argument("--name", help="what the run is called")
     parser.add_argument("--detach", action="store_true", help="go on at once; the panel shows the run")
     return parser

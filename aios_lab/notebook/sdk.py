@@ -194,7 +194,7 @@ def train(
         script: instead of a function, the path or the text of a script that torchrun would run.
         workers: ranks; more than the slice has are asked for and waited for first. None takes all there are.
         detach: return at once and let it run; ``wait=False`` says the same.
-        options: of the run, such as ``name``, and for the function.
+        options: of the run, such as ``name`` and ``data`` (for ``ctx.data``), and for the function.
 
     Raises:
         AIOSError: the server refuses the run, or this process has no slice and no ``client`` was given.

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_lab.training import numbers, strategies
-from aios_lab.training.errors import Stopped
+from aios_lab.training.errors import CannotTrain, Stopped
 from aios_lab.training.link import Link
 from aios_lab.training.spec import RankSpec
 
 if TYPE_CHECKING:
     import torch
     from torch.distributed import ProcessGroup
+
+    from aios_lab.training.data import Source
 
 MODEL_FOLDER = "model"
 
@@ -26,13 +29,14 @@ class Context:
     ``rank``, ``world_size``, ``local_rank`` count as torchrun does; ``device`` is the rank's torch device.
     """
 
-    def __init__(self, spec: RankSpec, link: Link) -> None:
+    def __init__(self, spec: RankSpec, link: Link, source: Source | None = None) -> None:
         self.rank = spec.rank
         self.world_size = spec.world_size
         self.local_rank = spec.local_rank
         self.run_id = spec.run_id
         self._spec = spec
         self._link = link
+        self._source = source
         self._strategy = strategies.find(spec.strategy)
         self._step = 0
         self._model: torch.nn.Module | None = None
@@ -58,6 +62,17 @@ class Context:
         group = dist.group.WORLD
         assert group is not None
         return group
+
+    @cached_property
+    def data(self) -> Any:
+        """The run's ``data=`` as a map-style dataset, of which this rank reads what it takes.
+
+        Raises:
+            CannotTrain: the run was given no data.
+        """
+        if self._source is None:
+            raise CannotTrain("ctx.data: this run has no data. Give it some: aios.train(function, data=…).")
+        return self._source.open(self.rank, self.world_size)
 
     @property
     def stopped(self) -> bool:

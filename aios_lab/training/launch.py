@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from aios_lab import wire
 from aios_lab.training import numbers, payload, strategies
 from aios_lab.training.bus import bus_of
 from aios_lab.training.controller import Controller
+from aios_lab.training.data.loading import load
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.live import LiveRun
 from aios_lab.training.placement import Place, place
@@ -26,6 +28,8 @@ from aios_lab.wire import RunRequest
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from aios_lab.training.data import Given
 
 log = logging.getLogger("aios_lab.training")
 
@@ -42,6 +46,7 @@ def train(
     name: str | None = None,
     source: str = "",
     seed: int | None = None,
+    data: Any = None,
     total_steps: int | None = None,
     total_epochs: int | None = None,
     **options: Any,
@@ -59,6 +64,8 @@ def train(
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
+        data: what to train on, for ``ctx.data``: files, arrays, a Dask collection or a dataset; see
+            :func:`aios_lab.training.data.find.look`. It is made ready before this returns.
 
     Raises:
         CannotTrain: it cannot start as asked; nothing was started.
@@ -66,6 +73,7 @@ def train(
     strategies.find(strategy)
     work = _work(fn, script, args, options)
     packed = payload.pack(work)
+    given = _look(data, fn)
     places = place(client, workers)
     tracker = tracker or LocalTracker()
     request = RunRequest(
@@ -84,6 +92,9 @@ def train(
     def lead(begun: wire.Run) -> Run:
         folder = Path(tracker.runs_dir).resolve() / begun.id
         run = Run(LiveRun(begun), folder)
+        sent = (
+            packed if given is None else payload.pack(replace(work, data=load(given, run, client, tracker)))
+        )
         specs = [
             RankSpec(
                 run_id=begun.id,
@@ -101,7 +112,7 @@ def train(
             for rank, spot in enumerate(places)
         ]
         reporter = Reporter(tracker, begun.id, lambda order: run.inbox.put(("order", -1, order)))
-        _start(Controller(run, client, places, specs, packed, reporter), run)
+        _start(Controller(run, client, places, specs, sent, reporter), run)
         return run
 
     begun = _begin(tracker, request)
@@ -175,6 +186,17 @@ def _work(
             f"A script takes no options such as {unknown}: pass them as args=['--{next(iter(options))}', …]."
         )
     return payload.script_work(script, args)
+
+
+def _look(data: Any, fn: Any) -> Given | None:
+    """What the data is; it is looked at before a run begins, and prepared once it has a folder."""
+    if data is None:
+        return None
+    if fn is None:
+        raise CannotTrain("data= is for functions, which find it as ctx.data: a script opens its own data.")
+    from aios_lab.training.data.find import look
+
+    return look(data)
 
 
 def _where(spot: Place) -> dict[str, Any]:

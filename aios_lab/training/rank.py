@@ -62,7 +62,7 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
     try:
         _ready_torch(spec)
         work: Work = cloudpickle.loads(packed)
-        context = Context(spec, link)
+        context = Context(spec, link, work.data)
         link.at_once = not work.wants_context
         link.send("ready", {"pid": os.getpid(), "host": socket.gethostname()})
         if not link.await_go():

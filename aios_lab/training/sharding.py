@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any
 
 import torch
@@ -17,6 +17,10 @@ from torch.utils.data import (
 
 from aios_lab.training.errors import CannotTrain
 
+# Datasets that are read in parts know an order that needs few of them at a time: by the global batch, whether
+# it is shuffled, seed and epoch.
+Arrange = Callable[[int, bool, int, int], Sequence[int]]
+
 
 def part(count: int, rank: int, world: int) -> slice:
     """Which of a global batch's ``count`` samples are the rank's: equal parts, the remainder to the first."""
@@ -28,13 +32,24 @@ def part(count: int, rank: int, world: int) -> slice:
 class ShardedBatches(Sampler[list[int]]):
     """Batches of indices for one rank out of global batches that all ranks agree on.
 
-    The order depends on (seed, epoch) only, never on the number of ranks. A rank whose part of the last batch
+    The order depends on (seed, epoch) only, never on the number of ranks; ``arrange`` gives another than the
+    plain shuffle. A rank whose part of the last batch
     is empty gets one sample with weight 0, so that all ranks take the same number of steps.
     """
 
     def __init__(
-        self, size: int, batch: int, *, shuffle: bool, drop_last: bool, seed: int, rank: int, world: int
+        self,
+        size: int,
+        batch: int,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int,
+        world: int,
+        arrange: Arrange | None = None,
     ):
+        self._arrange = arrange
         self.size, self.batch, self.shuffle, self.drop_last = size, batch, shuffle, drop_last
         self.seed, self.rank, self.world = seed, rank, world
         self.epoch = 0
@@ -47,7 +62,7 @@ class ShardedBatches(Sampler[list[int]]):
         for start in range(0, len(self) * self.batch, self.batch):
             whole = order[start : start + self.batch]
             mine = whole[part(len(whole), self.rank, self.world)]
-            yield mine or whole[:1]
+            yield list(mine or whole[:1])
 
     def weight(self, index: int) -> float:
         """By what rank gradients of batch ``index`` count so that their plain mean is that of all samples."""
@@ -55,7 +70,9 @@ class ShardedBatches(Sampler[list[int]]):
         mine = part(count, self.rank, self.world)
         return float((mine.stop - mine.start) * self.world / count)
 
-    def _order(self) -> list[int]:
+    def _order(self) -> Sequence[int]:
+        if self._arrange is not None:
+            return self._arrange(self.batch, self.shuffle, self.seed, self.epoch)
         if not self.shuffle:
             return list(range(self.size))
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
@@ -123,6 +140,7 @@ def share(loader: DataLoader[Any], *, seed: int, rank: int, world: int) -> DataL
         seed=seed if loader.generator is None else loader.generator.initial_seed(),
         rank=rank,
         world=world,
+        arrange=getattr(dataset, "epoch_order", None),
     )
     return SharedLoader(_rebuilt(loader, batches), batches)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from aios_lab.training.data import Source
 
 OrderName = Literal["go", "stop", "kill"]
 Outcome = Literal["ok", "stopped", "failed", "killed", "lost"]
@@ -26,13 +29,14 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What every rank runs: a function with its arguments, or a script."""
+    """What every rank runs: a function with its arguments, or a script; and the data that it trains on."""
 
     function: Callable[..., Any] | None = None
     args: tuple[Any, ...] = ()
     options: dict[str, Any] | None = None
     wants_context: bool = False
     script: Script | None = None
+    data: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
