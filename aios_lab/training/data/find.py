@@ -75,7 +75,7 @@ def _of_dataset(data: Any) -> Given:
         return _in_memory(tuple(data.tensors))
     if hasattr(kind, "__getitem__") and hasattr(kind, "__len__"):
         return Objects(data)
-    refuse(f"data is a {kind.__qualname__}, which is no kind of data that training knows. {POSSIBLE}")
+    refuse(f"data is of type {kind.__qualname__}, which is no kind of data that training knows. {POSSIBLE}")
 
 
 def _is_group(data: Any) -> bool:

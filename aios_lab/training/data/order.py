@@ -3,7 +3,7 @@
 All parts, in an order that is drawn, and each with its rows shuffled, make one long sequence. It is cut into
 *lanes*, and each global batch takes some rows from every lane, so that a batch mixes rows from all over while
 only one part a lane is open. Lane after lane fills a batch from its first place to its last; a rank, whose
-part of a batch are neighbouring places, so meets the parts of its own lanes only.
+part of a batch are neighbouring places, meets the parts of its own lanes only, but in the last batch.
 
 The order depends on the data, the global batch, the seed and the epoch, never on the number of ranks.
 """
@@ -19,40 +19,50 @@ from numpy.typing import NDArray
 
 from aios_lab.training.sharding import part
 
-LANES = 12  # at most: many for a good mixture; with 12, two, three, four and six ranks share out whole lanes
+LANES = 12  # at most: many for a good mixture, few to be open at a time
+WORLDS = (
+    2,
+    3,
+    4,
+    6,
+    8,
+    5,
+    12,
+)  # as many ranks share out whole lanes, if there are lanes for it
 
 Rows = NDArray[np.int64]
 
 
-def lanes_for(parts: int, batch: int, most: int = LANES) -> int:
-    """How many lanes: as many as go evenly into batch and parts, if they are not too few, else as can be."""
-    top = max(1, min(parts, batch, most))
-    near = range(top, top // 2, -1)
-    even = [n for n in near if batch % n == 0]
-    return next((n for n in even if parts % n == 0), even[0] if even else top)
+def lanes_for(parts: int, batch: int, most: int = LANES) -> list[int]:
+    """The places of a global batch at which a lane begins, and its end: where the parts of ranks begin too."""
+    cuts = {0}
+    for world in WORLDS:
+        more = cuts | {part(batch, rank, world).start for rank in range(world)}
+        if len(more) <= min(parts, batch, most):
+            cuts = more
+    return [*sorted(cuts), batch]
 
 
 class LaneOrder(Sequence[int]):
     """The rows of one epoch in order; worked out where it is looked at, since there may be many.
 
-    ``sizes`` are the rows of each part. ``batch`` is the global batch that the epoch was begun with.
+    ``sizes`` are the rows of each part, ``lanes`` where lanes begin in a global batch (see ``lanes_for``).
     """
 
-    def __init__(self, sizes: Sequence[int], batch: int, lanes: int, seed: int, epoch: int) -> None:
+    def __init__(self, sizes: Sequence[int], lanes: Sequence[int], seed: int, epoch: int) -> None:
         self._sizes = np.asarray(sizes, dtype=np.int64)
-        self._first = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
-        self._batch, self._seed, self._epoch = batch, seed % 2**64, epoch
+        self._first = _sums(self._sizes)
+        self._batch, self._seed, self._epoch = lanes[-1], seed % 2**64, epoch
         self._parts = self._draw().permutation(len(sizes))
-        self._starts = np.concatenate([[0], np.cumsum(self._sizes[self._parts])]).astype(np.int64)
+        self._starts = _sums(self._sizes[self._parts])
         self._shuffled: OrderedDict[int, Rows] = OrderedDict()
-        self._whole, rest = divmod(len(self), batch)  # whole batches, and rows of the last one
-        self._each = np.array([_count(batch, lane, lanes) for lane in range(lanes)])
-        last = np.array([_count(rest, lane, lanes) for lane in range(lanes)])
-        self._lane_of = np.repeat(np.arange(lanes), self._each)
-        self._lane_of_last = np.repeat(np.arange(lanes), last)
-        self._place = np.concatenate([[0], np.cumsum(self._each)])
-        self._place_last = np.concatenate([[0], np.cumsum(last)])
-        self._cuts = np.concatenate([[0], np.cumsum(self._each * self._whole + last)])
+        self._whole, rest = divmod(len(self), self._batch)  # whole batches, and rows of the last one
+        self._place = np.asarray(lanes, dtype=np.int64)
+        self._place_last = self._place * rest // self._batch
+        self._each, last = np.diff(self._place), np.diff(self._place_last)
+        self._lane_of = np.repeat(np.arange(len(last)), self._each)
+        self._lane_of_last = np.repeat(np.arange(len(last)), last)
+        self._cuts = _sums(self._each * self._whole + last)
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -110,10 +120,9 @@ class LaneOrder(Sequence[int]):
         return np.random.default_rng([self._seed, self._epoch, what])
 
 
-def _count(total: int, lane: int, lanes: int) -> int:
-    share = part(total, lane, lanes)
-    return int(share.stop - share.start)
+def _sums(counts: Rows) -> Rows:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _span(lanes: NDArray[np.int64]) -> tuple[int, int]:
+def _span(lanes: Rows) -> tuple[int, int]:
     return (int(lanes[0]), int(lanes[-1]) + 1) if len(lanes) else (0, 0)

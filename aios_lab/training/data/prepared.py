@@ -25,8 +25,10 @@ CHUNK = 64 * 2**20  # bytes that are digested and written at a time
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One leaf of a part: numbers of a ``dtype``, rows of a ``shape``; or objects, without either. ``bare``
-    when it has no value at all, as an empty column of a table, whose kind nobody knows."""
+    """One leaf of a part: numbers of a ``dtype`` and rows of a ``shape``, or objects, without either.
+
+    ``bare`` when it has no value at all, as an empty column of a table, whose kind nobody knows.
+    """
 
     dtype: str | None
     shape: tuple[int, ...] = ()
@@ -35,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A written block of ``size`` bytes; its files are ``<path>-<leaf>.npy``, or ``.rec`` with ``.at.npy``."""
+    """A written block, ``size`` bytes in files ``<path>-<leaf>.npy``, or ``.rec`` with ``.at.npy``."""
 
     path: str
     rows: int

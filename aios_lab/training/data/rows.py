@@ -112,7 +112,7 @@ class StreamedRows(Rows):
         if not shuffle:
             self._cache.plan([range(len(self._sizes))], 2 * batch)
             return range(len(self))
-        order = LaneOrder(self._sizes, batch, lanes_for(len(self._sizes), batch, self._lanes), seed, epoch)
+        order = LaneOrder(self._sizes, lanes_for(len(self._sizes), batch, self._lanes), seed, epoch)
         self._cache.plan(order.lanes_of(self._rank, self._world), 2 * batch)
         return order
 
