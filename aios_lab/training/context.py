@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class Context:
         self.run_id = spec.run_id
         self._spec = spec
         self._link = link
-        self._strategy = strategies.find(spec.strategy)
+        self._strategy = strategies.make(spec.strategy)
         self._step = 0
         self._model: torch.nn.Module | None = None
         self.model_saved = False
@@ -78,9 +78,11 @@ class Context:
         Raises:
             CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.share`).
         """
-        shared = None if dataloader is None else self._share(dataloader, model)
+        shared, weight = (None, None) if dataloader is None else self._share(dataloader)
         self._join()
-        self._model = wrapped = self._strategy.wrap(model, self.device)
+        self._model = wrapped = self._strategy.wrap(model, self.device, optimizer, weight)
+        if optimizer is not None:
+            strategies.lead(optimizer, self._strategy)
         given = [x for x in (wrapped, optimizer, shared) if x is not None]
         return given[0] if len(given) == 1 else tuple(given)
 
@@ -122,19 +124,19 @@ class Context:
         evaluation: tuple[Any, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Save the model with the run, ready to register; on ranks other than 0 it does nothing.
+        """Save the model with the run, ready to register; rank 0 writes it, all ranks call it.
 
         Args:
             example: an input batch, for checks when the model is loaded or compressed.
             evaluation: held-out inputs and labels, so that compressed children can be measured.
         """
+        inner = self._strategy.unwrap(model)
         if self.rank != 0:
             return
         from aios_lab.models import bundle
 
         folder = Path(self._spec.folder) / MODEL_FOLDER
         folder.parent.mkdir(parents=True, exist_ok=True)
-        inner = self._strategy.unwrap(model)
         self._link.send("saving", True)
         try:
             with self._link.uninterrupted():
@@ -147,8 +149,22 @@ class Context:
             self._link.send("saving", False)
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Your own module out of what ``prepare`` gave."""
+        """Your own module out of what ``prepare`` gave; of an fsdp model a whole copy, which all ranks must ask
+        for together."""
         return self._strategy.unwrap(model)
+
+    def whole_result(self, value: Any) -> Any:
+        """What the function returned, a model without its wrapping. Every rank comes here at its end, since
+        one that holds a part of rank 0's model must give it, whatever it returns itself."""
+        import torch
+
+        is_model = isinstance(value, torch.nn.Module)
+        if not (self._strategy.sharded and self._model is not None):
+            return self._strategy.unwrap(value) if is_model else value
+        from aios_lab.training.meeting import told_by_rank_0
+
+        wanted = told_by_rank_0("returns a model", is_model)
+        return self._strategy.unwrap(value if is_model else self._model) if wanted else value
 
     def _join(self) -> None:
         import torch.distributed as dist
@@ -162,11 +178,11 @@ class Context:
             torch.cuda.set_device(device)
         dist.init_process_group(self._strategy.backend(device))
 
-    def _share(self, dataloader: Any, model: torch.nn.Module) -> Any:
+    def _share(self, dataloader: Any) -> tuple[Any, Callable[[], float] | None]:
         from aios_lab.training import sharding
 
         seed = self._spec.seed or 0
         shared = sharding.share(dataloader, seed=seed, rank=self.rank, world=self.world_size)
         if isinstance(shared, sharding.SharedLoader) and self.world_size > 1:
-            sharding.weigh_gradients(model, shared)
-        return shared
+            return shared, lambda: shared.weight
+        return shared, None

@@ -79,8 +79,8 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
             return _failed(error)
         _save(context, None if context is None else context.prepared_model)
         return _outcome("stopped")
+    value = _unwrapped(context, value)
     if context.rank == 0:
-        value = _unwrapped(context, value)
         return _outcome("stopped" if link.raised else "ok", **_packed_result(value))
     return _outcome("stopped" if link.raised else "ok")
 
@@ -161,11 +161,11 @@ def _unwrapped(context: Context, value: Any) -> Any:
     """The result as users know it: a model without its wrapping, saved with the run."""
     import torch
 
+    value = context.whole_result(value)
     if not isinstance(value, torch.nn.Module):
         return value
-    model = context.unwrap(value)
-    _save(context, model)
-    return model.to("cpu")
+    _save(context, value)
+    return value.to("cpu")
 
 
 def _save(context: Context | None, model: Any) -> None:

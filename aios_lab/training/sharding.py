@@ -159,19 +159,3 @@ def _rebuilt(loader: DataLoader[Any], batches: ShardedBatches) -> DataLoader[Any
         prefetch_factor=loader.prefetch_factor,
         persistent_workers=loader.persistent_workers,
     )
-
-
-def weigh_gradients(model: torch.nn.Module, loader: SharedLoader) -> None:
-    """Scale each rank's gradients by its share of the batch, before they are averaged over ranks.
-
-    With n of N samples on each of W ranks, mean over ranks of n·W/N · (rank's mean) is the mean over N.
-    Terms that do not depend on samples (weight decay in the loss) keep their size: the weights average 1.
-    """
-
-    def scaled(gradient: torch.Tensor) -> torch.Tensor | None:
-        return None if loader.weight == 1.0 else gradient * loader.weight
-
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            hooks: Any = parameter  # Tensor.register_hook has no types
-            hooks.register_hook(scaled)

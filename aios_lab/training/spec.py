@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from aios_lab.training.strategies import StrategyOptions
+
 OrderName = Literal["go", "stop", "kill"]
 Outcome = Literal["ok", "stopped", "failed", "killed", "lost"]
 
@@ -47,7 +49,7 @@ class RankSpec:
     node_rank: int
     nodes: int
     host: str
-    strategy: str
+    strategy: StrategyOptions
     topic: str
     folder: str
     cwd: str
