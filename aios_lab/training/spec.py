@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from aios_lab.training.strategies import StrategyOptions
 
-OrderName = Literal["go", "stop", "kill"]
-Outcome = Literal["ok", "stopped", "failed", "killed", "lost"]
+OrderName = Literal["go", "hold", "settle", "stop", "kill"]
+Outcome = Literal["ok", "stopped", "paused", "failed", "killed", "lost"]
 
 STOP_GRACE = 1.0  # seconds from a stop to SIGKILL; with it a whole cancel stays under 2 seconds
 STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
@@ -57,6 +57,14 @@ class RankSpec:
     sources: dict[str, list[str]]
     seed: int | None
     threads: int = 1
+    attempt: int = 0  # how often the run's world was made anew
+    first_world: int = 0  # ranks of attempt 0; world_size where 0
+    resume_from: str = ""  # a checkpoint of another run to begin with
+    checkpoint_every: int | None = None  # steps; None leaves it to the leader's clock
+    checkpoint_keep: int = 3
+    batch_growth: str = (
+        ""  # the rule for the learning rate of a batch that follows the world; "" keeps the batch
+    )
 
 
 @dataclass(frozen=True, slots=True)
