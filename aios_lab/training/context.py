@@ -267,7 +267,7 @@ class Context:
             world=self.world_size,
             first_world=spec.first_world,
             pieces=spec.strategy.accumulate,
-            grows=bool(spec.batch_growth),
+            grows=bool(spec.keeping.batch_growth),
         )
         if batches is None:
             return dataloader
@@ -278,11 +278,11 @@ class Context:
     def _follow(self, optimizer: Any, own: rates.OwnGradients | None) -> rates.Rate | None:
         """Have the optimizer step at the loader's pace, as the strategy and the rule for its rate will."""
         spec = self._spec
-        if not spec.batch_growth:
+        if not spec.keeping.batch_growth:
             stepping.follow(optimizer, self._pace, functools.partial(self._strategy.step, optimizer))
             return None
         scale = self.world_size / (spec.first_world or self.world_size)
-        rate = rates.Rate(spec.batch_growth, optimizer, scale)
+        rate = rates.Rate(spec.keeping.batch_growth, optimizer, scale)
 
         def around(step: Callable[[], Any]) -> Any:
             if own is not None:
@@ -293,6 +293,6 @@ class Context:
         return rate
 
     def _measure(self, model: torch.nn.Module) -> rates.OwnGradients | None:
-        if self._spec.batch_growth != "adascale" or self.world_size == 1:
+        if self._spec.keeping.batch_growth != "adascale" or self.world_size == 1:
             return None
         return rates.OwnGradients(model.parameters())

@@ -60,7 +60,7 @@ class Continuity:
         self._spec, self._link, self._pace, self._strategy = spec, link, pace, strategy
         self._join, self._leave = join, leave
         self._parts: list[Part] = []
-        self._boundaries = link.boundaries = Boundaries(spec.rank, spec.world_size, spec.checkpoint_every)
+        self._boundaries = link.boundaries = Boundaries(spec.rank, spec.world_size, spec.keeping.checkpoint_every)
         self._saver: Saver | None = None
         self._store: Any = None
         self._by_hand = False  # the function says itself what is kept and when
@@ -157,7 +157,7 @@ class Continuity:
     def _find(self) -> tuple[Path, Manifest] | None:
         """The newest good checkpoint: rank 0 looks, so that all take the same one."""
         spec = self._spec
-        if spec.attempt == 0 and not spec.resume_from:
+        if spec.attempt == 0 and not spec.keeping.resume:
             return None
         if spec.rank == 0:
             found = self._newest()
@@ -170,8 +170,8 @@ class Continuity:
     def _newest(self) -> tuple[Path, Manifest] | None:
         own = checkpoints.folder_of(self._spec.folder)
         found = checkpoints.newest_good(own, _say)
-        if found is None and self._spec.resume_from:
-            place = Path(self._spec.resume_from)
+        if found is None and self._spec.keeping.resume:
+            place = Path(self._spec.keeping.resume)
             try:
                 return place, checkpoints.verify(place)
             except checkpoints.Damaged as damage:
@@ -249,7 +249,7 @@ class Continuity:
                 self._join()
             folder = checkpoints.folder_of(spec.folder)
             folder.mkdir(parents=True, exist_ok=True)
-            self._saver = Saver(folder, spec.rank, spec.world_size, spec.checkpoint_keep, self._saved)
+            self._saver = Saver(folder, spec.rank, spec.world_size, spec.keeping.checkpoint_keep, self._saved)
         return self._saver
 
     def _saved(self, manifest: Manifest, seconds: float) -> None:

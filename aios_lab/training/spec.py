@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from aios_lab.training.keeping import Keeping
 from aios_lab.training.strategies import StrategyOptions
 
 OrderName = Literal["go", "hold", "settle", "stop", "kill"]
@@ -59,12 +60,7 @@ class RankSpec:
     threads: int = 1
     attempt: int = 0  # how often the run's world was made anew
     first_world: int = 0  # ranks of attempt 0; world_size where 0
-    resume_from: str = ""  # a checkpoint of another run to begin with
-    checkpoint_every: int | None = None  # steps; None leaves it to the leader's clock
-    checkpoint_keep: int = 3
-    batch_growth: str = (
-        ""  # the rule for the learning rate of a batch that follows the world; "" keeps the batch
-    )
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 @dataclass(frozen=True, slots=True)
