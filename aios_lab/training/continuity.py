@@ -60,7 +60,9 @@ class Continuity:
         self._spec, self._link, self._pace, self._strategy = spec, link, pace, strategy
         self._join, self._leave = join, leave
         self._parts: list[Part] = []
-        self._boundaries = link.boundaries = Boundaries(spec.rank, spec.world_size, spec.keeping.checkpoint_every)
+        self._boundaries = link.boundaries = Boundaries(
+            spec.rank, spec.world_size, spec.keeping.checkpoint_every
+        )
         self._saver: Saver | None = None
         self._store: Any = None
         self._by_hand = False  # the function says itself what is kept and when

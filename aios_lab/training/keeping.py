@@ -37,7 +37,9 @@ class Keeping:
             if value is not None and (type(value) is not int or value < least):
                 raise CannotTrain(f"{name}={value!r} is not possible: give {least} or more.")
         if self.min_workers is not None and self.min_workers > workers:
-            raise CannotTrain(f"min_workers={self.min_workers} is more than the {workers} that it begins with.")
+            raise CannotTrain(
+                f"min_workers={self.min_workers} is more than the {workers} that it begins with."
+            )
         if self.batch_growth not in ("", *GROWTH):
             raise CannotTrain(
                 f"There is no batch_growth {self.batch_growth!r}. Use one of: {', '.join(GROWTH)}; leave it out "
@@ -65,4 +67,6 @@ class Keeping:
                 continue
             return str(checkpoint.resolve())
         what = "is damaged" if found else "has no checkpoint"
-        raise CannotTrain(f"resume={self.resume!r}: {folder} {what}. Give a run's id, or a checkpoint's folder.")
+        raise CannotTrain(
+            f"resume={self.resume!r}: {folder} {what}. Give a run's id, or a checkpoint's folder."
+        )
