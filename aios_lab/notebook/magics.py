@@ -56,7 +56,14 @@ class AIOSMagics(Magics):
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
-                function, script, options.arg, options.workers, options.strategy, name=name, **given
+                function,
+                script,
+                options.arg,
+                options.workers,
+                options.strategy,
+                name=name,
+                detach=options.detach,
+                **given,
             )
         except CannotTrain as error:
             raise brief(error) from None

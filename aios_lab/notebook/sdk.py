@@ -193,7 +193,8 @@ def train(
         function: called on every rank, as ``function(ctx, *args, **options)``.
         script: instead of a function, the path or the text of a script that torchrun would run.
         workers: ranks; more than the slice has are asked for and waited for first. None takes all there are.
-        detach: return at once and let it run; ``wait=False`` says the same.
+        detach: return at once and let it run, also when this kernel or the server ends; ``attach`` finds it
+            again. ``wait=False`` says the same.
         options: of the run, such as ``name`` and ``data`` (for ``ctx.data``), and for the function.
 
     Raises:
@@ -203,9 +204,9 @@ def train(
     """
     from aios_lab.notebook.display import watch
 
-    wait = options.pop("wait", True) and not detach
-    run = begin(function, script, args, workers, strategy, client, **options)
-    if wait:
+    detach = detach or not options.pop("wait", True)
+    run = begin(function, script, args, workers, strategy, client, detach=detach, **options)
+    if not detach:
         watch(run)
     return run
 

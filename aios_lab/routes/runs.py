@@ -42,11 +42,12 @@ async def get_run(call: Call) -> Run:
 async def begin(call: Call) -> Run:
     slice_id = _own_kernel(call)
     broker, runs, run_id = call.services.broker, call.services.runs, new_run_id()
-    broker.pin(slice_id, run_id, call.body.world_size)  # before MLflow is asked, which may take seconds
+    # before MLflow is asked, which may take seconds
+    broker.holds.pin(slice_id, run_id, call.body.world_size, call.body.detached)
     try:
         run = await runs.begin(call.body, slice_id, call.caller.user, run_id)
     except BaseException:
-        broker.unpin(slice_id, run_id)
+        broker.holds.unpin(slice_id, run_id)
         raise
     if not broker.living(slice_id):  # it ended meanwhile, when this run was not yet known
         runs.end_of_slice(slice_id, "The slice ended while this run began.")

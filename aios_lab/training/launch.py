@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_lab import wire
-from aios_lab.training import numbers, payload, strategies
-from aios_lab.training.bus import bus_of
-from aios_lab.training.controller import Controller
+from aios_lab.training import checkpoints, leader, numbers, payload, supervisor
 from aios_lab.training.data.loading import load
 from aios_lab.training.errors import CannotTrain
+from aios_lab.training.hearing import Hearing
+from aios_lab.training.keeping import Keeping
 from aios_lab.training.live import LiveRun
 from aios_lab.training.placement import Place, place
 from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
-from aios_lab.training.spec import RankSpec, Work
+from aios_lab.training.spec import RESULT, Lead, RankSpec, Work
+from aios_lab.training.strategies import StrategyOptions
 from aios_lab.training.tracker import LocalTracker, Tracker, TrackerUnavailable
 from aios_lab.wire import RunRequest
 
@@ -42,13 +43,25 @@ def train(
     client: Client,
     workers: int | None = None,
     strategy: str = "ddp",
+    precision: str = "fp32",
+    accumulate: int = 1,
+    checkpoint_activations: bool = False,
+    compile: bool = False,
+    gradients: str = "fp32",
+    cpu_offload: bool = False,
     tracker: Tracker | None = None,
     name: str | None = None,
     source: str = "",
     seed: int | None = None,
     data: Any = None,
+    detach: bool = False,
     total_steps: int | None = None,
     total_epochs: int | None = None,
+    checkpoint_every: int | None = None,
+    checkpoint_keep: int = checkpoints.KEEP,
+    min_workers: int | None = None,
+    batch_growth: str = "",
+    resume: str = "",
     **options: Any,
 ) -> Run:
     """Train on the workers of a Dask cluster, one rank a worker; returns at once.
@@ -60,22 +73,34 @@ def train(
         args: arguments of ``fn``, or ``sys.argv[1:]`` of the script.
         client: a connected, synchronous client.
         workers: how many ranks; all running workers by default.
-        strategy: how ranks work together: ``"ddp"``.
+        strategy: how ranks work together, ``"ddp"`` or ``"fsdp"``; with it ``precision``, ``accumulate``,
+            ``checkpoint_activations``, ``compile``, ``gradients`` and ``cpu_offload``, which
+            :class:`aios_lab.training.strategies.StrategyOptions` explains. ``ctx.prepare`` does what they say.
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
+        detach: let it go on when this process ends.
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
         data: what to train on, for ``ctx.data``: files, arrays, a Dask collection or a dataset; see
             :func:`aios_lab.training.data.find.look`. It is made ready before this returns.
+        checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the run
+            is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
 
     Raises:
         CannotTrain: it cannot start as asked; nothing was started.
     """
-    strategies.find(strategy)
+    how = StrategyOptions(
+        strategy, precision, accumulate, checkpoint_activations, compile, gradients, cpu_offload
+    )
+    how.check()
     work = _work(fn, script, args, options)
+    _needs_context(how, work)
     packed = payload.pack(work)
     given = _look(data, fn)
     places = place(client, workers)
     tracker = tracker or LocalTracker()
+    keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
+    keeping.check(len(places))
+    keeping = replace(keeping, resume=keeping.source(Path(tracker.runs_dir)))
     request = RunRequest(
         name=name or _name(work),
         strategy=strategy,
@@ -83,39 +108,41 @@ def train(
         total_steps=_total("total_steps", total_steps),
         total_epochs=_total("total_epochs", total_epochs),
         source=source or _source(work),
-        parameters={key: _plain(value) for key, value in options.items()},
+        parameters={key: _plain(value) for key, value in {**how.changed, **options}.items()},
+        detached=detach,
     )
-    topic = bus_of(client).topic
     sources = payload.cell_sources(work)
     path = payload.import_path()
 
     def lead(begun: wire.Run) -> Run:
         folder = Path(tracker.runs_dir).resolve() / begun.id
-        run = Run(LiveRun(begun), folder)
-        sent = (
-            packed if given is None else payload.pack(replace(work, data=load(given, run, client, tracker)))
-        )
+        run = Run(LiveRun(begun), folder, lambda: _result(client, folder, places[0].address))
         specs = [
             RankSpec(
                 run_id=begun.id,
                 rank=rank,
                 world_size=len(places),
-                strategy=strategy,
-                topic=topic,
+                strategy=how,
                 folder=str(folder),
                 cwd=os.getcwd(),
                 path=path,
                 sources=sources,
                 seed=seed,
+                keeping=keeping,
                 **_where(spot),
             )
             for rank, spot in enumerate(places)
         ]
-        reporter = Reporter(tracker, begun.id, lambda order: run.inbox.put(("order", -1, order)))
-        _start(Controller(run, client, places, specs, sent, reporter), run)
+        source = None if given is None else load(given, run, client, tracker)
+        sent = packed if source is None else payload.pack(replace(work, data=source))
+        workers = tuple(spot.address for spot in places)
+        order = Lead(begun.id, client.id, detach, workers, tuple(specs), sent)
+        reporter = Reporter(tracker, begun.id, run.obey)
+        _start(Hearing(run, client, order, reporter), run)
         return run
 
-    begun = _begin(tracker, request)
+    on_scheduler: Any = client.run_on_scheduler
+    begun = _begin(tracker, request, lambda: on_scheduler(leader.prepare))
     try:
         return lead(begun)
     except BaseException as error:
@@ -123,9 +150,9 @@ def train(
         raise
 
 
-def _begin(tracker: Tracker, request: RunRequest) -> wire.Run:
+def _begin(tracker: Tracker, request: RunRequest, meanwhile: Callable[[], object]) -> wire.Run:
     """Begin on a thread of its own: an interrupt while the server answers must not lose the run's id, or the
-    run would hold its slice with nobody to lead it."""
+    run would hold its slice with nobody to lead it. ``meanwhile`` is called while it answers."""
     answer: Future[wire.Run] = Future()
 
     def ask() -> None:
@@ -141,6 +168,7 @@ def _begin(tracker: Tracker, request: RunRequest) -> wire.Run:
     asking = threading.Thread(target=ask, name="aios-begin", daemon=True)
     try:
         asking.start()
+        meanwhile()
         return answer.result()
     except BaseException:
         answer.add_done_callback(take_back)
@@ -160,13 +188,21 @@ def _take_back(tracker: Tracker, run_id: str, error: BaseException) -> None:
         log.info("the end of run %s was not told: %s", run_id, trouble)
 
 
-def _start(controller: Controller, run: Run) -> None:
+def _start(hearing: Hearing, run: Run) -> None:
     """Start the thread; one that an interrupt finds started already ends its run by itself."""
     try:
-        controller.start()
+        hearing.start()
     except BaseException:
         run.kill()
         raise
+
+
+def _result(client: Client, folder: Path, worker: str) -> bytes:
+    """What rank 0 returned: a file, here or on the host of its worker."""
+    if (folder / RESULT).exists():
+        return supervisor.read_result(str(folder))
+    found: dict[str, bytes] = client.run(supervisor.read_result, str(folder), workers=[worker])
+    return found[worker]
 
 
 def _work(
@@ -186,6 +222,17 @@ def _work(
             f"A script takes no options such as {unknown}: pass them as args=['--{next(iter(options))}', …]."
         )
     return payload.script_work(script, args)
+
+
+def _needs_context(how: StrategyOptions, work: Work) -> None:
+    """Raises CannotTrain where options were given that nothing would follow."""
+    if work.wants_context or not (asked := [*how.changed, *(["strategy"] if how.strategy != "ddp" else [])]):
+        return
+    what = "A script" if work.script is not None else f"{_name(work)}()"
+    raise CannotTrain(
+        f"{asked[0]}={getattr(how, asked[0])!r} is what ctx.prepare does, and {what} has no ctx: "
+        "give the function a first parameter ctx and use ctx.prepare, or do it in your own code."
+    )
 
 
 def _look(data: Any, fn: Any) -> Given | None:

@@ -1,21 +1,25 @@
-"""What travels between the kernel, a rank's supervisor and the rank: plain data, no behaviour."""
+"""What travels between the kernel, the leader, a rank's supervisor and the rank: plain data, no behaviour."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from aios_lab.training.data import Source
+from aios_lab.training.data import Source
+from aios_lab.training.keeping import Keeping
+from aios_lab.training.strategies import StrategyOptions
 
-OrderName = Literal["go", "stop", "kill"]
-Outcome = Literal["ok", "stopped", "failed", "killed", "lost"]
+OrderName = Literal["go", "hold", "settle", "stop", "kill"]
+Outcome = Literal["ok", "stopped", "paused", "failed", "killed", "lost"]
 
 STOP_GRACE = 1.0  # seconds from a stop to SIGKILL; with it a whole cancel stays under 2 seconds
 STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
 SAVE_GRACE = 60.0  # seconds instead while rank 0 saves its model, which a second stop does not wait for
 RESULT_LIMIT = 512 * 2**20  # bytes of a pickled return value
+RANKS = "aios-ranks"  # the topic of Dask events on which supervisors speak to the leader
+ORDERS = "aios-orders"  # that on which kernels do
+RESULT = "result.pickle"  # in the run's folder, on rank 0's host
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,16 @@ class RankSpec:
     node_rank: int
     nodes: int
     host: str
-    strategy: str
-    topic: str
+    strategy: StrategyOptions
     folder: str
     cwd: str
     path: tuple[str, ...]
     sources: dict[str, list[str]]
     seed: int | None
     threads: int = 1
+    attempt: int = 0  # how often the run's world was made anew
+    first_world: int = 0  # ranks of attempt 0; world_size where 0
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +79,16 @@ class End:
     error: str = ""
     traceback: str = ""
     has_result: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A run as the kernel hands it to the leader. ``owner`` is the id of the kernel's Dask client, with which
+    a run that is not ``detached`` ends; ``workers`` are the addresses for ``specs``, in their order."""
+
+    run_id: str
+    owner: str
+    detached: bool
+    workers: tuple[str, ...]
+    specs: tuple[RankSpec, ...]
+    work: bytes

@@ -23,7 +23,7 @@ from aios_lab.training.failures import died
 from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import Output
 from aios_lab.training.pipes import INCOMING, Pipes
-from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
+from aios_lab.training.spec import RANKS, RESULT, SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
 
 TICK = 0.1  # seconds between batches of events
 
@@ -32,22 +32,22 @@ _stores: dict[str, Any] = {}  # run id -> the TCPStore that its ranks meet at, u
 _over: OrderedDict[str, None] = OrderedDict()  # runs that were stopped before their rank began here
 
 
-def supervise(spec: RankSpec, work: bytes) -> bytes | None:
-    """Run one rank to its end; its pickled return value, if it had any."""
+def supervise(spec: RankSpec, work: bytes) -> None:
+    """Run one rank to its end. What rank 0 returned lies in the run's folder then."""
     from distributed import get_worker
 
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
 
     def wanted() -> bool:
-        """False once the kernel is gone or let go of the run: its scheduler then cancels the task."""
+        """False once the leader is gone or let go of the run: the scheduler then cancels the task."""
         return task is None or task.state not in ("cancelled", "released", "forgotten")
 
     def publish(kind: str, body: Any) -> None:
-        worker.log_event(spec.topic, {"run": spec.run_id, "rank": spec.rank, "kind": kind, "body": body})
+        worker.log_event(RANKS, {"run": spec.run_id, "rank": spec.rank, "kind": kind, "body": body})
 
     threads = max(1, worker.state.nthreads)
-    return Supervisor(replace(spec, threads=threads), work, publish, wanted).run()
+    Supervisor(replace(spec, threads=threads), work, publish, wanted).run()
 
 
 def deliver(run_id: str, order: OrderName, values: Mapping[str, str]) -> int:
@@ -60,6 +60,11 @@ def deliver(run_id: str, order: OrderName, values: Mapping[str, str]) -> int:
     for supervisor in heard:
         supervisor.order(order, dict(values))
     return len(heard)
+
+
+def read_result(folder: str) -> bytes:
+    """What rank 0 returned, pickled, on its own host."""
+    return (Path(folder) / RESULT).read_bytes()
 
 
 def release(run_id: str) -> None:
@@ -107,21 +112,22 @@ class Supervisor:
     def _patience(self) -> float:
         return time.monotonic() + (SAVE_GRACE if self._saving else STOP_GRACE)
 
-    def run(self) -> bytes | None:
+    def run(self) -> None:
         """Spawn the rank, serve it until it and all that it started are gone, and publish how it ended."""
         key = (self._spec.run_id, self._spec.rank)
         _running[key] = self
         try:
             if self._spec.run_id in _over:
-                return self._end(End(*self._place(), outcome="killed", time=time.time()))
+                self._end(End(*self._place(), outcome="killed", time=time.time()))
+                return
             if self._spec.rank == 0:
                 _stores[self._spec.run_id], self._port = open_store(self._spec.host)
             with Pipes() as pipes:
                 code = self._live(pipes)
-            return self._end(self._ending(code))
+            self._end(self._ending(code))
         except (OSError, RuntimeError, SpawnError) as error:
             text = f"the rank's process could not be started: {error}"
-            return self._end(End(*self._place(), outcome="failed", time=time.time(), error=text))
+            self._end(End(*self._place(), outcome="failed", time=time.time(), error=text))
         finally:
             _running.pop(key, None)
 
@@ -226,8 +232,22 @@ class Supervisor:
             return End(*self._place(), "ok", now, code)
         return End(*self._place(), "failed", now, code, died(code))
 
-    def _end(self, end: End) -> bytes | None:
+    def _end(self, end: End) -> None:
         self._publish_batches(self._output.finish())
+        if end.has_result:
+            end = self._keep_result(end)
         self._publish("ended", asdict(end))
-        result: bytes | None = (self._said or {}).get("result")
-        return result
+
+    def _keep_result(self, end: End) -> End:
+        """Write the result where it outlives this worker; the end then, with the reason where it was not."""
+        assert self._said is not None
+        path = Path(self._spec.folder) / RESULT
+        draft = path.with_suffix(".draft")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(self._said["result"])
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            return replace(end, has_result=False, error=f"The result could not be kept: {error}.")
+        return end

@@ -20,15 +20,15 @@ def _order(sizes: Sequence[int], batch: int, seed: int = 0, epoch: int = 0) -> L
 
 
 def _batches(sizes: list[int], batch: int, rank: int, world: int, drop: bool = False) -> list[list[int]]:
-    def arrange(batch: int, shuffle: bool, seed: int, epoch: int) -> Sequence[int]:
+    def arrange(shuffle: bool, seed: int, epoch: int) -> Sequence[int]:
         return _order(sizes, batch, seed, epoch)
 
     shared = ShardedBatches(
         sum(sizes), batch, shuffle=True, drop_last=drop, seed=3, rank=rank, world=world, arrange=arrange
     )
-    counted = [rows if shared.weight(n) > 0 else [] for n, rows in enumerate(shared)]
-    assert len(counted) == len(shared)
-    return counted
+    pieces = list(shared.pieces())
+    assert len(pieces) == len(shared)
+    return [rows if piece.samples else [] for piece, rows in zip(pieces, shared, strict=True)]
 
 
 @given(SIZES, st.integers(1, 50), st.integers(-5, 2**70), st.integers(0, 9))

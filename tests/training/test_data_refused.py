@@ -48,7 +48,7 @@ def _files(folder: Path) -> None:
         ("notes.txt", r"holds .txt: these are not read. Read are .parquet"),
         ("mixed", r"files of several kinds: .*csv.*Say which: Files\(path, format="),
         ("gopher://old/data.csv", "Protocol not known: gopher"),
-        ("s3://bucket/data.parquet", r"s3:// needs a package that is not installed.*s3fs"),
+        ("oci://bucket/data.parquet", r"oci:// needs a package that is not installed.*ocifs"),
         ("blank.csv", "is empty: it has no columns"),
         ("header.csv", "has no rows"),
         ("broken.parquet", "is no Parquet file"),

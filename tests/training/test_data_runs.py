@@ -59,7 +59,7 @@ def goes_through(ctx: Any, shuffle: bool = True, batch: int = 24, epochs: int = 
     for _ in range(epochs):
         for rows in loader:
             batches.append(rows["id"].tolist())
-            held = max(held, len(ctx.data._cache._held))
+            held = max(held, ctx.data.held)
             ctx.report(rows=len(rows["id"]))
     found: list[Any] = [None] * ctx.world_size
     dist.all_gather_object(found, (batches, ctx.data.reading, held), group=ctx.process_group)
@@ -176,8 +176,12 @@ def _hangs(folder: str, n: int) -> Any:
 
 def test_an_interrupt_while_data_is_loaded_leaves_nothing(client: Client, tmp_path: Path) -> None:
     tracker = LocalTracker(tmp_path / "runs")
+    said: list[str] = []
 
     def interrupt() -> None:
+        while not (notes := [run.note for run in tracker.runs.values() if run.note]):
+            time.sleep(0.02)
+        said.extend(notes)
         while not list(tmp_path.glob("began-*")):
             time.sleep(0.02)
         _thread.interrupt_main()
@@ -189,6 +193,7 @@ def test_an_interrupt_while_data_is_loaded_leaves_nothing(client: Client, tmp_pa
     (tmp_path / "go").touch()
     (run,) = tracker.runs.values()
     assert run.state is RunState.STOPPED
+    assert said == ["Loading data: 0 of 4 partitions loaded, 0 bytes"]
     assert not (tmp_path / "runs" / run.id / "data").exists()
     assert client.submit(int, 3).result(60) == 3
     while client.run_on_scheduler(_tasks):

@@ -41,6 +41,11 @@ class PartCache:
         self._after = {one: after for lane in lanes for one, after in pairwise(lane)}
         self._met.clear()
 
+    @property
+    def held(self) -> int:
+        """Parts in memory, those that are read ahead included."""
+        return len(self._held)
+
     def get(self, part: int, rows: int) -> Any:
         """The part, of which ``rows`` rows are taken now."""
         self._check_process()

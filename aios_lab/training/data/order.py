@@ -20,21 +20,14 @@ from numpy.typing import NDArray
 from aios_lab.training.sharding import part
 
 LANES = 12  # at most: many for a good mixture, few to be open at a time
-WORLDS = (
-    2,
-    3,
-    4,
-    6,
-    8,
-    5,
-    12,
-)  # as many ranks share out whole lanes, if there are lanes for it
+# So many ranks share out whole lanes; the later ones if there are lanes for it.
+WORLDS = (2, 3, 4, 6, 8, 5, 12)
 
 Rows = NDArray[np.int64]
 
 
 def lanes_for(parts: int, batch: int, most: int = LANES) -> list[int]:
-    """The places of a global batch at which a lane begins, and its end: where the parts of ranks begin too."""
+    """The places of a global batch at which lanes begin, and its end: where the parts of ranks begin too."""
     cuts = {0}
     for world in WORLDS:
         more = cuts | {part(batch, rank, world).start for rank in range(world)}

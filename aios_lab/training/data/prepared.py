@@ -84,10 +84,10 @@ class Prepared:
         return Digest(whole.hexdigest(), "sha256")
 
     def open(self, rank: int, world: int) -> Any:
-        from aios_lab.training.data.rows import Rows
+        from aios_lab.training.data.rows import MappedRows
 
         opened = partial(_open, self._parts, self._dtypes)
-        return Rows(self._shape, [part.rows for part in self._parts], opened, world)
+        return MappedRows(self._shape, [part.rows for part in self._parts], opened, world)
 
     def _unified(self, leaf: int, columns: list[Column]) -> str | None:
         """The one dtype of a leaf in all parts; None for objects."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -25,22 +26,17 @@ class Leaf(Protocol):
     def __getitem__(self, rows: Any) -> Array: ...
 
 
-class Rows(Dataset[Any]):
-    """Samples by number. Numbers come as tensors, other values as they are.
+class Rows(Dataset[Any], ABC):
+    """Samples by number, out of parts of ``sizes`` rows. Numbers come as tensors, others as they are."""
 
-    Args:
-        sizes: rows of each part.
-        leaves: gives the leaves of a part, of which only the rows that are asked for are looked at.
-    """
-
-    def __init__(
-        self, shape: Shape, sizes: Sequence[int], leaves: Callable[[int], Sequence[Leaf]], world: int
-    ) -> None:
+    def __init__(self, shape: Shape, sizes: Sequence[int], world: int) -> None:
         self._shape = shape
         self._first = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._open = leaves
         self._reading = Reading(len(self), world)
-        self._leaves: Any = None
+
+    @abstractmethod
+    def _take(self, part: int, rows: Any) -> list[Array]:
+        """These rows of a part, leaf by leaf."""
 
     @property
     def reading(self) -> Count:
@@ -68,6 +64,21 @@ class Rows(Dataset[Any]):
                 samples[place] = self._shape.sample(values)
         self._reading.add(samples=len(samples))
         return samples
+
+
+class MappedRows(Rows):
+    """Rows of parts that lie in mapped files, of which only those are looked at that are asked for.
+
+    Args:
+        leaves: opens a part.
+    """
+
+    def __init__(
+        self, shape: Shape, sizes: Sequence[int], leaves: Callable[[int], Sequence[Leaf]], world: int
+    ) -> None:
+        super().__init__(shape, sizes, world)
+        self._open = leaves
+        self._leaves: Any = None
 
     def _take(self, part: int, rows: Any) -> list[Array]:
         if self._leaves is None:
@@ -97,12 +108,16 @@ class StreamedRows(Rows):
         rank: int,
         world: int,
     ) -> None:
-        super().__init__(shape, sizes, lambda part: (), world)
-        del self._open
+        super().__init__(shape, sizes, world)
         self._sizes = list(sizes)
         self._rank, self._world = rank, world
         self._lanes = max(2, min(LANES, BUFFER // max(1, largest)))
         self._cache = PartCache(load, self._reading, self._lanes, len(self._sizes))
+
+    @property
+    def held(self) -> int:
+        """How many parts are in memory."""
+        return self._cache.held
 
     def epoch_order(self, batch: int, shuffle: bool, seed: int, epoch: int) -> Sequence[int]:
         """The order of an epoch whose global batch is ``batch``: shuffled so that each rank needs few parts.
