@@ -63,9 +63,7 @@ class _Teller:
 
     def _tell(self, update: RunUpdate) -> None:
         run = self._run
-        run.live.set(note=update.note, data=update.data)
-        if update.logs:
-            run.live.add_lines(update.logs)
+        run.live.take(update)
         if update.logs and update.data is None:
             print(*update.logs, sep="\n", flush=True)
         try:
