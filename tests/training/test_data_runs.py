@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from aios_lab.training import Files, LocalTracker, train
+from aios_lab.training import Files, LocalTracker, TrainingFailed, checkpoints, train
 from aios_lab.wire import RunState
 from training import datasets
 from training.helpers import Train
@@ -117,6 +117,54 @@ def test_without_a_shuffle_the_order_is_that_of_the_files(start: Train, tmp_path
     in_order = [first + second for first, second in zip(ranks[0][0], ranks[1][0], strict=True)]
     assert in_order == 2 * [list(range(n, n + 24)) for n in range(0, ROWS, 24)]
     assert all(held <= 6 for _, _, held in ranks)
+
+
+def counts(ctx: Any, folder: str, fails_after: int = 0) -> None:
+    """Writes down the step and the ids of each batch; two epochs."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    model: Any = torch.nn.Linear(1, 1)
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.01)
+    loader: Any = DataLoader(ctx.data, batch_size=24, shuffle=True)
+    model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+    step = 0
+    with open(f"{folder}/{ctx.run_id}-{ctx.rank}", "w") as file:
+        for epoch in range(2):
+            for rows in loader:
+                loss = model(rows["x0"][:, None]).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                step += 1
+                file.write(json.dumps([step, rows["id"].tolist()]) + "\n")
+                file.flush()
+                ctx.report(epoch=epoch, loss=loss)
+                if step == fails_after:
+                    raise RuntimeError("broken off")
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_each_row_comes_once_an_epoch_though_the_ranks_change_within_it(
+    start: Train, tmp_path: Path, first: int, then: int
+) -> None:
+    folder = datasets.write_parquet(tmp_path / "table", files=3, group=ROWS // GROUPS, rows=ROWS)
+    how = {"data": folder, "folder": str(tmp_path), "seed": 5, "checkpoint_every": 8}
+    begun = start(counts, workers=first, fails_after=13, **how)
+    with pytest.raises(TrainingFailed, match="broken off"):
+        begun.wait(90)
+    place = checkpoints.listed(checkpoints.folder_of(tmp_path / begun.id))[0]
+    kept = checkpoints.verify(place).reported
+    assert 0 < kept < 13
+    run = start(counts, workers=then, resume=begun.id, **how)
+    run.wait(90)
+
+    def ids(run_id: str, until: int) -> list[int]:
+        files = tmp_path.glob(f"{run_id}-*")
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [row for step, rows in lines if step <= until for row in rows]
+
+    assert sorted(ids(begun.id, kept) + ids(run.id, 1000)) == sorted(2 * list(range(ROWS)))
 
 
 @pytest.mark.parametrize("kind", ["csv", "images", "Bag", "own", "DataFrame"])
