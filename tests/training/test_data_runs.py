@@ -141,6 +141,7 @@ def counts(ctx: Any, folder: str, fails_after: int = 0) -> None:
                 file.flush()
                 ctx.report(epoch=epoch, loss=loss)
                 if step == fails_after:
+                    ctx.finish()  # what is being written is there before it fails
                     raise RuntimeError("broken off")
 
 
