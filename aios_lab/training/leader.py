@@ -16,7 +16,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from aios_lab.training.bus import topic_of
 from aios_lab.training.controller import CUT_OFF, Controller
-from aios_lab.training.spec import ORDERS, RANKS, Lead
+from aios_lab.training.spec import ORDERS, RANKS, SLICE, Lead
 from aios_lab.training.teller import Line, Teller
 
 log = logging.getLogger("aios_lab.training")
@@ -144,6 +144,9 @@ class Leader(SchedulerPlugin):
             controller.post(msg["kind"], msg["rank"], msg["body"], msg["attempt"])
         elif topic == ORDERS and (controller := self._runs.get(msg["run"])):
             controller.post(msg["order"], body=msg.get("body"))
+        elif topic == SLICE and msg.get("kind") == "shrinking":
+            for controller in self._runs.values():
+                controller.post("leaving", body=msg.get("leaving", ()))
 
     def _host_of(self, address: str) -> str:
         worker = self._scheduler.workers.get(address)

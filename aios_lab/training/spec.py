@@ -17,6 +17,7 @@ STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
 SAVE_GRACE = 60.0  # seconds instead while rank 0 saves its model, which a second stop does not wait for
 RESULT_LIMIT = 512 * 2**20  # bytes of a pickled return value
 RANKS = "aios-ranks"  # the topic of Dask events on which supervisors speak to the leader
+SLICE = "aios"  # that on which a slice's host says what becomes of its workers
 ORDERS = "aios-orders"  # that on which kernels do
 RESULT = "result.pickle"  # in the run's folder, on rank 0's host
 
