@@ -64,7 +64,7 @@ def train(
         workers: how many ranks; all running workers by default.
         strategy: how ranks work together, ``"ddp"`` or ``"fsdp"``; with it ``precision``, ``accumulate``,
             ``checkpoint_activations``, ``compile``, ``gradients`` and ``cpu_offload``, which
-            :class:`aios_lab.training.strategies.StrategyOptions` explains. ``ctx.prepare`` does what they say.
+            :class:`aios_lab.training.strategies.StrategyOptions` explains; ``ctx.prepare`` does it.
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.

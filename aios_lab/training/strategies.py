@@ -1,4 +1,4 @@
-"""How ranks work together: what can be asked for, checked in the kernel, and the objects that do it on the ranks.
+"""How ranks work together: what can be asked for, and the interface of the objects that do it on the ranks.
 
 This module is light: the strategies themselves, which need torch, are imported on the ranks alone.
 """
@@ -122,7 +122,7 @@ def make(options: StrategyOptions) -> Strategy:
 
 
 def lead(optimizer: Optimizer, strategy: Strategy) -> None:
-    """Have the strategy decide about each of the optimizer's steps; it stays the object that schedulers know."""
+    """Have the strategy take the optimizer's steps; it stays the object that schedulers know."""
     own = optimizer.step
 
     def step(_self: Optimizer, *args: Any, **options: Any) -> Any:
