@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from aios_lab.training import numbers, strategies
+from aios_lab.training import numbers, rates, sharding, stepping, strategies
+from aios_lab.training.continuity import Continuity, Part
 from aios_lab.training.errors import Stopped
 from aios_lab.training.link import Link
+from aios_lab.training.loader import SharedLoader
+from aios_lab.training.pace import Pace, Pieces
 from aios_lab.training.spec import RankSpec
 
 if TYPE_CHECKING:
@@ -26,7 +30,8 @@ class Context:
     ``rank``, ``world_size``, ``local_rank`` count as torchrun does; ``device`` is the rank's torch device.
     """
 
-    def __init__(self, spec: RankSpec, link: Link) -> None:
+    def __init__(self, spec: RankSpec, link: Link, leave: Callable[[], NoReturn]) -> None:
+        """``leave`` ends this process as paused."""
         self.rank = spec.rank
         self.world_size = spec.world_size
         self.local_rank = spec.local_rank
@@ -34,7 +39,9 @@ class Context:
         self._spec = spec
         self._link = link
         self._strategy = strategies.make(spec.strategy)
-        self._step = 0
+        self._pace = Pace()
+        self._pieces = Pieces()
+        self._continuity = Continuity(spec, link, self._pace, self._strategy, self._join, leave)
         self._model: torch.nn.Module | None = None
         self.model_saved = False
 
@@ -60,6 +67,19 @@ class Context:
         return group
 
     @property
+    def _step(self) -> int:
+        return self._continuity.reported
+
+    @_step.setter
+    def _step(self, step: int) -> None:
+        self._continuity.reported = step
+
+    @property
+    def catching_up(self) -> bool:
+        """True while a resumed function is not yet where its checkpoint was taken."""
+        return self._pace.catching_up
+
+    @property
     def stopped(self) -> bool:
         """True once the run is to stop; ``report`` then raises :class:`Stopped`."""
         return self._link.stopping.is_set()
@@ -69,21 +89,45 @@ class Context:
         """The user's own module that ``prepare`` got last."""
         return None if self._model is None else self._strategy.unwrap(self._model)
 
-    def prepare(self, model: torch.nn.Module, optimizer: Any = None, dataloader: Any = None) -> Any:
+    def prepare(
+        self,
+        model: torch.nn.Module,
+        optimizer: Any = None,
+        dataloader: Any = None,
+        *,
+        scheduler: Any = None,
+        scaler: Any = None,
+    ) -> Any:
         """Make model, optimizer and DataLoader work together over all ranks; returns those given, in order.
 
         Call it once the optimizer is made. The DataLoader's batch size stays the global batch: each rank gets
-        its part of every batch, and gradients are weighted where the parts differ.
+        its part of every batch, and gradients are weighted where the parts differ. With an optimizer and a
+        DataLoader the run can go on in the middle of an epoch: after a resize or a crash, everything that is
+        given here has the state of the last checkpoint.
+
+        Args:
+            scheduler: of the learning rate; kept in checkpoints.
+            scaler: a GradScaler; kept in checkpoints.
 
         Raises:
-            CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.share`).
+            CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.batches_of`),
+                or what is given does not fit the checkpoint that the run goes on from.
         """
-        shared, weight = (None, None) if dataloader is None else self._share(dataloader)
+        shared = dataloader if dataloader is None else self._share(dataloader)
         self._join()
-        self._model = wrapped = self._strategy.wrap(model, self.device, optimizer, weight)
+        mine = shared if isinstance(shared, SharedLoader) else None
+        pace = self._pace if mine is not None else None
+        own = self._measure(model)
+        self._model = wrapped = self._strategy.wrap(model, self.device, optimizer, pace)
+        self._pace.synchronize.append(functools.partial(self._strategy.synchronize, wrapped))
+        part = Part(wrapped, optimizer, mine, scheduler, scaler)
         if optimizer is not None:
-            strategies.lead(optimizer, self._strategy)
-        given = [x for x in (wrapped, optimizer, shared) if x is not None]
+            part.rate = self._follow(optimizer, own)
+        for thing, method in ((scheduler, "step"), (scaler, "update")):
+            if thing is not None:
+                stepping.hold(thing, method, self._pace)
+        self._continuity.add(part)
+        given = [x for x in (wrapped, optimizer, shared, scheduler, scaler) if x is not None]
         return given[0] if len(given) == 1 else tuple(given)
 
     def report(self, step: int | None = None, epoch: int | None = None, **metrics: Any) -> None:
@@ -94,14 +138,41 @@ class Context:
             TypeError, ValueError: ``step`` or ``epoch`` is no whole number, or a metric is no number.
         """
         call = "ctx.report"
-        self._step = self._step + 1 if step is None else numbers.whole(call, "step", step)
+        given = None if step is None else numbers.whole(call, "step", step)
         epoch = None if epoch is None else numbers.whole(call, "epoch", epoch)
-        if self.rank == 0:
-            values = {name: numbers.metric(call, name, v) for name, v in metrics.items()}
-            self._link.report(self._step, time.time(), epoch, values)
+        values = (
+            {name: numbers.metric(call, name, v) for name, v in metrics.items()} if self.rank == 0 else {}
+        )
+        if not self._pace.catching_up:
+            self._pieces.add(values, self._pace.samples)
+            if self._pace.last:
+                self._step = self._step + 1 if given is None else given
+                self._report(epoch, self._pieces.take())
         if self._link.stopping.is_set():
             self._link.raised = True
             raise Stopped(f"the run was stopped at step {self._step}")
+
+    def checkpoint(self, state: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Save this state with the run, and all that ``prepare`` got; returns while it is written.
+
+        All ranks call it at the same place, with the same values: tensors, plain values, or objects with a
+        ``state_dict``. The run can be moved to other workers or go on after a crash from here, and once it
+        was called from nowhere else.
+        """
+        self._continuity.checkpoint({**(state or {}), **more})
+
+    def resume(self) -> dict[str, Any] | None:
+        """What the last ``checkpoint`` saved, when the run goes on from one; else None.
+
+        Objects come back as their ``state_dict``. What ``prepare`` got is restored by itself.
+        """
+        return self._continuity.resume()
+
+    def epochs(self, number: int) -> Iterator[int]:
+        """``range(number)``, from the epoch on in which the run goes on."""
+        first = self._continuity.epochs_done
+        self._continuity.skip_loaders()
+        return iter(range(first, numbers.whole("ctx.epochs", "number", number, least=0)))
 
     def progress(self, total_steps: int | None = None, total_epochs: int | None = None) -> None:
         """Say how long the run will be, for the progress bar and the time left.
@@ -178,11 +249,50 @@ class Context:
             torch.cuda.set_device(device)
         dist.init_process_group(self._strategy.backend(device))
 
-    def _share(self, dataloader: Any) -> tuple[Any, Callable[[], float] | None]:
-        from aios_lab.training import sharding
+    def finish(self) -> None:
+        """The function has returned: a checkpoint that is being written is waited for."""
+        self._continuity.finish()
 
-        seed = self._spec.seed or 0
-        shared = sharding.share(dataloader, seed=seed, rank=self.rank, world=self.world_size)
-        if isinstance(shared, sharding.SharedLoader) and self.world_size > 1:
-            return shared, lambda: shared.weight
-        return shared, None
+    def _report(self, epoch: int | None, values: dict[str, Any]) -> None:
+        self._continuity.going()
+        if self.rank == 0:
+            self._link.report(self._step, time.time(), epoch, values)
+
+    def _share(self, dataloader: Any) -> Any:
+        spec = self._spec
+        batches = sharding.batches_of(
+            dataloader,
+            seed=spec.seed or 0,
+            rank=self.rank,
+            world=self.world_size,
+            first_world=spec.first_world,
+            pieces=spec.strategy.accumulate,
+            grows=bool(spec.keeping.batch_growth),
+        )
+        if batches is None:
+            return dataloader
+        return SharedLoader(
+            dataloader, batches, self._pace, self._continuity.boundary, self._continuity.arrived
+        )
+
+    def _follow(self, optimizer: Any, own: rates.OwnGradients | None) -> rates.Rate | None:
+        """Have the optimizer step at the loader's pace, as the strategy and the rule for its rate will."""
+        spec = self._spec
+        if not spec.keeping.batch_growth:
+            stepping.follow(optimizer, self._pace, functools.partial(self._strategy.step, optimizer))
+            return None
+        scale = self.world_size / (spec.first_world or self.world_size)
+        rate = rates.Rate(spec.keeping.batch_growth, optimizer, scale)
+
+        def around(step: Callable[[], Any]) -> Any:
+            if own is not None:
+                rate.measure(own.take(), rates.square_of(optimizer), self.world_size)
+            return rate.step(functools.partial(self._strategy.step, optimizer, step))
+
+        stepping.follow(optimizer, self._pace, around)
+        return rate
+
+    def _measure(self, model: torch.nn.Module) -> rates.OwnGradients | None:
+        if self._spec.keeping.batch_growth != "adascale" or self.world_size == 1:
+            return None
+        return rates.OwnGradients(model.parameters())

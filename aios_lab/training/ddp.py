@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +10,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from aios_lab.training.blocks import Skeleton
+from aios_lab.training.pace import Pace
 from aios_lab.training.precision import as_float32
 from aios_lab.training.sharing import Base
+from aios_lab.training.stepping import weigh_gradients
 
 HOOKS = {
     # Wrapped, since DDP takes it by its name for one that needs NCCL: Gloo adds up bf16 as well.
@@ -42,7 +43,7 @@ class DDP(Base):
         model: torch.nn.Module,
         device: torch.device,
         optimizer: Optimizer | None = None,
-        weight: Callable[[], float] | None = None,
+        pace: Pace | None = None,
     ) -> torch.nn.Module:
         model = model.to(device)
         if not any(p.requires_grad for p in model.parameters()):
@@ -51,8 +52,8 @@ class DDP(Base):
         self.make_ready(model, device)
         if scale := self.scale_losses():
             scale.adopt(model.parameters(), hook=True)
-        if weight is not None:
-            weigh_gradients(model, weight)
+        if pace is not None:
+            weigh_gradients(model, pace)
         wrapped = Replicated(model, device, self.dtype)
         wrapped.skeleton = skeleton
         if hook := HOOKS.get(self.options.gradients):
@@ -69,20 +70,3 @@ class DDP(Base):
     def synchronize(self, model: torch.nn.Module, on: bool) -> None:
         if isinstance(model, DistributedDataParallel):
             model.require_backward_grad_sync = on  # what its no_sync() sets for as long as a block lasts
-
-
-def weigh_gradients(model: torch.nn.Module, weight: Callable[[], float]) -> None:
-    """Scale each rank's gradients by its share of the batch, before they are averaged over ranks.
-
-    With n of N samples on each of W ranks, mean over ranks of n·W/N · (rank's mean) is the mean over N.
-    Terms that do not depend on samples (weight decay in the loss) keep their size: the weights average 1.
-    """
-
-    def scaled(gradient: torch.Tensor) -> torch.Tensor | None:
-        by = weight()
-        return None if by == 1.0 else gradient * by
-
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            hooks: Any = parameter  # Tensor.register_hook has no types
-            hooks.register_hook(scaled)

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_map_only
 from aios_lab.training.blocks import Skeleton, blocks
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.meeting import meet
+from aios_lab.training.pace import Pace
 from aios_lab.training.sharing import Base
 from aios_lab.training.strategies import StrategyOptions
 
@@ -44,7 +45,7 @@ class FSDP(Base):
         model: torch.nn.Module,
         device: torch.device,
         optimizer: Optimizer | None = None,
-        weight: Callable[[], float] | None = None,
+        pace: Pace | None = None,
     ) -> torch.nn.Module:
         model = model.to(device)
         if not any(p.requires_grad for p in model.parameters()):
@@ -63,8 +64,8 @@ class FSDP(Base):
         if scale := self.scale_losses():
             scale.adopt(model.parameters(), hook=False)
             self._scale_back(scale.scale)
-        if weight is not None:
-            model.register_forward_hook(lambda _model, _inputs, outputs: _weighed(outputs, weight))
+        if pace is not None:
+            model.register_forward_hook(lambda _model, _inputs, outputs: _weighed(outputs, pace.weight))
         return model
 
     def _shard(self, model: torch.nn.Module, device: torch.device) -> None:
@@ -151,9 +152,8 @@ class _Weighed(torch.autograd.Function):
         return gradients[0] * ctx.factor, None
 
 
-def _weighed(outputs: Any, weight: Callable[[], float]) -> Any:
+def _weighed(outputs: Any, by: float) -> Any:
     """Sharded parameters have no gradient hooks: what a rank's part of the batch counts is put here."""
-    by = weight()
     if by == 1.0:
         return outputs
     return tree_map_only(torch.Tensor, lambda t: _Weighed.apply(t, by) if t.requires_grad else t, outputs)

@@ -8,14 +8,16 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_lab import wire
-from aios_lab.training import numbers, payload
+from aios_lab.training import checkpoints, numbers, payload
 from aios_lab.training.bus import bus_of
 from aios_lab.training.controller import Controller
 from aios_lab.training.errors import CannotTrain
+from aios_lab.training.keeping import Keeping
 from aios_lab.training.live import LiveRun
 from aios_lab.training.placement import Place, place
 from aios_lab.training.reporter import Reporter
@@ -51,6 +53,11 @@ def train(
     seed: int | None = None,
     total_steps: int | None = None,
     total_epochs: int | None = None,
+    checkpoint_every: int | None = None,
+    checkpoint_keep: int = checkpoints.KEEP,
+    min_workers: int | None = None,
+    batch_growth: str = "",
+    resume: str = "",
     **options: Any,
 ) -> Run:
     """Train on the workers of a Dask cluster, one rank a worker; returns at once.
@@ -68,6 +75,8 @@ def train(
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
+        checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the run
+            is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
 
     Raises:
         CannotTrain: it cannot start as asked; nothing was started.
@@ -81,6 +90,9 @@ def train(
     packed = payload.pack(work)
     places = place(client, workers)
     tracker = tracker or LocalTracker()
+    keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
+    keeping.check(len(places))
+    keeping = replace(keeping, resume=keeping.source(Path(tracker.runs_dir)))
     request = RunRequest(
         name=name or _name(work),
         strategy=strategy,
@@ -109,6 +121,7 @@ def train(
                 path=path,
                 sources=sources,
                 seed=seed,
+                keeping=keeping,
                 **_where(spot),
             )
             for rank, spot in enumerate(places)

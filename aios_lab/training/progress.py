@@ -10,11 +10,43 @@ import math
 from array import array
 from collections import deque
 
-from aios_lab.wire import Point, Run, RunMetric
+from aios_lab.wire import Point, Run, RunMetric, RunUpdate
 
 SERIES_LIMIT = 500  # points
 RATE_WINDOW = 10.0  # seconds over which the throughput is taken
 RATE_GRAIN = 0.05  # seconds; of metrics closer than this the window keeps one
+RESIZES = 1000  # the newest of a run that are kept
+NEWS = (
+    "total_steps",
+    "total_epochs",
+    "note",
+    "world_size",
+    "attempt",
+    "resumable",
+    "ranks",
+    "checkpoints",
+    "lost",
+    "data",
+)
+
+
+def take(run: Run, update: RunUpdate) -> bool:
+    """Take in what an update says beside state, metrics and log; true where something lasting changed."""
+    news = {name: getattr(update, name) for name in NEWS}
+    changed = {name: one for name, one in news.items() if one is not None and one != getattr(run, name)}
+    for name, value in changed.items():
+        setattr(run, name, value)
+    run.resizes = [*run.resizes, *update.resizes][-RESIZES:]
+    _take_usage(run, update)
+    return bool(changed or update.resizes)
+
+
+def _take_usage(run: Run, update: RunUpdate) -> None:
+    for one in update.usage:
+        run.usage = sorted([one, *(old for old in run.usage if old.rank != one.rank)], key=lambda u: u.rank)
+        if one.joules is not None:
+            run.joules = (run.joules or 0.0) + one.joules
+    run.usage = [one for one in run.usage if one.rank < run.world_size]
 
 
 class Progress:

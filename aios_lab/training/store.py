@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
+from aios_lab.training.progress import take
 from aios_lab.training.store_entry import LIVING, Entry, history, restored
 from aios_lab.training.store_files import Record, RunFolder
 from aios_lab.training.store_mlflow import MlflowWriter
@@ -146,6 +147,10 @@ class RunStore:
             created=time.time(),
             total_steps=request.total_steps,
             total_epochs=request.total_epochs,
+            options=request.options,
+            parameters=request.parameters,
+            detached=request.detached,
+            resumed=request.resumed,
         )
         entry = Entry(Record(run=run, request=request), RunFolder(self.runs_dir / run.id))
         try:
@@ -202,9 +207,7 @@ class RunStore:
 
     def _take_in(self, entry: Entry, update: RunUpdate) -> None:
         before = entry.run.state
-        for field in ("total_steps", "total_epochs"):
-            if getattr(update, field) is not None:
-                setattr(entry.run, field, getattr(update, field))
+        told = take(entry.run, update)
         if update.started is not None:
             entry.run.started = min(update.started, time.time())
         entry.add(update.metrics)
@@ -213,7 +216,7 @@ class RunStore:
             entry.run.error = update.error
         self._move(entry, update.state, update.ended)
         changed = entry.run.state is not before
-        whole = changed or update.error is not None
+        whole = changed or told or update.error is not None
         if whole or update.metrics:
             self._writer.submit(entry.folder, update.metrics, entry.text() if whole else None)
         self._notify(entry.run.id, changed)

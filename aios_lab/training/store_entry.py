@@ -10,7 +10,7 @@ from aios_lab.training.progress import Progress, Series, thin
 from aios_lab.training.store_files import Record, RunFolder
 from aios_lab.wire import Point, Run, RunMetric, RunState
 
-LIVING = {RunState.PENDING, RunState.RUNNING, RunState.STOPPING}
+LIVING = set(RunState) - {RunState.FINISHED, RunState.STOPPED, RunState.FAILED}
 LOG_LINES = 200
 LISTED_POINTS = 30  # points a series of an ended run has in a list
 PUBLIC = {"id", "slice_id", "user", "state", "strategy", "world_size", "created", "started", "ended"}

@@ -8,9 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib import import_module
-from types import MethodType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aios_lab.training.errors import CannotTrain
@@ -18,6 +16,8 @@ from aios_lab.training.errors import CannotTrain
 if TYPE_CHECKING:
     import torch
     from torch.optim import Optimizer
+
+    from aios_lab.training.pace import Pace
 
 STRATEGIES = {"ddp": "aios_lab.training.ddp:DDP", "fsdp": "aios_lab.training.fsdp:FSDP"}
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -88,12 +88,12 @@ class Strategy(Protocol):
         model: torch.nn.Module,
         device: torch.device,
         optimizer: Optimizer | None = None,
-        weight: Callable[[], float] | None = None,
+        pace: Pace | None = None,
     ) -> torch.nn.Module:
         """The model on ``device``, made to train together; the process group exists already.
 
-        ``optimizer`` is the same object afterwards, and steps what the wrapped model has. ``weight`` tells by
-        what this rank's gradients of the batch at hand count before they are averaged.
+        ``optimizer`` is the same object afterwards, and steps what the wrapped model has. ``pace`` tells by
+        what this rank's gradients of the piece at hand count before they are averaged.
         """
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
@@ -119,16 +119,6 @@ def make(options: StrategyOptions) -> Strategy:
     module, _, name = STRATEGIES[options.strategy].partition(":")
     strategy: Strategy = getattr(import_module(module), name)(options)
     return strategy
-
-
-def lead(optimizer: Optimizer, strategy: Strategy) -> None:
-    """Have the strategy take the optimizer's steps; it stays the object that schedulers know."""
-    own = optimizer.step
-
-    def step(_self: Optimizer, *args: Any, **options: Any) -> Any:
-        return strategy.step(optimizer, partial(own, *args, **options))
-
-    optimizer.step = MethodType(step, optimizer)  # type: ignore[method-assign]
 
 
 def _one_of(name: str, value: Any, possible: tuple[str, ...]) -> None:

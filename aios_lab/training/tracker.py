@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aios_lab.models.places import data_folder
+from aios_lab.training.progress import take
 from aios_lab.wire import Run, RunOrder, RunRequest, RunState, RunUpdate
 
 
@@ -59,6 +60,10 @@ class LocalTracker:
             created=time.time(),
             total_steps=request.total_steps,
             total_epochs=request.total_epochs,
+            options=request.options,
+            parameters=request.parameters,
+            detached=request.detached,
+            resumed=request.resumed,
         )
         (self.runs_dir / run.id).mkdir(parents=True)
         self.runs[run.id] = run
@@ -74,6 +79,7 @@ class LocalTracker:
                 run.step = update.metrics[-1].step
                 for metric in update.metrics:
                     run.metrics.update(metric.values)
+            take(run, update)
             run.state = update.state or run.state
             run.error = update.error or run.error
             run.has_model = run.has_model or update.model is not None

@@ -17,7 +17,18 @@ from aios_lab.wire.models import (
     RegisterRequest,
 )
 from aios_lab.wire.replays import Policies, Replay, ReplayFigures, ReplayRequest, ReplayState
-from aios_lab.wire.runs import Point, Run, RunMetric, RunOrder, RunRequest, RunState, RunUpdate
+from aios_lab.wire.run_parts import (
+    Checkpoint,
+    Lost,
+    Point,
+    Rank,
+    RankUsage,
+    Resize,
+    Resumed,
+    RunData,
+    RunLog,
+)
+from aios_lab.wire.runs import Run, RunMetric, RunOrder, RunRequest, RunState, RunUpdate
 from aios_lab.wire.slices import (
     ClaimRequest,
     Connection,
@@ -35,6 +46,7 @@ from aios_lab.wire.stream import Frame, Subscribe
 __all__ = [
     "Accelerator",
     "Amounts",
+    "Checkpoint",
     "ClaimRequest",
     "Cluster",
     "CompressReport",
@@ -48,6 +60,7 @@ __all__ = [
     "JobState",
     "LayerReport",
     "LongRun",
+    "Lost",
     "Measure",
     "Model",
     "ModelVersion",
@@ -57,12 +70,18 @@ __all__ = [
     "PrincipalShare",
     "Priority",
     "Problem",
+    "Rank",
+    "RankUsage",
     "RegisterRequest",
     "Replay",
     "ReplayFigures",
     "ReplayRequest",
     "ReplayState",
+    "Resize",
+    "Resumed",
     "Run",
+    "RunData",
+    "RunLog",
     "RunMetric",
     "RunOrder",
     "RunRequest",

@@ -8,21 +8,19 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from aios_lab.wire.base import Wire
+from aios_lab.wire.run_parts import Checkpoint, Lost, Point, Rank, RankUsage, Resize, Resumed, RunData
 
 
 class RunState(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
+    RESIZING = "resizing"  # goes on with another number of ranks
+    RECOVERING = "recovering"  # goes on from its last checkpoint after a rank was lost
+    WAITING = "waiting"  # preempted: goes on by itself once it has workers again
     STOPPING = "stopping"
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
-
-
-class Point(Wire):
-    step: int
-    time: float
-    value: float
 
 
 class Run(Wire):
@@ -51,6 +49,22 @@ class Run(Wire):
     mlflow_run_id: str | None = None
     has_model: bool = False
     log_tail: list[str] = Field(default_factory=list, description="the last lines of all ranks")
+    note: str = Field("", description="what it does just now beside training: loading data, waiting for whom")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="of the strategy: precision, accumulate and the like"
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="of the function")
+    attempt: int = Field(0, description="how often its ranks were started anew")
+    detached: bool = Field(False, description="it goes on when its kernel or the server ends")
+    resumable: bool = Field(False, description="it can go on from a checkpoint")
+    resumed: Resumed | None = None
+    ranks: list[Rank] = Field(default_factory=list)
+    usage: list[RankUsage] = Field(default_factory=list, description="the latest of each rank")
+    joules: float | None = Field(None, description="all that was measured so far")
+    resizes: list[Resize] = Field(default_factory=list, description="oldest first")
+    checkpoints: list[Checkpoint] = Field(default_factory=list, description="those that are kept, by step")
+    lost: Lost = Field(default_factory=lambda: Lost(steps=0, seconds=0.0))
+    data: list[RunData] = Field(default_factory=list)
     abridged: bool = Field(
         False, description="as lists give a run that has ended: few points, no log; ask for it by its id"
     )
@@ -66,6 +80,9 @@ class RunRequest(Wire):
     total_epochs: int | None = None
     source: str = Field("", description="the cell or script that is trained")
     parameters: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, description="of the strategy")
+    detached: bool = False
+    resumed: Resumed | None = None
 
 
 class RunMetric(Wire):
@@ -91,6 +108,16 @@ class RunUpdate(Wire):
     logs: list[str] = Field(default_factory=list)
     error: str | None = None
     model: str | None = Field(None, description="folder of the model bundle that the run saved")
+    note: str | None = None
+    world_size: int | None = None
+    attempt: int | None = None
+    resumable: bool | None = None
+    ranks: list[Rank] | None = Field(None, description="all of the present attempt")
+    checkpoints: list[Checkpoint] | None = Field(None, description="all that are kept")
+    lost: Lost | None = Field(None, description="all so far")
+    data: list[RunData] | None = None
+    resizes: list[Resize] = Field(default_factory=list, description="those since the last update")
+    usage: list[RankUsage] = Field(default_factory=list, description="measured since the last update")
 
 
 class RunOrder(Wire):

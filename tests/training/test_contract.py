@@ -29,7 +29,11 @@ class Torchrun:
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, agent.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, agent.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
     def __call__(self, script: Path, *args: object) -> bool:
@@ -99,9 +103,35 @@ def test_scripts_start_processes_of_their_own(start: Train, torchrun: Torchrun, 
 
 
 EXITS = [
-    *("exit:0", "exit:None", "exit:False", "exit:3", "exit:-1", "exit:256", "exit:'text'", "exit:''", "exit:1.5"),
-    *("hard:0", "hard:5", "raise", "interrupt", "caught interrupt", "caught term", "argparse", "thread fails"),
-    *("signal:SIGKILL", "signal:SIGTERM", "signal:SIGSEGV", "signal:SIGABRT", "signal:SIGUSR1", "signal:SIGINT"),
+    *(
+        "exit:0",
+        "exit:None",
+        "exit:False",
+        "exit:3",
+        "exit:-1",
+        "exit:256",
+        "exit:'text'",
+        "exit:''",
+        "exit:1.5",
+    ),
+    *(
+        "hard:0",
+        "hard:5",
+        "raise",
+        "interrupt",
+        "caught interrupt",
+        "caught term",
+        "argparse",
+        "thread fails",
+    ),
+    *(
+        "signal:SIGKILL",
+        "signal:SIGTERM",
+        "signal:SIGSEGV",
+        "signal:SIGABRT",
+        "signal:SIGUSR1",
+        "signal:SIGINT",
+    ),
     "nothing",
 ]
 
@@ -129,7 +159,9 @@ def test_what_runs_at_exit_runs(start: Train, torchrun: Torchrun, tmp_path: Path
     assert written["ours"] == written["theirs"]
 
 
-@pytest.mark.parametrize(("how", "says"), [("raise", "recorded and raised"), ("hard", "told in the error file")])
+@pytest.mark.parametrize(
+    ("how", "says"), [("raise", "recorded and raised"), ("hard", "told in the error file")]
+)
 def test_an_error_that_is_recorded_is_told(start: Train, torchrun: Torchrun, how: str, says: str) -> None:
     assert not torchrun(CONTRACT / "recorded.py", how)
     with pytest.raises(TrainingFailed, match=says):
