@@ -16,6 +16,7 @@ from aios_lab import wire
 from aios_lab.training import checkpoints, numbers, payload
 from aios_lab.training.bus import bus_of
 from aios_lab.training.controller import Controller
+from aios_lab.training.environment import changed_here
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.keeping import Keeping
 from aios_lab.training.live import LiveRun
@@ -105,6 +106,7 @@ def train(
     topic = bus_of(client).topic
     sources = payload.cell_sources(work)
     path = payload.import_path()
+    environment = changed_here()
 
     def lead(begun: wire.Run) -> Run:
         folder = Path(tracker.runs_dir).resolve() / begun.id
@@ -121,6 +123,7 @@ def train(
                 path=path,
                 sources=sources,
                 seed=seed,
+                environment=environment,
                 keeping=keeping,
                 **_where(spot),
             )

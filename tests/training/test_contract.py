@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,12 +88,10 @@ def test_a_script_finds_the_same_around_it(start: Train, torchrun: Torchrun, tmp
         assert mine == its
 
 
-def test_ranks_meet_in_every_way(start: Train, torchrun: Torchrun, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    ours, theirs = both(start, torchrun, tmp_path, "rendezvous.py")
+@pytest.mark.parametrize("how", ["plainly", "explicitly"])
+def test_ranks_meet_in_every_way(start: Train, torchrun: Torchrun, tmp_path: Path, how: str) -> None:
+    ours, theirs = both(start, torchrun, tmp_path, "rendezvous.py", how)
     assert ours == theirs
-    assert port
 
 
 def test_scripts_start_processes_of_their_own(start: Train, torchrun: Torchrun, tmp_path: Path) -> None:
