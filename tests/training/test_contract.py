@@ -36,7 +36,8 @@ class Torchrun:
         )
 
     def __call__(self, script: Path, *args: object) -> bool:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps([str(script), *map(str, args)]) + "\n")
         self._process.stdin.flush()
         return bool(json.loads(self._process.stdout.readline()))
@@ -152,7 +153,7 @@ def test_what_runs_at_exit_runs(start: Train, torchrun: Torchrun, tmp_path: Path
         folder.mkdir()
         case = CONTRACT / "exits.py", f"{how}:{folder}"
         verdict = content(start, *case) if name == "ours" else torchrun(*case)
-        written[name] = verdict, [(folder / rank).read_text() for rank in "01"]
+        written[name] = verdict, {path.read_text() for path in folder.iterdir()}  # one may be cut off
     assert written["ours"] == written["theirs"]
 
 

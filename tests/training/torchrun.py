@@ -6,7 +6,7 @@ Cases and verdicts are JSON, one a line: ``[script, *arguments]`` in, ``true`` o
 from __future__ import annotations
 
 import json
-import sys
+import os
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -21,6 +21,8 @@ def content(case: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    told, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
+    cases, told = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what follows is the ranks'
+    os.dup2(2, 1)
+    for line in cases:
         print(json.dumps(content(json.loads(line))), file=told, flush=True)

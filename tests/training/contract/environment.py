@@ -27,10 +27,14 @@ NAMES = [
     "SENTINEL_OF_THE_LAUNCHER",
 ]
 
-assert os.environ["MASTER_ADDR"] and 0 < int(os.environ["MASTER_PORT"]) < 65536
+SIGNALS = signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGHUP
+
+assert os.environ["MASTER_ADDR"]
+assert 0 < int(os.environ["MASTER_PORT"]) < 65536
 assert os.environ["TORCHELASTIC_RUN_ID"]
 error_file = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
-assert error_file.parent.is_dir() and not error_file.exists()
+assert error_file.parent.is_dir()
+assert not error_file.exists()
 
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
@@ -52,7 +56,7 @@ facts = {
     "main thread": threading.current_thread() is threading.main_thread(),
     "threads": [t.name for t in threading.enumerate() if not t.daemon],
     "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
-    "signals": {s.name: str(signal.getsignal(s)) for s in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGHUP)},
+    "signals": {s.name: str(signal.getsignal(s)) for s in SIGNALS},
     "leads its group": os.getpgrp() == os.getpid() == os.getsid(0),
     "tty": [sys.stdin.isatty(), sys.stdout.isatty(), sys.stderr.isatty()],
     "streams": [sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()],

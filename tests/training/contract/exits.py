@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 how, rank = sys.argv[1], os.environ["RANK"]
 if sys.argv[2:] not in ([], [rank]):
@@ -56,5 +57,5 @@ elif how.startswith("late:"):
     threading.Thread(target=slowly).start()
 elif how.startswith("late exit:"):
     path = os.path.join(how.removeprefix("late exit:"), rank)
-    atexit.register(lambda: open(path, "a").write("at exit\n"))
+    atexit.register(Path(path).write_text, "at exit\n")
     sys.exit(3)
