@@ -166,8 +166,21 @@ def test_an_error_that_is_recorded_is_told(start: Train, torchrun: Torchrun, how
         start(script=CONTRACT / "recorded.py", args=[how]).wait(60)
 
 
-@pytest.mark.parametrize("name", ["test_ops.py", "test_sync.py", "test_script.py"])
-def test_scripts_of_accelerate_pass(start: Train, name: str) -> None:
-    run = start(script=UPSTREAM / name)
-    run.wait(600)
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "test_ops.py",
+            "sending tensors across devices",
+        ),  # without accelerators it works alone, as under torchrun
+        ("test_sync.py", "**Test Distributed `no_sync` context manager with multiple forwards**"),
+        ("test_script.py", "Num processes: 2"),
+    ],
+)
+def test_scripts_of_accelerate_pass(
+    start: Train, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    run = start(script=UPSTREAM / name).wait(600)
     assert run.state is RunState.FINISHED
+    assert told in run.logs(0)
