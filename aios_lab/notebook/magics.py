@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from argparse import Namespace
+from dataclasses import fields
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -53,7 +54,7 @@ class AIOSMagics(Magics):
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
-        given = dict(options.set)
+        given = {**strategy_options(options), **dict(options.set)}
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
@@ -123,6 +124,14 @@ class AIOSMagics(Magics):
             )
         check_options(function, given)
         return function, None
+
+
+def strategy_options(options: Namespace) -> dict[str, Any]:
+    """Those of how ranks work together that the line has."""
+    from aios_lab.training.strategies import StrategyOptions
+
+    names = (field.name for field in fields(StrategyOptions) if field.name != "strategy")
+    return {name: getattr(options, name) for name in names if name in options}
 
 
 def _overview() -> Any:

@@ -60,6 +60,7 @@ class RankSpec:
     path: tuple[str, ...]
     sources: dict[str, list[str]]
     seed: int | None
+    environment: dict[str, str] = field(default_factory=dict)
     threads: int = 1
     attempt: int = 0  # how often the run's world was made anew
     first_world: int = 0  # ranks of attempt 0; world_size where 0

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from aios_lab.engines.spawn import Child, SpawnError, spawn
-from aios_lab.training.environment import open_store, rank_environment
-from aios_lab.training.failures import died
+from aios_lab.training.environment import error_file, open_store, rank_environment
+from aios_lab.training.failures import died, recorded
 from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import Output
 from aios_lab.training.pipes import INCOMING, Pipes
@@ -295,7 +295,7 @@ class Supervisor:
             return End(*self._place(), "killed", now, code)
         if code == 0:  # os._exit(0): as torchrun sees it, the rank is done
             return End(*self._place(), "ok", now, code)
-        return End(*self._place(), "failed", now, code, died(code))
+        return End(*self._place(), "failed", now, code, recorded(error_file(self._spec)) or died(code))
 
     def _end(self, end: End) -> None:
         self._publish_batches(self._output.finish())
