@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from argparse import Namespace
+from dataclasses import fields
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -45,6 +46,8 @@ class AIOSMagics(Magics):
         options = PARSERS[command].parse_args(split(rest))
         if command == "train":
             return self._train(options, cell)
+        if command == "attach":
+            return self._attach(options)
         return COMMANDS[command](options)
 
     def _train(self, options: Namespace, cell: str | None) -> None:
@@ -52,7 +55,7 @@ class AIOSMagics(Magics):
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
-        given = {**dict(options.set), **self._data(options.data)}
+        given = {**strategy_options(options), **dict(options.set), **self._data(options.data)}
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
@@ -70,7 +73,10 @@ class AIOSMagics(Magics):
         assert self.shell is not None
         self.shell.user_ns.update(run=run, _run=run)
         if options.detach:
-            print(f"The run {name!r} ({run.id}) goes on; `run` is its handle, and the panel shows it.")
+            print(
+                f"The run {name!r} ({run.id}) goes on, also without this kernel; `run` is its handle, and "
+                f"%aios attach {run.id} finds it again."
+            )
         else:
             watch(run)
 
@@ -82,6 +88,14 @@ class AIOSMagics(Magics):
         if text.isidentifier() and text not in self.shell.user_ns and not os.path.exists(text):
             raise UsageError(f"%aios train: --data {text}: there is no variable and no file of this name.")
         return {"data": self.shell.user_ns.get(text, text)}
+
+    def _attach(self, options: Namespace) -> None:
+        from aios_lab.notebook.display import watch
+
+        run = sdk.attach(options.run)
+        assert self.shell is not None
+        self.shell.user_ns.update(run=run, _run=run)
+        watch(run)
 
     def _work(self, options: Namespace, cell: str | None) -> tuple[Any, str | None]:
         """The function or the script to train. Raises UsageError where line and cell give neither."""
@@ -120,6 +134,14 @@ class AIOSMagics(Magics):
             )
         check_options(function, given)
         return function, None
+
+
+def strategy_options(options: Namespace) -> dict[str, Any]:
+    """Those of how ranks work together that the line has."""
+    from aios_lab.training.strategies import StrategyOptions
+
+    names = (field.name for field in fields(StrategyOptions) if field.name != "strategy")
+    return {name: getattr(options, name) for name in names if name in options}
 
 
 def _overview() -> Any:

@@ -24,6 +24,7 @@ usage: %aios [command] [options]
   %aios forecast --gpus 1 …         and if I asked for this instead; asks for nothing
   %aios train FUNCTION …            train a function that exists
   %%aios train …                    train the function that the cell defines, or with --script the cell itself
+  %aios attach [RUN]                watch a run that goes on, by its id or name; the newest when left out
   %aios models [list]               registered models
   %aios models versions NAME        the versions of one
   %aios compress NAME …             a smaller version by low-rank factors
@@ -132,7 +133,7 @@ def _train() -> Parser:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="ranks, one a worker; all there are when left out"
     )
-    parser.add_argument("--strategy", default="ddp", metavar="NAME", help="how ranks work together (ddp)")
+    _strategy(parser)
     parser.add_argument("--function", metavar="NAME", help="which function of the cell")
     parser.add_argument(
         "--script",
@@ -156,8 +157,47 @@ def _train() -> Parser:
         "--data", metavar="NAME_OR_URL", help="what ctx.data is: a variable, a path or a URL such as s3://…"
     )
     parser.add_argument("--name", help="what the run is called")
-    parser.add_argument("--detach", action="store_true", help="go on at once; the panel shows the run")
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="let it go on by itself, also without this kernel or the server; see %%aios attach",
+    )
     return parser
+
+
+def _attach() -> Parser:
+    parser = Parser(
+        "attach",
+        "Watch a run with its history, such as one that was detached from another kernel. It is bound to "
+        "`run` and `_run`. An interrupt stops it.",
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help="its id or name; the newest that goes on")
+    return parser
+
+
+def _strategy(parser: Parser) -> None:
+    """The options of how ranks work together; what they may be is checked where they are known."""
+    parser.add_argument(
+        "--strategy", default="ddp", metavar="NAME", help="how ranks work together: ddp or fsdp (ddp)"
+    )
+    for name, values, what in (
+        ("--precision", "BITS", "what the model computes in: fp32, bf16 or fp16 (fp32)"),
+        ("--gradients", "BITS", "what ddp sends gradients as: fp32, bf16 or fp16 (fp32)"),
+    ):
+        parser.add_argument(name, metavar=values, default=argparse.SUPPRESS, help=what)
+    parser.add_argument(
+        "--accumulate",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="take each rank's part of a batch in N pieces (1)",
+    )
+    for name, what in (
+        ("--checkpoint-activations", "compute activations again in the backward pass, which saves memory"),
+        ("--compile", "torch.compile the model"),
+        ("--cpu-offload", "fsdp: keep parameters and optimizer state in the host's memory"),
+    ):
+        parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=what)
 
 
 def _models() -> Parser:
@@ -183,6 +223,7 @@ PARSERS = {
     "why": Parser("why", "Why my slice has less than it asked for, and when it gets more."),
     "forecast": _forecast(),
     "train": _train(),
+    "attach": _attach(),
     "models": _models(),
     "compress": _compress(),
 }

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from aios_lab import wire
 from aios_lab.training import checkpoints, leader, numbers, payload, supervisor
 from aios_lab.training.data.loading import load
+from aios_lab.training.environment import changed_here
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.hearing import Hearing
 from aios_lab.training.keeping import Keeping
 from aios_lab.training.live import LiveRun
-from aios_lab.training.placement import Place, place
+from aios_lab.training.placement import place, where
 from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
 from aios_lab.training.spec import RESULT, Lead, RankSpec, Work
@@ -75,7 +76,7 @@ def train(
         workers: how many ranks; all running workers by default.
         strategy: how ranks work together, ``"ddp"`` or ``"fsdp"``; with it ``precision``, ``accumulate``,
             ``checkpoint_activations``, ``compile``, ``gradients`` and ``cpu_offload``, which
-            :class:`aios_lab.training.strategies.StrategyOptions` explains. ``ctx.prepare`` does what they say.
+            :class:`aios_lab.training.strategies.StrategyOptions` explains; ``ctx.prepare`` does it.
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
         detach: let it go on when this process ends.
@@ -97,6 +98,7 @@ def train(
     packed = payload.pack(work)
     given = _look(data, fn)
     places = place(client, workers)
+    most = None if workers is None else len(places)
     tracker = tracker or LocalTracker()
     keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
     keeping.check(len(places))
@@ -113,6 +115,7 @@ def train(
     )
     sources = payload.cell_sources(work)
     path = payload.import_path()
+    environment = changed_here()
 
     def lead(begun: wire.Run) -> Run:
         folder = Path(tracker.runs_dir).resolve() / begun.id
@@ -128,15 +131,16 @@ def train(
                 path=path,
                 sources=sources,
                 seed=seed,
+                environment=environment,
                 keeping=keeping,
-                **_where(spot),
+                **where(spot),
             )
             for rank, spot in enumerate(places)
         ]
         source = None if given is None else load(given, run, client, tracker)
         sent = packed if source is None else payload.pack(replace(work, data=source))
         workers = tuple(spot.address for spot in places)
-        order = Lead(begun.id, client.id, detach, workers, tuple(specs), sent)
+        order = Lead(begun.id, client.id, detach, workers, tuple(specs), sent, most)
         reporter = Reporter(tracker, begun.id, run.obey)
         _start(Hearing(run, client, order, reporter), run)
         return run
@@ -244,16 +248,6 @@ def _look(data: Any, fn: Any) -> Given | None:
     from aios_lab.training.data.find import look
 
     return look(data)
-
-
-def _where(spot: Place) -> dict[str, Any]:
-    return {
-        "host": spot.host,
-        "local_rank": spot.local_rank,
-        "local_world_size": spot.local_world_size,
-        "node_rank": spot.node_rank,
-        "nodes": spot.nodes,
-    }
 
 
 def _total(name: str, value: Any) -> int | None:

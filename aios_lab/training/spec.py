@@ -18,6 +18,7 @@ STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
 SAVE_GRACE = 60.0  # seconds instead while rank 0 saves its model, which a second stop does not wait for
 RESULT_LIMIT = 512 * 2**20  # bytes of a pickled return value
 RANKS = "aios-ranks"  # the topic of Dask events on which supervisors speak to the leader
+SLICE = "aios"  # that on which a slice's host says what becomes of its workers
 ORDERS = "aios-orders"  # that on which kernels do
 RESULT = "result.pickle"  # in the run's folder, on rank 0's host
 
@@ -61,6 +62,7 @@ class RankSpec:
     path: tuple[str, ...]
     sources: dict[str, list[str]]
     seed: int | None
+    environment: dict[str, str] = field(default_factory=dict)
     threads: int = 1
     attempt: int = 0  # how often the run's world was made anew
     first_world: int = 0  # ranks of attempt 0; world_size where 0
@@ -84,7 +86,8 @@ class End:
 @dataclass(frozen=True, slots=True)
 class Lead:
     """A run as the kernel hands it to the leader. ``owner`` is the id of the kernel's Dask client, with which
-    a run that is not ``detached`` ends; ``workers`` are the addresses for ``specs``, in their order."""
+    a run that is not ``detached`` ends; ``workers`` are the addresses for ``specs``, in their order. It takes
+    ``most`` workers, or all where None."""
 
     run_id: str
     owner: str
@@ -92,3 +95,4 @@ class Lead:
     workers: tuple[str, ...]
     specs: tuple[RankSpec, ...]
     work: bytes
+    most: int | None = None
