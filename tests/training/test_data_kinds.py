@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from aios_lab.training import Files
 from aios_lab.training.data import Source, Workshop
+from aios_lab.training.data.files import without_secrets
 from aios_lab.training.data.find import look
 from training import datasets
 from training.datasets import ROWS
@@ -205,6 +206,18 @@ def test_a_files_digest_changes_with_the_files(prepare: Prepare, tmp_path: Path)
     assert prepare(str(folder)).digest() == before
     pd.read_parquet(folder / "part-0.parquet").assign(label=9).to_parquet(folder / "part-0.parquet")
     assert prepare(folder).digest() != before
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("https://me:word@host:8/a/b.csv?signature=x#y", "https://host:8/a/b.csv"),
+        ("s3://bucket/a@b/*.parquet", "s3://bucket/a@b/*.parquet"),
+        ("/data/what?.csv", "/data/what?.csv"),
+    ],
+)
+def test_the_record_has_no_passwords_and_signatures(given: str, shown: str) -> None:
+    assert without_secrets(given) == shown
 
 
 def test_a_dataset_of_the_users_own_travels_as_it_is(prepare: Prepare) -> None:

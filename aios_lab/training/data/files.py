@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from aios_lab.training.data.source import Digest, Given, Workshop, counted, refuse
 
@@ -17,6 +18,7 @@ FORMATS = {
     "csv": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
     "images": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
 }
+TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")  # as filesystems call them
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,17 @@ class Listing:
         return f"{self.shown} ({counted(len(self.paths), 'file')})"
 
     def digest(self) -> Digest:
-        """By names, sizes, and entity tags where all files have one, else times."""
-        tags = [info.get("ETag") or info.get("etag") for info in self.infos]
-        marks = tags if all(tags) else [_changed(info) for info in self.infos]
+        """By names, sizes, and entity tags where all files have one, else times where all have one."""
+        kinds = {"files-etag": ("ETag", "etag"), "files-time": TIMES}
+        found = {by: [_first(info, names) for info in self.infos] for by, names in kinds.items()}
+        by = next((by for by, marks in found.items() if all(marks)), "files-size")
+        marks = found.get(by, [""] * len(self.infos))
         lines = [
             f"{name}\t{info.get('size')}\t{mark}\n"
             for name, info, mark in zip(self.names, self.infos, marks, strict=True)
         ]
         value = hashlib.sha256("".join(lines).encode()).hexdigest()
-        return Digest(value, "files-etag" if all(tags) else "files-time")
+        return Digest(value, by)
 
     def only(self, endings: tuple[str, ...]) -> Listing:
         kept = [n for n, path in enumerate(self.paths) if path.lower().endswith(endings)]
@@ -112,12 +116,20 @@ def found(files: Files) -> Given:
     return ParquetFiles(chosen, files) if kind == "parquet" else CsvFiles(chosen, files)
 
 
+def without_secrets(text: str) -> str:
+    """A path or URL for the record: without a user's name and password, and without signatures."""
+    if "://" not in text:
+        return text
+    url = urlsplit(text)
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+
+
 def _listed(files: Files) -> Listing:
     given = files.path if isinstance(files.path, list) else [files.path]
     if not given:
         refuse("The list of files is empty.")
     texts = [os.fspath(one) for one in given]
-    shown = texts[0] if len(texts) == 1 else f"{texts[0]} and {len(texts) - 1} more"
+    shown = without_secrets(texts[0]) + (f" and {len(texts) - 1} more" if len(texts) > 1 else "")
     filesystem = None
     there: dict[str, Mapping[str, Any]] = {}
     roots = []
@@ -201,8 +213,7 @@ def _kind(listing: Listing) -> str:
     )
 
 
-def _changed(info: Mapping[str, Any]) -> str:
-    names = ("mtime", "LastModified", "last_modified", "updated", "created")
+def _first(info: Mapping[str, Any], names: Sequence[str]) -> str:
     return str(next((info[name] for name in names if info.get(name)), ""))
 
 

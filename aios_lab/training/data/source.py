@@ -32,7 +32,8 @@ class Description:
 @dataclass(frozen=True, slots=True)
 class Digest:
     """Stable for the same data. ``by`` says what was digested: ``sha256`` (the content), ``pickle`` (the
-    pickled object), ``files-etag`` or ``files-time`` (names and sizes, with entity tags or times)."""
+    pickled object), ``files-etag``, ``files-time`` or ``files-size`` (names and sizes, with entity tags or
+    times where there are some)."""
 
     value: str
     by: str

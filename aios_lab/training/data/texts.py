@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aios_lab.training.data.block import Block, Choice, frame_columns
-from aios_lab.training.data.files import Files, Listing
+from aios_lab.training.data.files import Files, Listing, without_secrets
 from aios_lab.training.data.gather import run_tasks
 from aios_lab.training.data.prepared import Part, Prepared, write_all
 from aios_lab.training.data.source import Source, Workshop, refuse
@@ -21,7 +21,7 @@ class CsvFiles:
         columns = None if files.columns is None else tuple(files.columns)
         self._listing, self._choice = listing, Choice(columns, files.target)
         with listing.filesystem.open(listing.paths[0], "rb", compression="infer") as file:
-            frames = _frames(file, listing.paths[0], None, rows=100)
+            frames = _frames(file, listing.paths[0], rows=100)
             self._choice.needed([str(name) for name in next(frames).columns], listing.paths[0])
 
     def prepare(self, workshop: Workshop) -> Source:
@@ -45,21 +45,21 @@ def _convert(filesystem: Any, path: str, choice: Choice, to: str) -> list[Part]:
 
 def _blocks(file: Any, path: str, choice: Choice) -> Iterator[Block]:
     needed: list[str] | None = None
-    for frame in _frames(file, path, None):
+    for frame in _frames(file, path):
         frame.columns = [str(name) for name in frame.columns]
-        needed = needed or choice.needed(list(frame.columns), path)
+        needed = needed or choice.needed(list(frame.columns), without_secrets(path))
         if len(frame):
             yield choice.block(frame_columns(frame[needed]))
 
 
-def _frames(file: Any, path: str, needed: list[str] | None, rows: int = CHUNK_ROWS) -> Iterator[Any]:
+def _frames(file: Any, path: str, rows: int = CHUNK_ROWS) -> Iterator[Any]:
     import pandas as pd
 
     tabs = path.removesuffix(".gz").lower().endswith(".tsv")
     try:
-        with pd.read_csv(file, sep="\t" if tabs else ",", chunksize=rows, usecols=needed) as frames:
+        with pd.read_csv(file, sep="\t" if tabs else ",", chunksize=rows) as frames:
             yield from frames
     except pd.errors.EmptyDataError:
-        refuse(f"{path} is empty: it has no columns.")
+        refuse(f"{without_secrets(path)} is empty: it has no columns.")
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        refuse(f"{path} is no CSV file that can be read: {error}")
+        refuse(f"{without_secrets(path)} is no CSV file that can be read: {error}")
