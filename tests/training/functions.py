@@ -146,20 +146,30 @@ def with_children(ctx: Any) -> int:
     return 7
 
 
-def counted(ctx: Any, seen: str, epochs: int = 3, samples: int = 96, pause: float = 0.01) -> list[float]:
+def problem(samples: int) -> tuple[Any, Any, Any]:
+    """Inputs, targets, and the number of each; seeds torch."""
+    import torch
+
+    torch.manual_seed(1)
+    x = torch.randn(samples, 4)
+    return x, x @ torch.tensor([[1.0], [-2.0], [3.0], [0.5]]) + 0.1, torch.arange(samples)
+
+
+def counted(
+    ctx: Any, seen: str, epochs: int = 3, samples: int = 96, pause: float = 0.01, given: bool = False
+) -> list[float]:
     """As ``regression``; each rank also writes which samples it took in which step, under its attempt. A step
-    takes ``pause`` seconds until there is a file ``fast`` beside the folder ``seen``."""
+    takes ``pause`` seconds until there is a file ``fast`` beside the folder ``seen``. With ``given``
+    it trains on the run's data, which is to be ``problem``."""
     import json
 
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    torch.manual_seed(1)
-    x = torch.randn(samples, 4)
-    y = x @ torch.tensor([[1.0], [-2.0], [3.0], [0.5]]) + 0.1
+    data = TensorDataset(*problem(samples))
     model: Any = torch.nn.Linear(4, 1)
     optimizer: Any = torch.optim.Adam(model.parameters(), lr=0.05)
-    loader: Any = DataLoader(TensorDataset(x, y, torch.arange(samples)), batch_size=8, shuffle=True)
+    loader: Any = DataLoader(ctx.data if given else data, batch_size=8, shuffle=True)
     rates: Any = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.9)
     model, optimizer, loader, rates = ctx.prepare(model, optimizer, loader, scheduler=rates)
     ctx.progress(total_steps=epochs * len(loader), total_epochs=epochs)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import pytest
 from distributed import Client, LocalCluster
 
@@ -103,12 +104,17 @@ def test_a_run_shrinks_and_grows_at_a_step_boundary(
     assert view.checkpoints
 
 
+@pytest.mark.parametrize("given", [False, True], ids=["its own data", "data that workers computed"])
 def test_a_killed_worker_costs_what_was_not_saved(
-    begin: Train, own: Client, tmp_path: Path, expected: list[float]
+    begin: Train, own: Client, tmp_path: Path, expected: list[float], given: bool
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
     options: dict[str, Any] = {"epochs": EPOCHS, "samples": SAMPLES, "seen": str(seen), "pause": 0.1}
+    if given:
+        arrays = [part.numpy() for part in functions.problem(SAMPLES)]
+        data = tuple(da.from_array(array, chunks=(20, *array.shape[1:])) for array in arrays)
+        options |= {"given": True, "data": data}
     run = begin(functions.counted, checkpoint_every=4, **options)
     changing(run, lambda: len(run.view().checkpoints) > 1)
     os.kill(max(own.run(os.getpid).values()), signal.SIGKILL)
