@@ -40,6 +40,9 @@ class PartCache:
         self._window = window
         self._after = {one: after for lane in lanes for one, after in pairwise(lane)}
         self._met.clear()
+        self._wanted.clear()
+        for one in set(self._held) - set(self._used):  # read ahead for an epoch that was broken off
+            del self._held[one]
 
     @property
     def held(self) -> int:
