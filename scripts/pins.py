@@ -27,7 +27,8 @@ def requirements() -> list[str]:
     extras = project["project"]["optional-dependencies"]
     own = [r for r in extras["test"] if not r.startswith(project["project"]["name"])]
     tools = [*project["build-system"]["requires"], *BUILD_TOOLS, front_end.NODE_PACKAGE]
-    return [*project["project"]["dependencies"], *own, *extras["examples"], *tools, *sys.argv[1:]]
+    own += [*extras["data"], *extras["examples"]]
+    return [*project["project"]["dependencies"], *own, *tools, *sys.argv[1:]]
 
 
 def resolve() -> dict[str, str]:

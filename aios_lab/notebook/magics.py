@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 from argparse import Namespace
+from dataclasses import fields
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -53,7 +55,7 @@ class AIOSMagics(Magics):
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
-        given = dict(options.set)
+        given = {**strategy_options(options), **dict(options.set), **self._data(options.data)}
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
@@ -77,6 +79,15 @@ class AIOSMagics(Magics):
             )
         else:
             watch(run)
+
+    def _data(self, text: str | None) -> dict[str, Any]:
+        """What ``--data`` names: a variable of the notebook, else a path or a URL."""
+        assert self.shell is not None
+        if text is None:
+            return {}
+        if text.isidentifier() and text not in self.shell.user_ns and not os.path.exists(text):
+            raise UsageError(f"%aios train: --data {text}: there is no variable and no file of this name.")
+        return {"data": self.shell.user_ns.get(text, text)}
 
     def _attach(self, options: Namespace) -> None:
         from aios_lab.notebook.display import watch
@@ -123,6 +134,14 @@ class AIOSMagics(Magics):
             )
         check_options(function, given)
         return function, None
+
+
+def strategy_options(options: Namespace) -> dict[str, Any]:
+    """Those of how ranks work together that the line has."""
+    from aios_lab.training.strategies import StrategyOptions
+
+    names = (field.name for field in fields(StrategyOptions) if field.name != "strategy")
+    return {name: getattr(options, name) for name in names if name in options}
 
 
 def _overview() -> Any:

@@ -133,7 +133,7 @@ def _train() -> Parser:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="ranks, one a worker; all there are when left out"
     )
-    parser.add_argument("--strategy", default="ddp", metavar="NAME", help="how ranks work together (ddp)")
+    _strategy(parser)
     parser.add_argument("--function", metavar="NAME", help="which function of the cell")
     parser.add_argument(
         "--script",
@@ -153,6 +153,9 @@ def _train() -> Parser:
         metavar="NAME=VALUE",
         help="an option of the function",
     )
+    parser.add_argument(
+        "--data", metavar="NAME_OR_URL", help="what ctx.data is: a variable, a path or a URL such as s3://…"
+    )
     parser.add_argument("--name", help="what the run is called")
     parser.add_argument(
         "--detach",
@@ -170,6 +173,31 @@ def _attach() -> Parser:
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="its id or name; the newest that goes on")
     return parser
+
+
+def _strategy(parser: Parser) -> None:
+    """The options of how ranks work together; what they may be is checked where they are known."""
+    parser.add_argument(
+        "--strategy", default="ddp", metavar="NAME", help="how ranks work together: ddp or fsdp (ddp)"
+    )
+    for name, values, what in (
+        ("--precision", "BITS", "what the model computes in: fp32, bf16 or fp16 (fp32)"),
+        ("--gradients", "BITS", "what ddp sends gradients as: fp32, bf16 or fp16 (fp32)"),
+    ):
+        parser.add_argument(name, metavar=values, default=argparse.SUPPRESS, help=what)
+    parser.add_argument(
+        "--accumulate",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="take each rank's part of a batch in N pieces (1)",
+    )
+    for name, what in (
+        ("--checkpoint-activations", "compute activations again in the backward pass, which saves memory"),
+        ("--compile", "torch.compile the model"),
+        ("--cpu-offload", "fsdp: keep parameters and optimizer state in the host's memory"),
+    ):
+        parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=what)
 
 
 def _models() -> Parser:

@@ -206,7 +206,7 @@ def train(
         workers: ranks; more than the slice has are asked for and waited for first. None takes all there are.
         detach: return at once and let it run, also when this kernel or the server ends; ``attach`` finds it
             again. With ``wait=False`` instead it returns at once too, and the run ends with this kernel.
-        options: of the run, such as ``name``, and for the function.
+        options: of the run, such as ``name`` and ``data`` (for ``ctx.data``), and for the function.
 
     Raises:
         AIOSError: the server refuses the run, or this process has no slice and no ``client`` was given.

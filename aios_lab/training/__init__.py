@@ -1,5 +1,6 @@
 """Distributed training over the workers of a slice: ``train`` gives a ``Run``; only ranks import torch."""
 
+from aios_lab.training.data import Files
 from aios_lab.training.errors import CannotTrain, RankFailure, Stopped, TrainingFailed
 from aios_lab.training.launch import train
 from aios_lab.training.run import Run
@@ -7,6 +8,7 @@ from aios_lab.training.tracker import LocalTracker, Tracker, TrackerUnavailable
 
 __all__ = [
     "CannotTrain",
+    "Files",
     "LocalTracker",
     "RankFailure",
     "Run",

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
+from aios_lab.training.data import clear
 from aios_lab.training.progress import take
 from aios_lab.training.store_entry import LIVING, Entry, history, restored
 from aios_lab.training.store_files import Record, RunFolder
@@ -265,6 +267,7 @@ class RunStore:
             run.started = time.time()
         if state not in LIVING:
             run.ended, run.eta = min(ended or time.time(), time.time()), None
+            Thread(target=clear, args=(entry.folder.path,), name="aios-data").start()
         elif run.state is RunState.STOPPING or state is RunState.PENDING:
             return
         run.state = state

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from aios_lab.engines.spawn import Child, SpawnError, spawn
-from aios_lab.training.environment import open_store, rank_environment
-from aios_lab.training.failures import died
+from aios_lab.training.environment import error_file, open_store, rank_environment
+from aios_lab.training.failures import died, recorded
 from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import Output
 from aios_lab.training.pipes import INCOMING, Pipes
@@ -27,13 +27,17 @@ from aios_lab.training.spec import RANKS, RESULT, SAVE_GRACE, STOP_GRACE, End, O
 
 TICK = 0.1  # seconds between batches of events
 
-_running: dict[tuple[str, int], Supervisor] = {}
-_stores: dict[str, Any] = {}  # run id -> the TCPStore that its ranks meet at, until release()
-_over: OrderedDict[str, None] = OrderedDict()  # runs that were stopped before their rank began here
+Publish = Callable[[str, int, int, Any], None]  # kind, attempt, rank, body
+
+_running: dict[tuple[str, int, int], Supervisor] = {}  # by run, attempt and rank
+_leases: dict[str, Lease] = {}
+_early: dict[str, list[RankSpec]] = {}  # ranks of runs whose lease has not begun
+_over: OrderedDict[tuple[str, int], None] = OrderedDict()  # attempts stopped before their rank began here
 
 
 def supervise(spec: RankSpec, work: bytes) -> None:
-    """Run one rank to its end. What rank 0 returned lies in the run's folder then."""
+    """Hold this worker for the run, and run its rank, and those of later attempts, until it is let go. What
+    rank 0 returned lies in the run's folder then."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -43,20 +47,38 @@ def supervise(spec: RankSpec, work: bytes) -> None:
         """False once the leader is gone or let go of the run: the scheduler then cancels the task."""
         return task is None or task.state not in ("cancelled", "released", "forgotten")
 
-    def publish(kind: str, body: Any) -> None:
-        worker.log_event(RANKS, {"run": spec.run_id, "rank": spec.rank, "kind": kind, "body": body})
+    def publish(kind: str, attempt: int, rank: int, body: Any) -> None:
+        told = {"run": spec.run_id, "attempt": attempt, "rank": rank, "kind": kind, "body": body}
+        worker.log_event(RANKS, told)
 
-    threads = max(1, worker.state.nthreads)
-    Supervisor(replace(spec, threads=threads), work, publish, wanted).run()
+    lease = _leases[spec.run_id] = Lease(work, publish, wanted, max(1, worker.state.nthreads))
+    try:
+        lease.run(spec)
+    finally:
+        if _leases.get(spec.run_id) is lease:
+            del _leases[spec.run_id]
 
 
-def deliver(run_id: str, order: OrderName, values: Mapping[str, str]) -> int:
-    """Give an order to the run's ranks on this worker; how many heard it."""
-    if order != "go":
-        _over[run_id] = None
+def begin(spec: RankSpec) -> None:
+    """Begin the rank of another attempt on a worker that the run holds, or is about to."""
+    lease = _leases.get(spec.run_id)
+    if lease is None:
+        _early.setdefault(spec.run_id, []).append(spec)
+    else:
+        lease.begin(spec)
+
+
+def deliver(run_id: str, attempt: int, order: OrderName, values: Mapping[str, Any], rank: int | None) -> int:
+    """Give an order to an attempt's ranks on this worker, or to one of them; how many heard it."""
+    if order in ("stop", "kill"):
+        _over[run_id, attempt] = None
         while len(_over) > 1000:
             _over.popitem(last=False)
-    heard = [supervisor for (run, _), supervisor in list(_running.items()) if run == run_id]
+    heard = [
+        supervisor
+        for (run, number, one), supervisor in list(_running.items())
+        if (run, number) == (run_id, attempt) and rank in (None, one)
+    ]
     for supervisor in heard:
         supervisor.order(order, dict(values))
     return len(heard)
@@ -68,16 +90,61 @@ def read_result(folder: str) -> bytes:
 
 
 def release(run_id: str) -> None:
-    """Forget a run that has ended: nobody needs its meeting point any more."""
-    _stores.pop(run_id, None)
+    """The run has left this worker: let go of it once its ranks here are gone."""
+    lease = _leases.get(run_id)
+    if lease is not None:
+        lease.release()
+
+
+class Lease:
+    """A run's hold on a worker: the task that keeps others away, through all of the run's attempts there.
+
+    The ranks of two attempts may be there at once: the next one gets ready while the present one trains.
+    """
+
+    def __init__(self, work: bytes, publish: Publish, wanted: Callable[[], bool], threads: int) -> None:
+        self._work, self._publish, self._wanted, self._threads = work, publish, wanted, threads
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._ranks: list[threading.Thread] = []
+        self.stores: list[Any] = []  # where the ranks of an attempt meet, which outlives its rank 0
+
+    def run(self, spec: RankSpec) -> None:
+        for one in [spec, *_early.pop(spec.run_id, [])]:
+            self.begin(one)
+        while self._wanted() and not self._released.wait(TICK):
+            pass
+        for thread in self._ranks:
+            thread.join()
+
+    def release(self) -> None:
+        self._released.set()
+
+    def begin(self, spec: RankSpec) -> None:
+        ours = replace(spec, threads=self._threads)
+
+        def publish(kind: str, body: Any) -> None:
+            self._publish(kind, spec.attempt, spec.rank, body)
+
+        supervisor = Supervisor(ours, self._work, publish, self._wanted, self.stores)
+        thread = threading.Thread(target=supervisor.run, name=f"aios-rank-{spec.rank}", daemon=True)
+        with self._lock:
+            self._ranks.append(thread)
+        thread.start()
 
 
 class Supervisor:
     """One rank's life. ``run`` is called in a thread of the worker, ``order`` on its event loop."""
 
     def __init__(
-        self, spec: RankSpec, work: bytes, publish: Callable[[str, Any], None], wanted: Callable[[], bool]
+        self,
+        spec: RankSpec,
+        work: bytes,
+        publish: Callable[[str, Any], None],
+        wanted: Callable[[], bool],
+        stores: list[Any],
     ) -> None:
+        self._stores = stores
         self._spec = spec
         self._work = work
         self._publish = publish
@@ -94,7 +161,7 @@ class Supervisor:
         self._metrics: list[Any] = []
         self._said: dict[str, Any] | None = None
 
-    def order(self, order: OrderName, values: dict[str, str]) -> None:
+    def order(self, order: OrderName, values: dict[str, Any]) -> None:
         """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed, one that saves
         its model after SAVE_GRACE."""
         with self._lock:
@@ -114,14 +181,15 @@ class Supervisor:
 
     def run(self) -> None:
         """Spawn the rank, serve it until it and all that it started are gone, and publish how it ended."""
-        key = (self._spec.run_id, self._spec.rank)
+        key = (self._spec.run_id, self._spec.attempt, self._spec.rank)
         _running[key] = self
         try:
-            if self._spec.run_id in _over:
+            if key[:2] in _over:
                 self._end(End(*self._place(), outcome="killed", time=time.time()))
                 return
             if self._spec.rank == 0:
-                _stores[self._spec.run_id], self._port = open_store(self._spec.host)
+                store, self._port = open_store(self._spec.host)
+                self._stores.append(store)
             with Pipes() as pipes:
                 code = self._live(pipes)
             self._end(self._ending(code))
@@ -230,7 +298,7 @@ class Supervisor:
             return End(*self._place(), "killed", now, code)
         if code == 0:  # os._exit(0): as torchrun sees it, the rank is done
             return End(*self._place(), "ok", now, code)
-        return End(*self._place(), "failed", now, code, died(code))
+        return End(*self._place(), "failed", now, code, recorded(error_file(self._spec)) or died(code))
 
     def _end(self, end: End) -> None:
         self._publish_batches(self._output.finish())

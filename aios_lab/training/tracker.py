@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from aios_lab.models.places import data_folder
+from aios_lab.training.data import clear
+from aios_lab.training.live import ENDED
 from aios_lab.training.progress import take
 from aios_lab.wire import Run, RunOrder, RunRequest, RunState, RunUpdate
 
@@ -85,6 +87,8 @@ class LocalTracker:
             run.has_model = run.has_model or update.model is not None
             if update.state is not None:
                 self._write(run)
+            if run.state in ENDED:
+                clear(self.runs_dir / run_id)
         return RunOrder()
 
     def _write(self, run: Run) -> None:

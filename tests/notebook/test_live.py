@@ -10,8 +10,10 @@ import pytest
 
 from live import CellError, Kernel, Server, serving, until
 
-TRAIN = """%%aios train --workers 2 --name twice --set steps=6
+TRAIN = """%%aios train --workers 2 --name twice --set steps=6 --data numbers
 import torch
+
+numbers = torch.arange(5)
 
 def helper(ctx):
     return ctx.rank
@@ -20,7 +22,7 @@ def train(ctx, steps=3):
     model = ctx.prepare(torch.nn.Linear(2, 2))
     for step in range(steps):
         ctx.report(loss=float(steps - step))
-    print("rank", helper(ctx), "is done")
+    print("rank", helper(ctx), "is done with", sum(int(x) for x in ctx.data))
     return steps
 """
 
@@ -77,11 +79,12 @@ def test_a_cell_trains_on_both_workers(server: Server, kernel: Kernel) -> None:
     text = kernel.run(TRAIN)
     assert "twice: finished on 2 ranks" in text
     assert (
-        kernel.run("print(run is _run, run.result(), 'rank 1 is done' in run.logs(rank=1))")
+        kernel.run("print(run is _run, run.result(), 'rank 1 is done with 10' in run.logs(rank=1))")
         == "True 6 True\n"
     )
     [run] = [one for one in server.get("aios/api/runs") if one["name"] == "twice"]
     assert (run["state"], run["world_size"]) == ("finished", 2)
+    assert [(data["source"], data["rows"]) for data in run["data"]] == [("tensors: the notebook", 5)]
     assert [point["value"] for point in run["series"]["loss"]] == [6, 5, 4, 3, 2, 1]
     until("MLflow has it", lambda: server.get(f"aios/api/runs/{run['id']}")["mlflow_run_id"])
 

@@ -79,6 +79,7 @@ def test_the_overview_names_every_command(shell, capsys, line: str) -> None:
         ("%%aios train --set epochs=2\ndef train(ctx): ...", ["epochs", "train(ctx)"]),
         ("%%aios train --set epochs\ndef train(ctx, epochs): ...", ["name=value"]),
         ("%%aios train --set name=x\ndef train(ctx, name): ...", ["name", "itself"]),
+        ("%%aios train --data nowhere\ndef train(ctx): ...", ["no variable and no file of this name"]),
         ("%%aios train --script --set a=1\nprint()", ["--arg"]),
     ],
 )

@@ -225,3 +225,23 @@ def test_the_event_loop_writes_no_files(tmp_path: Path) -> None:
         assert record.run.state is RunState.STOPPED
 
     asyncio.run(scenario())
+
+
+def test_data_that_was_prepared_for_a_run_goes_when_it_ends(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as store:
+            run = await store.begin(REQUEST, "s-1", "ada")
+            data = tmp_path / "runs" / run.id / "data"
+            data.mkdir()
+            (data / "0.0-0.npy").write_bytes(b"rows")
+            store.update(run.id, RunUpdate(state=RunState.RUNNING))
+            assert data.exists()
+            store.update(run.id, RunUpdate(state=RunState.FINISHED))
+            for _ in range(1000):
+                if not data.exists():
+                    break
+                await asyncio.sleep(0.01)
+            assert not data.exists()
+            assert (tmp_path / "runs" / run.id / "run.json").exists()
+
+    asyncio.run(scenario())
