@@ -251,8 +251,9 @@ class RunStore:
         self._move(entry, update.state, update.ended)
         changed = entry.run.state is not before
         whole = changed or told or update.error is not None
-        if whole or update.metrics:
-            self._writer.submit(entry.folder, update.metrics, entry.text() if whole else None)
+        if whole or update.metrics or update.usage:
+            text = entry.text() if whole else None
+            self._writer.submit(entry.folder, update.metrics, update.usage, text)
         self._notify(entry.run.id, changed)
 
     def _move(self, entry: Entry, state: RunState | None, ended: float | None = None) -> None:

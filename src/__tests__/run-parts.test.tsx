@@ -1,5 +1,5 @@
 import { act } from 'react';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import * as React from 'react';
 
 import { CommandIDs } from '../commands';
@@ -200,7 +200,7 @@ describe('Compare runs', () => {
 });
 
 describe('an output that was saved before runs told so much', () => {
-  it('is drawn all the same', () => {
+  it('is drawn all the same', async () => {
     page = new Drawing();
     const old = JSON.parse(JSON.stringify(run({ state: 'finished' })));
     for (const field of ['resizes', 'ranks', 'checkpoints', 'lost', 'usage', 'joules', 'data']) {
@@ -209,7 +209,11 @@ describe('an output that was saved before runs told so much', () => {
     const widget = new RunOutput(page.services);
     void widget.renderModel({ data: { [RUN_MIME]: old } } as never);
     const drawn = (widget as unknown as { render: () => React.ReactElement }).render();
-    expect(() => page.draw(drawn)).not.toThrow();
+    page.draw(drawn);
+    await vi.waitUntil(() =>
+      page.settle(() => undefined).then(() => page.node.querySelector('.aios-Run'))
+    );
+    expect(page.find('.aios-Card-name').textContent).toBe('digits');
     widget.dispose();
   });
 });
