@@ -16,7 +16,7 @@ from aios_lab.training.failures import root_cause
 from aios_lab.training.gang import Gang
 from aios_lab.training.spec import End, Lead, OrderName, RankSpec
 from aios_lab.training.teller import Teller
-from aios_lab.wire import RunMetric, RunState
+from aios_lab.wire import RankUsage, RunMetric, RunState
 
 log = logging.getLogger("aios_lab.training")
 
@@ -117,6 +117,8 @@ class Controller:
                 self._metrics(body)
             case "log":
                 self._say(*(f"[rank {rank}] {line}" for line in body))
+            case "usage":
+                self._teller.tell(usage=[RankUsage(rank=rank, **body)])
             case "progress":
                 self._teller.tell(**body)
             case "model":

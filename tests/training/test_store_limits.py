@@ -7,9 +7,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from aios_lab.training import store_entry
 from aios_lab.training.store import KEPT, LISTED, RunStore
@@ -173,9 +175,9 @@ class Counting(RunFolder):
 
     tried = 0
 
-    def append(self, metrics: list[RunMetric]) -> None:
+    def append(self, name: str, lines: Sequence[BaseModel]) -> None:
         self.tried += 1
-        super().append(metrics)
+        super().append(name, lines)
 
 
 def test_a_disk_that_refuses_is_tried_once_a_pause_and_loses_nothing(tmp_path: Path) -> None:
