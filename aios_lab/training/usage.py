@@ -28,8 +28,9 @@ class Meter:
         self._pid = pid
         self._processes: dict[int, psutil.Process] = {}
         self._device = Device.of(local_rank)
-        self._counters = [counter for counter in [self._device] if counter is not None]
-        self._packages = packages(powercap) if local_rank == 0 else []
+        self._counters: list[Device | Package] = [] if self._device is None else [self._device]
+        if local_rank == 0:
+            self._counters += packages(powercap)
         self._before = self._joules()
         self._due = time.monotonic() + FIRST
 
@@ -77,7 +78,7 @@ class Meter:
 
     def _joules(self) -> list[float | None]:
         """What each counter says, in the same order each time."""
-        return [counter.joules() for counter in [*self._counters, *self._packages]]
+        return [counter.joules() for counter in self._counters]
 
     def _used(self) -> float | None:
         before, self._before = self._before, self._joules()
