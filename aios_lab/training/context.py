@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from aios_lab.training import numbers, strategies
+from aios_lab.training import numbers, rates, sharding, stepping, strategies
+from aios_lab.training.continuity import Continuity, Part
 from aios_lab.training.errors import Stopped
 from aios_lab.training.link import Link
+from aios_lab.training.loader import SharedLoader
+from aios_lab.training.pace import Pace, Pieces
 from aios_lab.training.spec import RankSpec
 
 if TYPE_CHECKING:
@@ -26,15 +30,18 @@ class Context:
     ``rank``, ``world_size``, ``local_rank`` count as torchrun does; ``device`` is the rank's torch device.
     """
 
-    def __init__(self, spec: RankSpec, link: Link) -> None:
+    def __init__(self, spec: RankSpec, link: Link, leave: Callable[[], NoReturn]) -> None:
+        """``leave`` ends this process as paused."""
         self.rank = spec.rank
         self.world_size = spec.world_size
         self.local_rank = spec.local_rank
         self.run_id = spec.run_id
         self._spec = spec
         self._link = link
-        self._strategy = strategies.find(spec.strategy)
-        self._step = 0
+        self._strategy = strategies.make(spec.strategy)
+        self._pace = Pace()
+        self._pieces = Pieces()
+        self._continuity = Continuity(spec, link, self._pace, self._strategy, self._join, leave)
         self._model: torch.nn.Module | None = None
         self.model_saved = False
 
@@ -60,6 +67,19 @@ class Context:
         return group
 
     @property
+    def _step(self) -> int:
+        return self._continuity.reported
+
+    @_step.setter
+    def _step(self, step: int) -> None:
+        self._continuity.reported = step
+
+    @property
+    def catching_up(self) -> bool:
+        """True while a resumed function is not yet where its checkpoint was taken."""
+        return self._pace.catching_up
+
+    @property
     def stopped(self) -> bool:
         """True once the run is to stop; ``report`` then raises :class:`Stopped`."""
         return self._link.stopping.is_set()
@@ -69,19 +89,45 @@ class Context:
         """The user's own module that ``prepare`` got last."""
         return None if self._model is None else self._strategy.unwrap(self._model)
 
-    def prepare(self, model: torch.nn.Module, optimizer: Any = None, dataloader: Any = None) -> Any:
+    def prepare(
+        self,
+        model: torch.nn.Module,
+        optimizer: Any = None,
+        dataloader: Any = None,
+        *,
+        scheduler: Any = None,
+        scaler: Any = None,
+    ) -> Any:
         """Make model, optimizer and DataLoader work together over all ranks; returns those given, in order.
 
         Call it once the optimizer is made. The DataLoader's batch size stays the global batch: each rank gets
-        its part of every batch, and gradients are weighted where the parts differ.
+        its part of every batch, and gradients are weighted where the parts differ. With an optimizer and a
+        DataLoader the run can go on in the middle of an epoch: after a resize or a crash, everything that is
+        given here has the state of the last checkpoint.
+
+        Args:
+            scheduler: of the learning rate; kept in checkpoints.
+            scaler: a GradScaler; kept in checkpoints.
 
         Raises:
-            CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.share`).
+            CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.batches_of`),
+                or what is given does not fit the checkpoint that the run goes on from.
         """
-        shared = None if dataloader is None else self._share(dataloader, model)
+        shared = dataloader if dataloader is None else self._share(dataloader)
         self._join()
-        self._model = wrapped = self._strategy.wrap(model, self.device)
-        given = [x for x in (wrapped, optimizer, shared) if x is not None]
+        mine = shared if isinstance(shared, SharedLoader) else None
+        pace = self._pace if mine is not None else None
+        own = self._measure(model)
+        self._model = wrapped = self._strategy.wrap(model, self.device, optimizer, pace)
+        self._pace.synchronize.append(functools.partial(self._strategy.synchronize, wrapped))
+        part = Part(wrapped, optimizer, mine, scheduler, scaler)
+        if optimizer is not None:
+            part.rate = self._follow(optimizer, own)
+        for thing, method in ((scheduler, "step"), (scaler, "update")):
+            if thing is not None:
+                stepping.hold(thing, method, self._pace)
+        self._continuity.add(part)
+        given = [x for x in (wrapped, optimizer, shared, scheduler, scaler) if x is not None]
         return given[0] if len(given) == 1 else tuple(given)
 
     def report(self, step: int | None = None, epoch: int | None = None, **metrics: Any) -> None:
@@ -92,14 +138,41 @@ class Context:
             TypeError, ValueError: ``step`` or ``epoch`` is no whole number, or a metric is no number.
         """
         call = "ctx.report"
-        self._step = self._step + 1 if step is None else numbers.whole(call, "step", step)
+        given = None if step is None else numbers.whole(call, "step", step)
         epoch = None if epoch is None else numbers.whole(call, "epoch", epoch)
-        if self.rank == 0:
-            values = {name: numbers.metric(call, name, v) for name, v in metrics.items()}
-            self._link.report(self._step, time.time(), epoch, values)
+        values = (
+            {name: numbers.metric(call, name, v) for name, v in metrics.items()} if self.rank == 0 else {}
+        )
+        if not self._pace.catching_up:
+            self._pieces.add(values, self._pace.samples)
+            if self._pace.last:
+                self._step = self._step + 1 if given is None else given
+                self._report(epoch, self._pieces.take())
         if self._link.stopping.is_set():
             self._link.raised = True
             raise Stopped(f"the run was stopped at step {self._step}")
+
+    def checkpoint(self, state: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Save this state with the run, and all that ``prepare`` got; returns while it is written.
+
+        All ranks call it at the same place, with the same values: tensors, plain values, or objects with a
+        ``state_dict``. The run can be moved to other workers or go on after a crash from here, and once it
+        was called from nowhere else.
+        """
+        self._continuity.checkpoint({**(state or {}), **more})
+
+    def resume(self) -> dict[str, Any] | None:
+        """What the last ``checkpoint`` saved, when the run goes on from one; else None.
+
+        Objects come back as their ``state_dict``. What ``prepare`` got is restored by itself.
+        """
+        return self._continuity.resume()
+
+    def epochs(self, number: int) -> Iterator[int]:
+        """``range(number)``, from the epoch on in which the run goes on."""
+        first = self._continuity.epochs_done
+        self._continuity.skip_loaders()
+        return iter(range(first, numbers.whole("ctx.epochs", "number", number, least=0)))
 
     def progress(self, total_steps: int | None = None, total_epochs: int | None = None) -> None:
         """Say how long the run will be, for the progress bar and the time left.
@@ -122,19 +195,19 @@ class Context:
         evaluation: tuple[Any, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Save the model with the run, ready to register; on ranks other than 0 it does nothing.
+        """Save the model with the run, ready to register; rank 0 writes it, all ranks call it.
 
         Args:
             example: an input batch, for checks when the model is loaded or compressed.
             evaluation: held-out inputs and labels, so that compressed children can be measured.
         """
+        inner = self._strategy.unwrap(model)
         if self.rank != 0:
             return
         from aios_lab.models import bundle
 
         folder = Path(self._spec.folder) / MODEL_FOLDER
         folder.parent.mkdir(parents=True, exist_ok=True)
-        inner = self._strategy.unwrap(model)
         self._link.send("saving", True)
         try:
             with self._link.uninterrupted():
@@ -147,8 +220,22 @@ class Context:
             self._link.send("saving", False)
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Your own module out of what ``prepare`` gave."""
+        """Your own module out of what ``prepare`` gave; of an fsdp model a whole copy, which all ranks must ask
+        for together."""
         return self._strategy.unwrap(model)
+
+    def whole_result(self, value: Any) -> Any:
+        """What the function returned, a model without its wrapping. Every rank comes here at its end, since
+        one that holds a part of rank 0's model must give it, whatever it returns itself."""
+        import torch
+
+        is_model = isinstance(value, torch.nn.Module)
+        if not (self._strategy.sharded and self._model is not None):
+            return self._strategy.unwrap(value) if is_model else value
+        from aios_lab.training.meeting import told_by_rank_0
+
+        wanted = told_by_rank_0("returns a model", is_model)
+        return self._strategy.unwrap(value if is_model else self._model) if wanted else value
 
     def _join(self) -> None:
         import torch.distributed as dist
@@ -162,11 +249,50 @@ class Context:
             torch.cuda.set_device(device)
         dist.init_process_group(self._strategy.backend(device))
 
-    def _share(self, dataloader: Any, model: torch.nn.Module) -> Any:
-        from aios_lab.training import sharding
+    def finish(self) -> None:
+        """The function has returned: a checkpoint that is being written is waited for."""
+        self._continuity.finish()
 
-        seed = self._spec.seed or 0
-        shared = sharding.share(dataloader, seed=seed, rank=self.rank, world=self.world_size)
-        if isinstance(shared, sharding.SharedLoader) and self.world_size > 1:
-            sharding.weigh_gradients(model, shared)
-        return shared
+    def _report(self, epoch: int | None, values: dict[str, Any]) -> None:
+        self._continuity.going()
+        if self.rank == 0:
+            self._link.report(self._step, time.time(), epoch, values)
+
+    def _share(self, dataloader: Any) -> Any:
+        spec = self._spec
+        batches = sharding.batches_of(
+            dataloader,
+            seed=spec.seed or 0,
+            rank=self.rank,
+            world=self.world_size,
+            first_world=spec.first_world,
+            pieces=spec.strategy.accumulate,
+            grows=bool(spec.keeping.batch_growth),
+        )
+        if batches is None:
+            return dataloader
+        return SharedLoader(
+            dataloader, batches, self._pace, self._continuity.boundary, self._continuity.arrived
+        )
+
+    def _follow(self, optimizer: Any, own: rates.OwnGradients | None) -> rates.Rate | None:
+        """Have the optimizer step at the loader's pace, as the strategy and the rule for its rate will."""
+        spec = self._spec
+        if not spec.keeping.batch_growth:
+            stepping.follow(optimizer, self._pace, functools.partial(self._strategy.step, optimizer))
+            return None
+        scale = self.world_size / (spec.first_world or self.world_size)
+        rate = rates.Rate(spec.keeping.batch_growth, optimizer, scale)
+
+        def around(step: Callable[[], Any]) -> Any:
+            if own is not None:
+                rate.measure(own.take(), rates.square_of(optimizer), self.world_size)
+            return rate.step(functools.partial(self._strategy.step, optimizer, step))
+
+        stepping.follow(optimizer, self._pace, around)
+        return rate
+
+    def _measure(self, model: torch.nn.Module) -> rates.OwnGradients | None:
+        if self._spec.keeping.batch_growth != "adascale" or self.world_size == 1:
+            return None
+        return rates.OwnGradients(model.parameters())

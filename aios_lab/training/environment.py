@@ -30,7 +30,7 @@ def rank_environment(spec: RankSpec) -> dict[str, str]:
         "ROLE_RANK": str(spec.rank),
         "ROLE_WORLD_SIZE": str(spec.world_size),
         "TORCHELASTIC_RUN_ID": spec.run_id,
-        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_RESTART_COUNT": str(spec.attempt),
         "TORCHELASTIC_MAX_RESTARTS": "0",
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "AIOS_RUN": spec.run_id,

@@ -8,18 +8,21 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_lab import wire
-from aios_lab.training import leader, numbers, payload, strategies, supervisor
+from aios_lab.training import checkpoints, leader, numbers, payload, supervisor
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.hearing import Hearing
+from aios_lab.training.keeping import Keeping
 from aios_lab.training.live import LiveRun
 from aios_lab.training.placement import Place, place
 from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
 from aios_lab.training.spec import RESULT, Lead, RankSpec, Work
+from aios_lab.training.strategies import StrategyOptions
 from aios_lab.training.tracker import LocalTracker, Tracker, TrackerUnavailable
 from aios_lab.wire import RunRequest
 
@@ -37,6 +40,12 @@ def train(
     client: Client,
     workers: int | None = None,
     strategy: str = "ddp",
+    precision: str = "fp32",
+    accumulate: int = 1,
+    checkpoint_activations: bool = False,
+    compile: bool = False,
+    gradients: str = "fp32",
+    cpu_offload: bool = False,
     tracker: Tracker | None = None,
     name: str | None = None,
     source: str = "",
@@ -44,6 +53,11 @@ def train(
     detach: bool = False,
     total_steps: int | None = None,
     total_epochs: int | None = None,
+    checkpoint_every: int | None = None,
+    checkpoint_keep: int = checkpoints.KEEP,
+    min_workers: int | None = None,
+    batch_growth: str = "",
+    resume: str = "",
     **options: Any,
 ) -> Run:
     """Train on the workers of a Dask cluster, one rank a worker; returns at once.
@@ -55,20 +69,31 @@ def train(
         args: arguments of ``fn``, or ``sys.argv[1:]`` of the script.
         client: a connected, synchronous client.
         workers: how many ranks; all running workers by default.
-        strategy: how ranks work together: ``"ddp"``.
+        strategy: how ranks work together, ``"ddp"`` or ``"fsdp"``; with it ``precision``, ``accumulate``,
+            ``checkpoint_activations``, ``compile``, ``gradients`` and ``cpu_offload``, which
+            :class:`aios_lab.training.strategies.StrategyOptions` explains. ``ctx.prepare`` does what they say.
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
         detach: let it go on when this process ends.
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
+        checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the run
+            is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
 
     Raises:
         CannotTrain: it cannot start as asked; nothing was started.
     """
-    strategies.find(strategy)
+    how = StrategyOptions(
+        strategy, precision, accumulate, checkpoint_activations, compile, gradients, cpu_offload
+    )
+    how.check()
     work = _work(fn, script, args, options)
+    _needs_context(how, work)
     packed = payload.pack(work)
     places = place(client, workers)
     tracker = tracker or LocalTracker()
+    keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
+    keeping.check(len(places))
+    keeping = replace(keeping, resume=keeping.source(Path(tracker.runs_dir)))
     request = RunRequest(
         name=name or _name(work),
         strategy=strategy,
@@ -76,7 +101,7 @@ def train(
         total_steps=_total("total_steps", total_steps),
         total_epochs=_total("total_epochs", total_epochs),
         source=source or _source(work),
-        parameters={key: _plain(value) for key, value in options.items()},
+        parameters={key: _plain(value) for key, value in {**how.changed, **options}.items()},
         detached=detach,
     )
     sources = payload.cell_sources(work)
@@ -90,12 +115,13 @@ def train(
                 run_id=begun.id,
                 rank=rank,
                 world_size=len(places),
-                strategy=strategy,
+                strategy=how,
                 folder=str(folder),
                 cwd=os.getcwd(),
                 path=path,
                 sources=sources,
                 seed=seed,
+                keeping=keeping,
                 **_where(spot),
             )
             for rank, spot in enumerate(places)
@@ -187,6 +213,17 @@ def _work(
             f"A script takes no options such as {unknown}: pass them as args=['--{next(iter(options))}', …]."
         )
     return payload.script_work(script, args)
+
+
+def _needs_context(how: StrategyOptions, work: Work) -> None:
+    """Raises CannotTrain where options were given that nothing would follow."""
+    if work.wants_context or not (asked := [*how.changed, *(["strategy"] if how.strategy != "ddp" else [])]):
+        return
+    what = "A script" if work.script is not None else f"{_name(work)}()"
+    raise CannotTrain(
+        f"{asked[0]}={getattr(how, asked[0])!r} is what ctx.prepare does, and {what} has no ctx: "
+        "give the function a first parameter ctx and use ctx.prepare, or do it in your own code."
+    )
 
 
 def _where(spot: Place) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from aios_lab.training import numbers
+from aios_lab.training.boundaries import Boundaries, Why
 from aios_lab.training.frames import FrameReader, FrameWriter
 
 FLUSH_INTERVAL = 0.1  # seconds between batches of metrics
@@ -32,6 +33,7 @@ class Link:
         self._flushing = threading.Lock()
         self._go = threading.Event()
         self.environment: dict[str, str] = {}
+        self.boundaries: Boundaries | None = None
         self.stopping = threading.Event()
         self.raised = False
         self.interrupts = False  # true while user code runs that may be interrupted by a signal
@@ -99,7 +101,18 @@ class Link:
                     self._go.set()
                 elif order == "stop":
                     self._stop()
+                elif order in ("hold", "settle"):
+                    self._hold(order, **values)
         os._exit(1)  # the supervisor is gone: nobody would hear the result
+
+    def _hold(self, order: str, number: int, why: Why) -> None:
+        if self.boundaries is None:  # a run that is not resumable is not asked to
+            return
+        if order == "settle":
+            self.boundaries.settle(number)
+        else:
+            self.boundaries.hold(number, why)
+            self.send("held", number)
 
     def _stop(self) -> None:
         self.stopping.set()

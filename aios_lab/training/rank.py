@@ -27,6 +27,10 @@ from aios_lab.training.link import Link
 from aios_lab.training.spec import RESULT_LIMIT, STOP_LAG, RankSpec, Script, Work
 
 _OWN_FILES = (__file__, runpy.__file__, "<frozen runpy>")
+_CATCHING_UP = (
+    "This run goes on from a checkpoint: its function began anew, and loops over the prepared DataLoader yield "
+    "nothing for epochs that are done. Write 'for epoch in ctx.epochs(n)' to begin with the epoch that is not."
+)
 _kept_groups: list[Any] = []  # process groups, held until os._exit: see _keep_process_groups
 
 
@@ -35,9 +39,7 @@ def main(payload: bytes, fds: dict[str, int]) -> NoReturn:
     spec, work = pickle.loads(payload)
     link = Link(fds["messages"], fds["control"])
     _prepare(spec, link)
-    outcome = _attempt(spec, work, link)
-    _finish(link, outcome)
-    os._exit(outcome["code"])
+    _leave(link, _attempt(spec, work, link))
 
 
 def _prepare(spec: RankSpec, link: Link) -> None:
@@ -62,7 +64,7 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
     try:
         _ready_torch(spec)
         work: Work = cloudpickle.loads(packed)
-        context = Context(spec, link)
+        context = Context(spec, link, lambda: _leave(link, _outcome("paused")))
         link.at_once = not work.wants_context
         link.send("ready", {"pid": os.getpid(), "host": socket.gethostname()})
         if not link.await_go():
@@ -76,11 +78,14 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
         return _exited(error, link)
     except BaseException as error:  # the user's code may raise anything; the kernel must hear of it
         if not _cut_off_by_a_stop(error, link):
+            if context is not None and context.catching_up:
+                error.add_note(_CATCHING_UP)
             return _failed(error)
         _save(context, None if context is None else context.prepared_model)
         return _outcome("stopped")
+    context.finish()
+    value = _unwrapped(context, value)
     if context.rank == 0:
-        value = _unwrapped(context, value)
         return _outcome("stopped" if link.raised else "ok", **_packed_result(value))
     return _outcome("stopped" if link.raised else "ok")
 
@@ -161,11 +166,11 @@ def _unwrapped(context: Context, value: Any) -> Any:
     """The result as users know it: a model without its wrapping, saved with the run."""
     import torch
 
+    value = context.whole_result(value)
     if not isinstance(value, torch.nn.Module):
         return value
-    model = context.unwrap(value)
-    _save(context, model)
-    return model.to("cpu")
+    _save(context, value)
+    return value.to("cpu")
 
 
 def _save(context: Context | None, model: Any) -> None:
@@ -216,6 +221,11 @@ def _formatted(error: BaseException) -> str:
     stack = [f for f in shown.stack if f.filename not in _OWN_FILES]
     shown.stack = traceback.StackSummary.from_list(stack) if stack else shown.stack
     return "".join(shown.format())
+
+
+def _leave(link: Link, outcome: dict[str, Any]) -> NoReturn:
+    _finish(link, outcome)
+    os._exit(outcome["code"])
 
 
 def _finish(link: Link, outcome: dict[str, Any]) -> None:

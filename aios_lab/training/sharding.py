@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,35 +26,80 @@ def part(count: int, rank: int, world: int) -> slice:
     return slice(start, start + base + (rank < extra))
 
 
-class ShardedBatches(Sampler[list[int]]):
-    """Batches of indices for one rank out of global batches that all ranks agree on.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a rank computes at once of a global batch. ``samples`` of it count (a piece without any holds
+    one sample), by ``weight`` against what the other ranks have; ``last``: the batch ends with it, at
+    ``consumed`` samples of the epoch."""
 
-    The order depends on (seed, epoch) only, never on the number of ranks. A rank whose part of the last batch
-    is empty gets one sample with weight 0, so that all ranks take the same number of steps.
+    start: int
+    stop: int
+    samples: int
+    weight: float
+    last: bool
+    consumed: int
+
+
+class ShardedBatches(Sampler[list[int]]):
+    """Indices for one rank out of global batches that all ranks agree on.
+
+    The order depends on (seed, epoch) only, and where it begins on ``consumed``, the samples of this epoch
+    that are done: never on the number of ranks. A rank whose part of a batch is larger than ``micro`` gets
+    it in pieces, all ranks in as many. One whose part of the last batch is empty gets one sample with
+    weight 0, so that all ranks take the same number of steps.
     """
 
     def __init__(
-        self, size: int, batch: int, *, shuffle: bool, drop_last: bool, seed: int, rank: int, world: int
+        self,
+        size: int,
+        batch: int,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int,
+        world: int,
+        micro: int | None = None,
     ):
         self.size, self.batch, self.shuffle, self.drop_last = size, batch, shuffle, drop_last
-        self.seed, self.rank, self.world = seed, rank, world
+        self.seed, self.rank, self.world, self.micro = seed, rank, world, micro
         self.epoch = 0
+        self.consumed = 0
 
     def __len__(self) -> int:
+        """Global batches of a whole epoch."""
         return self.size // self.batch if self.drop_last else -(-self.size // self.batch)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self._order()
-        for start in range(0, len(self) * self.batch, self.batch):
-            whole = order[start : start + self.batch]
-            mine = whole[part(len(whole), self.rank, self.world)]
-            yield mine or whole[:1]
+        return iter([order[piece.start : piece.stop] for piece in self.pieces()])
 
-    def weight(self, index: int) -> float:
-        """By what rank gradients of batch ``index`` count so that their plain mean is that of all samples."""
-        count = min(self.batch, self.size - index * self.batch)
+    def pieces(self) -> Iterator[Piece]:
+        """What this rank computes from ``consumed`` on."""
+        begin = self.consumed
+        while begin < self.size:
+            count = min(self.batch, self.size - begin)
+            if self.drop_last and count < self.batch:
+                return
+            yield from self._split(begin, count)
+            begin += count
+
+    def _split(self, begin: int, count: int) -> Iterator[Piece]:
         mine = part(count, self.rank, self.world)
-        return float((mine.stop - mine.start) * self.world / count)
+        largest = -(-count // self.world)
+        number = -(-largest // self.micro) if self.micro else 1
+        for index in range(number):
+            piece = part(mine.stop - mine.start, index, number)
+            samples = piece.stop - piece.start
+            start = begin + mine.start + piece.start if samples else begin
+            yield Piece(
+                start=start,
+                stop=start + max(1, samples),
+                samples=samples,
+                weight=samples * self.world / count,
+                last=index == number - 1,
+                consumed=begin + count,
+            )
 
     def _order(self) -> list[int]:
         if not self.shuffle:
@@ -63,59 +109,42 @@ class ShardedBatches(Sampler[list[int]]):
         return order
 
 
-class SharedLoader:
-    """A DataLoader over one rank's part of each global batch; each new iteration is the next epoch.
+def batches_of(
+    loader: DataLoader[Any],
+    *,
+    seed: int,
+    rank: int,
+    world: int,
+    first_world: int | None = None,
+    pieces: int = 1,
+    grows: bool = False,
+) -> ShardedBatches | None:
+    """How the ranks share out what ``loader`` loads; None for one with a ``DistributedSampler``, which is
+    shared out already.
 
-    ``weight`` belongs to the batch that was handed out last. Other attributes are the DataLoader's.
-    """
-
-    def __init__(self, loader: DataLoader[Any], batches: ShardedBatches) -> None:
-        self._loader = loader
-        self.batches = batches
-        self.weight = 1.0
-        self._epoch: int | None = None
-
-    def set_epoch(self, epoch: int) -> None:
-        """Fix the shuffle of the next iteration; without it epochs count up from 0."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        epoch = self.batches.epoch if self._epoch is None else self._epoch
-        self._epoch = None
-        self.batches.epoch = epoch
-        iterator = iter(self._loader)
-        for index, batch in enumerate(iterator):
-            if index == 0:
-                self.batches.epoch = epoch + 1
-            self.weight = self.batches.weight(index)
-            yield batch
-        self.weight = 1.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-
-def share(loader: DataLoader[Any], *, seed: int, rank: int, world: int) -> DataLoader[Any] | SharedLoader:
-    """The rank's part of ``loader``; the loader's batch size is the global batch, whatever the world size.
-
-    A loader with a ``DistributedSampler`` is shared out already and comes back as it is.
+    Args:
+        first_world: ranks that the run began with, ``world`` by default. No rank computes more at once than
+            it did then.
+        pieces: in how many pieces a rank of the first world computed its part.
+        grows: the global batch follows the number of ranks, instead of staying as the loader has it.
 
     Raises:
         CannotTrain: the order of its samples is its own (a custom sampler, an IterableDataset).
     """
     sampler, dataset = loader.sampler, loader.dataset
     if isinstance(sampler, DistributedSampler):
-        return loader
+        return None
     batch, shuffle = _order(loader), isinstance(sampler, RandomSampler)
+    first_world = first_world or world
+    micro = -(-batch // (first_world * pieces))
+    if grows:
+        batch = max(1, round(batch * world / first_world))
     if batch < world:
         raise CannotTrain(
             f"A global batch of {batch} cannot be split over {world} ranks: take {world} or more."
         )
     assert isinstance(dataset, Sized)
-    batches = ShardedBatches(
+    return ShardedBatches(
         len(dataset),
         batch,
         shuffle=shuffle,
@@ -123,8 +152,8 @@ def share(loader: DataLoader[Any], *, seed: int, rank: int, world: int) -> DataL
         seed=seed if loader.generator is None else loader.generator.initial_seed(),
         rank=rank,
         world=world,
+        micro=micro,
     )
-    return SharedLoader(_rebuilt(loader, batches), batches)
 
 
 def _order(loader: DataLoader[Any]) -> int:
@@ -145,7 +174,8 @@ def _order(loader: DataLoader[Any]) -> int:
     return size
 
 
-def _rebuilt(loader: DataLoader[Any], batches: ShardedBatches) -> DataLoader[Any]:
+def rebuilt(loader: DataLoader[Any], batches: ShardedBatches) -> DataLoader[Any]:
+    """The same loader over ``batches``."""
     return DataLoader(
         loader.dataset,
         batch_sampler=batches,
@@ -159,19 +189,3 @@ def _rebuilt(loader: DataLoader[Any], batches: ShardedBatches) -> DataLoader[Any
         prefetch_factor=loader.prefetch_factor,
         persistent_workers=loader.persistent_workers,
     )
-
-
-def weigh_gradients(model: torch.nn.Module, loader: SharedLoader) -> None:
-    """Scale each rank's gradients by its share of the batch, before they are averaged over ranks.
-
-    With n of N samples on each of W ranks, mean over ranks of n·W/N · (rank's mean) is the mean over N.
-    Terms that do not depend on samples (weight decay in the loss) keep their size: the weights average 1.
-    """
-
-    def scaled(gradient: torch.Tensor) -> torch.Tensor | None:
-        return None if loader.weight == 1.0 else gradient * loader.weight
-
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            hooks: Any = parameter  # Tensor.register_hook has no types
-            hooks.register_hook(scaled)

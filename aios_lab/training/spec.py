@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-OrderName = Literal["go", "stop", "kill"]
-Outcome = Literal["ok", "stopped", "failed", "killed", "lost"]
+from aios_lab.training.keeping import Keeping
+from aios_lab.training.strategies import StrategyOptions
+
+OrderName = Literal["go", "hold", "settle", "stop", "kill"]
+Outcome = Literal["ok", "stopped", "paused", "failed", "killed", "lost"]
 
 STOP_GRACE = 1.0  # seconds from a stop to SIGKILL; with it a whole cancel stays under 2 seconds
 STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
@@ -50,13 +53,16 @@ class RankSpec:
     node_rank: int
     nodes: int
     host: str
-    strategy: str
+    strategy: StrategyOptions
     folder: str
     cwd: str
     path: tuple[str, ...]
     sources: dict[str, list[str]]
     seed: int | None
     threads: int = 1
+    attempt: int = 0  # how often the run's world was made anew
+    first_world: int = 0  # ranks of attempt 0; world_size where 0
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 @dataclass(frozen=True, slots=True)

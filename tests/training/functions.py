@@ -9,7 +9,15 @@ import time
 from typing import Any
 
 
-def regression(ctx: Any, epochs: int = 3, batch: int = 15, samples: int = 64) -> list[float]:
+def regression(
+    ctx: Any,
+    epochs: int = 3,
+    batch: int = 15,
+    samples: int = 64,
+    rule: str = "sgd",
+    fails_at: int | None = None,
+    needs_every_epoch: bool = False,
+) -> list[float]:
     """Weights after some epochs over data whose last batch is small; the same on any number of ranks."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
@@ -18,17 +26,30 @@ def regression(ctx: Any, epochs: int = 3, batch: int = 15, samples: int = 64) ->
     x = torch.randn(samples, 4)
     y = x @ torch.tensor([[1.0], [-2.0], [3.0], [0.5]]) + 0.1
     model: Any = torch.nn.Linear(4, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    if rule == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     loader: Any = DataLoader(TensorDataset(x, y), batch_size=batch, shuffle=True)
-    model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+    rates: Any = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.7)
+    model, optimizer, loader, rates = ctx.prepare(model, optimizer, loader, scheduler=rates)
     ctx.progress(total_steps=epochs * len(loader), total_epochs=epochs)
+    step = 0
     for epoch in range(epochs):
+        losses = []
         for inputs, labels in loader:
             loss = torch.nn.functional.mse_loss(model(inputs), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            losses.append(loss.item())
             ctx.report(epoch=epoch, loss=loss)
+            step += 1
+            if step == fails_at:
+                ctx.finish()  # what is being written is there before it fails
+                raise RuntimeError("broken off")
+        rates.step()
+        if needs_every_epoch:
+            print(sum(losses) / len(losses))
     inner = ctx.unwrap(model)
     return [float(v) for v in torch.cat([p.detach().flatten() for p in inner.parameters()])]
 

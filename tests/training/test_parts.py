@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import BURST, LINE_LIMIT, Output
-from aios_lab.training.sharding import ShardedBatches, part, share
+from aios_lab.training.loader import SharedLoader
+from aios_lab.training.pace import Pace
+from aios_lab.training.sharding import ShardedBatches, batches_of, part
 
 
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 200), st.booleans(), st.booleans())
@@ -26,8 +28,9 @@ def test_ranks_share_each_global_batch_exactly(
     shards = [ShardedBatches(size, batch, rank=rank, world=world, **options) for rank in range(world)]
     parts = [list(shard) for shard in shards]
     assert {len(p) for p in parts} == {len(shards[0])} == {len(whole)}
+    pieces = [list(shard.pieces()) for shard in shards]
     for index, expected in enumerate(whole):
-        weights = [shard.weight(index) for shard in shards]
+        weights = [piece[index].weight for piece in pieces]
         counted = [p[index] for p, weight in zip(parts, weights, strict=True) if weight > 0]
         assert [i for chunk in counted for i in chunk] == expected
         assert sum(weights) == pytest.approx(world)
@@ -41,9 +44,10 @@ def test_parts_differ_by_one_at_most(count: int, world: int) -> None:
 
 
 def test_epochs_differ_and_repeat() -> None:
-    loader = share(
-        DataLoader(TensorDataset(torch.arange(20)), batch_size=4, shuffle=True), seed=1, rank=0, world=1
-    )
+    whole = DataLoader(TensorDataset(torch.arange(20)), batch_size=4, shuffle=True)
+    batches = batches_of(whole, seed=1, rank=0, world=1)
+    assert batches is not None
+    loader = SharedLoader(whole, batches, Pace())
     first, second = ([int(v) for (batch,) in loader for v in batch] for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
@@ -55,9 +59,9 @@ def test_loaders_with_an_order_of_their_own_are_refused() -> None:
     data = TensorDataset(torch.arange(4))
     own = DataLoader(data, batch_size=2, sampler=WeightedRandomSampler([1.0] * 4, 4))
     with pytest.raises(CannotTrain, match="WeightedRandomSampler"):
-        share(own, seed=0, rank=0, world=2)
+        batches_of(own, seed=0, rank=0, world=2)
     with pytest.raises(CannotTrain, match="cannot be split over 4 ranks"):
-        share(DataLoader(data, batch_size=2), seed=0, rank=0, world=4)
+        batches_of(DataLoader(data, batch_size=2), seed=0, rank=0, world=4)
 
 
 def test_output_is_cut_counted_and_kept_in_the_file(tmp_path: Path) -> None:

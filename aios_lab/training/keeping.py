@@ -1,0 +1,72 @@
+"""What a user asks of a run's checkpoints and its size, checked in the kernel before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aios_lab.training import checkpoints
+from aios_lab.training.errors import CannotTrain
+
+GROWTH = ("linear", "sqrt", "adascale")
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How a run is kept, and may go on.
+
+    Attributes:
+        checkpoint_every: save each so many global batches; by the clock, each half minute, where None.
+        checkpoint_keep: how many checkpoints are kept.
+        min_workers: with fewer the run waits; all that it began with where the function is not resumable.
+        batch_growth: have the global batch follow the number of ranks, and the learning rate by this rule:
+            ``linear``, ``sqrt`` or ``adascale``. Empty keeps the global batch.
+        resume: begin with the newest good checkpoint of this run, or with this checkpoint.
+    """
+
+    checkpoint_every: int | None = None
+    checkpoint_keep: int = checkpoints.KEEP
+    min_workers: int | None = None
+    batch_growth: str = ""
+    resume: str = ""
+
+    def check(self, workers: int) -> None:
+        """Raises CannotTrain, with what is possible."""
+        for name, least in (("checkpoint_every", 1), ("checkpoint_keep", 1), ("min_workers", 1)):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise CannotTrain(f"{name}={value!r} is not possible: give {least} or more.")
+        if self.min_workers is not None and self.min_workers > workers:
+            raise CannotTrain(
+                f"min_workers={self.min_workers} is more than the {workers} that it begins with."
+            )
+        if self.batch_growth not in ("", *GROWTH):
+            raise CannotTrain(
+                f"There is no batch_growth {self.batch_growth!r}. Use one of: {', '.join(GROWTH)}; leave it out "
+                "to keep the global batch."
+            )
+
+    def source(self, runs: Path) -> str:
+        """The folder of the checkpoint to begin with; empty for none.
+
+        Args:
+            runs: the folder of runs, in which ``resume`` may name one.
+
+        Raises:
+            CannotTrain: there is none, or none that is whole.
+        """
+        if not self.resume:
+            return ""
+        named = Path(self.resume).expanduser()
+        folder = checkpoints.folder_of(runs / self.resume) if len(named.parts) == 1 else named
+        found = [folder] if (folder / checkpoints.MANIFEST).exists() else checkpoints.listed(folder)
+        for checkpoint in found:
+            try:
+                checkpoints.verify(checkpoint)
+            except checkpoints.Damaged:
+                continue
+            return str(checkpoint.resolve())
+        what = "is damaged" if found else "has no checkpoint"
+        raise CannotTrain(
+            f"resume={self.resume!r}: {folder} {what}. Give a run's id, or a checkpoint's folder."
+        )

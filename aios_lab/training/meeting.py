@@ -1,0 +1,52 @@
+"""All ranks come to one point, or a clear error says that some did not."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import torch.distributed as dist
+
+PATIENCE = timedelta(minutes=2)
+FOR_EVER = timedelta(days=365)  # a rank that waits ends with its supervisor, at the latest
+
+_store: dist.TCPStore | None = None
+
+
+def meet(point: str, what: str) -> None:
+    """Wait until every rank has come to ``point``; ``what`` names the call that all must make.
+
+    Raises:
+        RuntimeError: one did not come within ``PATIENCE``.
+    """
+    world = dist.get_world_size()
+    store = dist.PrefixStore(f"aios meeting {point}", _agent_store())
+    if store.add("here", 1) == world:
+        store.set("all", "1")
+    try:
+        store.wait(["all"], PATIENCE)
+    except dist.DistStoreError:
+        missing = world - store.add("here", 0)
+        raise RuntimeError(
+            f"{what} is a call that all {world} ranks make together: {missing} did not within "
+            f"{PATIENCE.total_seconds():g} s. Call it outside of any 'if ctx.rank == 0'."
+        ) from None
+
+
+def told_by_rank_0(question: str, answer: bool) -> bool:
+    """Rank 0's answer, on every rank, once rank 0 gets there."""
+    store = dist.PrefixStore(f"aios {question}", _agent_store())
+    if dist.get_rank() == 0:
+        store.set("answer", str(answer))
+        return answer
+    store.wait(["answer"], FOR_EVER)
+    return bool(store.get("answer") == b"True")
+
+
+def _agent_store() -> dist.TCPStore:
+    """The store that the ranks meet at; it is the supervisor's, and so outlives a rank that ends."""
+    global _store
+    if _store is None:
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        _store = dist.TCPStore(host, port, is_master=False)
+    return _store

@@ -1,0 +1,64 @@
+"""Where a rank is in its training: what the prepared loader knows and the prepared optimizer must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Pace:
+    """One rank's place between two optimizer steps.
+
+    Attributes:
+        weight: by what the gradients of the present piece of a batch count.
+        samples: how many samples of this rank are in it.
+        last: the piece ends its global batch, so that the optimizer steps and the ranks average.
+        catching_up: the function runs again from its top and is not yet where its checkpoint was taken;
+            nothing that it steps or reports counts.
+        optimizers: how many were prepared.
+        stepped: optimizer steps that counted.
+        active: loaders in the middle of an iteration, the first begun first.
+        synchronize: told whether the gradients of the next piece are averaged over the ranks.
+    """
+
+    weight: float = 1.0
+    samples: int = 1
+    last: bool = True
+    catching_up: bool = False
+    optimizers: int = 0
+    stepped: int = 0
+    active: list[Any] = field(default_factory=list)
+    synchronize: list[Callable[[bool], None]] = field(default_factory=list)
+
+    @property
+    def counts(self) -> bool:
+        return self.last and not self.catching_up
+
+    def enter(self, weight: float = 1.0, samples: int = 1, last: bool = True) -> None:
+        """Begin with a piece; without arguments, be outside of a batch."""
+        self.weight, self.samples = weight, samples
+        if last != self.last:
+            self.last = last
+            for tell in self.synchronize:
+                tell(last)
+
+
+class Pieces:
+    """What is reported for the pieces of a global batch, until it counts as one: their mean by samples."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Any] = {}
+        self._samples: dict[str, int] = {}
+
+    def add(self, values: dict[str, Any], samples: int) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * samples
+            self._samples[name] = self._samples.get(name, 0) + samples
+
+    def take(self) -> dict[str, Any]:
+        """The means, which are forgotten."""
+        means = {name: total / max(1, self._samples[name]) for name, total in self._sums.items()}
+        self._sums, self._samples = {}, {}
+        return means

@@ -1,0 +1,65 @@
+"""What both strategies do alike on a rank."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.optim import Optimizer
+
+from aios_lab.training import blocks
+from aios_lab.training.errors import CannotTrain
+from aios_lab.training.precision import DTYPES, LossScale, gradients_of
+from aios_lab.training.strategies import StrategyOptions
+
+
+class Base:
+    """A strategy's precision, compilation, recomputation, steps and state."""
+
+    sharded = False
+
+    def __init__(self, options: StrategyOptions) -> None:
+        self.options = options
+        self.dtype = DTYPES[options.precision]
+        self._loss_scale: LossScale | None = None
+
+    def backend(self, device: torch.device) -> str:
+        return "nccl" if device.type == "cuda" else "gloo"
+
+    def make_ready(self, model: torch.nn.Module, device: torch.device) -> None:
+        """Compile and recompute as asked, in place: names and class of the user's module stay."""
+        if self.options.checkpoint_activations:
+            blocks.recompute(model)
+        if self.options.compile:
+            if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
+                raise CannotTrain("compile=True needs a C++ compiler (g++ or clang++) where the ranks run.")
+            model.compile()
+
+    def scale_losses(self) -> LossScale | None:
+        """The run's loss scale, where its precision needs one."""
+        if self.options.precision == "fp16" and self._loss_scale is None:
+            self._loss_scale = LossScale()
+        return self._loss_scale
+
+    def step(self, optimizer: Optimizer, step: Callable[[], Any]) -> Any:
+        if self._loss_scale is not None and not self._loss_scale.finite(gradients_of(optimizer)):
+            return None
+        return step()
+
+    def state(self, model: torch.nn.Module, optimizer: Optimizer | None) -> dict[str, Any]:
+        weights, moments = get_state_dict(model, () if optimizer is None else optimizer)
+        scale = {} if self._loss_scale is None else {"loss_scale": self._loss_scale.state()}
+        return {"model": weights, "optimizer": moments, **scale}
+
+    def load(self, model: torch.nn.Module, optimizer: Optimizer | None, state: dict[str, Any]) -> None:
+        set_state_dict(
+            model,
+            () if optimizer is None else optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+        )
+        if self._loss_scale is not None and "loss_scale" in state:
+            self._loss_scale.load(state["loss_scale"])

@@ -1,0 +1,229 @@
+"""Checkpoints on disk: whole or not there, verified, kept a few; and what a rank keeps in them."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aios_lab.training import checkpoints, state
+from aios_lab.training.boundaries import AHEAD, Boundaries
+from aios_lab.training.checkpoints import Damaged, Manifest, commit, draft, listed, newest_good, verify
+from aios_lab.training.errors import CannotTrain
+from aios_lab.training.keeping import Keeping
+from aios_lab.training.rates import Rate, gain
+
+
+def written(folder: Path, steps: int, keep: int = 3) -> Path:
+    place = draft(folder, steps, 0)
+    place.mkdir(parents=True)
+    (place / "__0_0.distcp").write_bytes(bytes(range(256)) * steps)
+    (place / ".metadata").write_bytes(b"metadata")
+    return commit(place, Manifest("r-1", 0, steps, steps, 2, 1.0), keep)[0]
+
+
+def test_a_checkpoint_is_verified_and_the_oldest_go(tmp_path: Path) -> None:
+    for steps in (1, 2, 3, 4):
+        written(tmp_path, steps, keep=2)
+    assert [verify(path).steps for path in listed(tmp_path)] == [4, 3]
+    found = newest_good(tmp_path, pytest.fail)
+    assert found is not None
+    assert (found[1].steps, found[1].bytes) == (4, 4 * 256 + 8)
+
+
+def cut(place: Path) -> None:
+    with (place / "__0_0.distcp").open("r+b") as file:
+        file.truncate(100)
+
+
+def flip(place: Path) -> None:
+    path = place / "__0_0.distcp"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def forge(place: Path) -> None:
+    path = place / checkpoints.MANIFEST
+    path.write_text(path.read_text().replace('"reported": 3', '"reported": 9'))
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (cut, "is not what was written"),
+        (flip, "is not what was written"),
+        (forge, "its manifest is not what was written"),
+        (lambda place: (place / ".metadata").unlink(), "cannot be read"),
+        (lambda place: (place / checkpoints.MANIFEST).write_text("{"), "its manifest is not"),
+        (lambda place: (place / checkpoints.MANIFEST).unlink(), "its manifest cannot be read"),
+    ],
+)
+def test_a_damaged_one_gives_way_to_the_one_before_and_that_is_said(
+    tmp_path: Path, harm: Any, says: str
+) -> None:
+    written(tmp_path, 2)
+    place = written(tmp_path, 3)
+    harm(place)
+    with pytest.raises(Damaged, match=says):
+        verify(place)
+    said: list[str] = []
+    found = newest_good(tmp_path, said.append)
+    assert found is not None
+    assert found[1].steps == 2
+    assert len(said) == 1
+    assert "step 3 is damaged" in said[0]
+    assert "step 2 is tried" in said[0]
+    assert newest_good(tmp_path, pytest.fail) == found
+
+
+def test_one_that_was_not_written_to_its_end_is_not_used(tmp_path: Path) -> None:
+    written(tmp_path, 2)
+    half = draft(tmp_path, 5, 1)
+    half.mkdir()
+    (half / "__0_0.distcp").write_bytes(b"half")
+    said: list[str] = []
+    found = newest_good(tmp_path, said.append)
+    assert found is not None
+    assert found[1].steps == 2
+    assert "step 5 was not written to its end" in said[0]
+
+
+def test_one_that_is_written_again_replaces_the_first(tmp_path: Path) -> None:
+    written(tmp_path, 2)
+    written(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000002"]
+
+
+def test_any_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+    kept = {
+        "empty": {},
+        "numbers": {0: 1.5, 1: [torch.ones(2), None, "text"]},
+        "model": model,
+        "order": OrderedDict(a=torch.tensor(3)),
+        "pair": (1, torch.zeros(1)),
+    }
+    random.seed(7)
+    torch.manual_seed(7)
+    dcp.save(
+        state.packed({"user": kept}, rank=0),
+        storage_writer=dcp.FileSystemWriter(tmp_path),  # type: ignore[attr-defined]
+        no_dist=True,
+    )
+    expected = (random.random(), float(torch.rand(())))
+    saved, states = state.unpacked(tmp_path, rank=0)
+    found = saved.get("user")
+    assert found["empty"] == {}
+    assert found["numbers"][0] == 1.5
+    assert found["numbers"][1][1:] == [None, "text"]
+    torch.testing.assert_close(found["model"]["weight"], model.weight.detach())
+    assert int(found["order"]["a"]) == 3
+    assert found["pair"][0] == 1
+    state.restore_random(states, seed=0)
+    assert (random.random(), float(torch.rand(()))) == expected
+    assert state.unpacked(tmp_path, rank=1)[1] is None
+    assert saved.get("nothing") is None
+    with pytest.raises(ValueError, match="it has no other"):
+        saved.into({"other": torch.zeros(1)}, "user", "order")
+
+
+class Shared(dict[str, str]):
+    """A store of one process."""
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value
+
+    def get(self, key: str) -> bytes:  # type: ignore[override]
+        return self[key].encode()
+
+    def check(self, keys: list[str]) -> bool:
+        return all(key in self for key in keys)
+
+
+@given(st.integers(2, 4), st.data())
+def test_all_ranks_stop_at_the_same_step_whenever_they_hear_of_it(world: int, data: Any) -> None:
+    """Ranks that average gradients: nobody begins a step before all have begun the one before."""
+    store = Shared()
+    ranks = [Boundaries(rank, world) for rank in range(world)]
+    heard = [data.draw(st.integers(0, 6)) for _ in ranks]
+    settled = max(heard) + data.draw(st.integers(0, 3))
+    stopped: dict[int, int] = {}
+    for step in range(1, 20):
+        for rank in data.draw(st.permutations(range(world))):
+            if rank in stopped:
+                continue
+            if step == heard[rank] + 1:
+                ranks[rank].hold(1, "pause")
+            if rank == 0 and step == settled + 1:
+                ranks[0].settle(1)
+            if ranks[rank].due(step, store):
+                stopped[rank] = step
+    assert stopped == dict.fromkeys(range(world), settled + 1 + AHEAD)
+
+
+def test_one_rank_alone_stops_at_once_and_saves_each_so_many_steps() -> None:
+    alone = Boundaries(0, 1, every=4)
+    assert [alone.due(step, None) for step in range(1, 9)] == [None, None, None, "save"] * 2
+    alone.hold(3, "pause")
+    assert alone.due(9, None) is None
+    alone.settle(3)
+    assert alone.due(10, None) == "pause"
+    assert alone.due(11, None) is None
+
+
+def test_the_learning_rate_follows_the_batch_by_its_rule() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    seen: list[float] = []
+    for rule in ("linear", "sqrt"):
+        Rate(rule, optimizer, 4.0).step(lambda: seen.append(optimizer.param_groups[0]["lr"]))
+    assert seen == pytest.approx([0.4, 0.2])
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    noisy, agreed = Rate("adascale", optimizer, 4.0), Rate("adascale", optimizer, 4.0)
+    for _ in range(50):
+        noisy.measure(own=4.0, mean=1.0, ranks=4)  # four orthogonal gradients of length 2
+        agreed.measure(own=4.0, mean=4.0, ranks=4)
+    assert noisy.factor == pytest.approx(4.0)
+    assert agreed.factor == pytest.approx(1.0)
+    again = Rate("adascale", optimizer, 2.0)
+    again.restore(noisy.state())
+    assert again.factor == pytest.approx(2.0)
+
+
+@given(st.floats(0, 1e6), st.floats(1e-6, 1e6), st.floats(1, 64))
+def test_the_gain_lies_between_one_and_the_scale(variance: float, square: float, scale: float) -> None:
+    assert 1 - 1e-9 <= gain(variance, square, scale) <= scale * (1 + 1e-9)
+
+
+def test_a_run_to_go_on_from_is_found_by_its_id_or_its_checkpoint(tmp_path: Path) -> None:
+    folder = checkpoints.folder_of(tmp_path / "r-1")
+    first, second = written(folder, 1), written(folder, 2)
+    assert Keeping(resume="r-1").source(tmp_path) == str(second)
+    assert Keeping(resume=str(first)).source(tmp_path) == str(first)
+    flip(second)
+    assert Keeping(resume="r-1").source(tmp_path) == str(first)
+    with pytest.raises(CannotTrain, match="is damaged"):
+        Keeping(resume=str(second)).source(tmp_path)
+    with pytest.raises(CannotTrain, match="has no checkpoint"):
+        Keeping(resume="r-2").source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keeping", "says"),
+    [
+        (Keeping(checkpoint_every=0), "checkpoint_every=0"),
+        (Keeping(min_workers=5), "more than the 2"),
+        (Keeping(batch_growth="cubic"), "Use one of: linear, sqrt, adascale"),
+    ],
+)
+def test_what_is_not_possible_is_refused(keeping: Keeping, says: str) -> None:
+    with pytest.raises(CannotTrain, match=says):
+        keeping.check(2)
