@@ -13,6 +13,7 @@ from aios_lab.wire import Run, RunMetric, RunState, RunUpdate
 log = logging.getLogger("aios_lab.training")
 
 ENDED = frozenset({RunState.FINISHED, RunState.STOPPED, RunState.FAILED})
+DERIVED = frozenset({"metrics", "series", "log_tail"})  # fields that follow from what was told
 LOG_TAIL = 200  # lines
 KEPT = 1_000_000  # values of each metric that ``metrics`` gives back
 
@@ -48,6 +49,21 @@ class LiveRun:
             run.has_model = run.has_model or update.model is not None
             if run.state in ENDED:
                 run.eta = None
+        self._tell()
+
+    def follow(self, run: Run, metrics: Iterable[RunMetric]) -> None:
+        """Be as the record has it, with the metrics that are new there."""
+        with self._lock:
+            self._add_metrics(metrics)
+            for name in Run.model_fields.keys() - DERIVED:
+                setattr(self._run, name, getattr(run, name))
+            self._tail = deque(run.log_tail, maxlen=LOG_TAIL)
+        self._tell()
+
+    def say(self, line: str) -> None:
+        """A line for the log that is shown."""
+        with self._lock:
+            self._tail.append(line)
         self._tell()
 
     def _add_metrics(self, metrics: Iterable[RunMetric]) -> None:

@@ -128,10 +128,13 @@ class Run:
         """Call back, on another thread, whenever something of it changed; calling the answer ends that."""
         return self.live.on_change(callback)
 
-    def end(self, ends: Sequence[End]) -> None:
-        """For whoever hears of it: nothing changes any more, and so its ranks ended, by their numbers."""
+    def end(self, ends: Sequence[End], failure: TrainingFailed | None = None) -> None:
+        """For whoever hears of it: nothing changes any more, and so its ranks ended, by their numbers.
+        ``failure`` is theirs where it is not given."""
         self._ends = ends
-        self._failure = root_cause(ends) if self.state is RunState.FAILED else None
+        self._failure = failure
+        if failure is None and self.state is RunState.FAILED:
+            self._failure = root_cause(ends)
         self._done.set()
 
     def _cancel_and_wait(self) -> bool:

@@ -363,12 +363,14 @@ class RunStore:
             self._notify(run_id, False)
 
     def list(self, user: str | None = None, slice_id: str | None = None) -> list[Run]:
-        """The runs of a user, a slice or both, newest first: all that live and the newest 100 others."""
+        """The runs of a user, newest first: all that live and the newest 100 others. With ``slice_id`` those of
+        this slice, and detached ones."""
         chosen = sorted(
             (
                 entry
                 for entry in self._entries.values()
-                if user in (None, entry.run.user) and slice_id in (None, entry.run.slice_id)
+                if user in (None, entry.run.user)
+                and (slice_id in (None, entry.run.slice_id) or entry.run.detached)
             ),
             key=lambda entry: entry.run.created,
             reverse=True,
