@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
@@ -12,7 +12,10 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 from aios_lab.notebook import sdk
 from aios_lab.notebook.cells import check_options, chosen, execute
 from aios_lab.notebook.errors import brief, did_you_mean
-from aios_lab.notebook.parsers import ABOUT, PARSERS, HelpShown, completions, split
+from aios_lab.notebook.parsers import ABOUT, PARSERS, HelpShown, completions, how, split
+
+if TYPE_CHECKING:
+    from aios_lab.training import Run
 
 
 @magics_class
@@ -46,10 +49,11 @@ class AIOSMagics(Magics):
             return self._train(options, cell)
         if command == "attach":
             return self._attach(options)
+        if command == "resume":
+            return self._resume(options)
         return COMMANDS[command](options)
 
     def _train(self, options: Namespace, cell: str | None) -> None:
-        from aios_lab.notebook.display import watch
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
@@ -64,27 +68,38 @@ class AIOSMagics(Magics):
                 options.strategy,
                 name=name,
                 detach=options.detach,
+                **how(options),
                 **given,
             )
         except CannotTrain as error:
             raise brief(error) from None
+        self._show(run, options.detach)
+
+    def _resume(self, options: Namespace) -> None:
+        from aios_lab.training import CannotTrain
+
+        try:
+            run = sdk.begin_again(options.run, options.step, options.workers, options.detach)
+        except CannotTrain as error:
+            raise brief(error) from None
+        self._show(run, options.detach)
+
+    def _show(self, run: Run, detached: bool = False) -> None:
+        """Bind the run, and watch it unless it goes on by itself."""
+        from aios_lab.notebook.display import watch
+
         assert self.shell is not None
         self.shell.user_ns.update(run=run, _run=run)
-        if options.detach:
+        if detached:
             print(
-                f"The run {name!r} ({run.id}) goes on, also without this kernel; `run` is its handle, and "
-                f"%aios attach {run.id} finds it again."
+                f"The run {run.view().name!r} ({run.id}) goes on, also without this kernel; `run` is its "
+                f"handle, and %aios attach {run.id} finds it again."
             )
         else:
             watch(run)
 
     def _attach(self, options: Namespace) -> None:
-        from aios_lab.notebook.display import watch
-
-        run = sdk.attach(options.run)
-        assert self.shell is not None
-        self.shell.user_ns.update(run=run, _run=run)
-        watch(run)
+        self._show(sdk.attach(options.run))
 
     def _work(self, options: Namespace, cell: str | None) -> tuple[Any, str | None]:
         """The function or the script to train. Raises UsageError where line and cell give neither."""

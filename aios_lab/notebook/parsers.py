@@ -25,6 +25,7 @@ usage: %aios [command] [options]
   %aios train FUNCTION …            train a function that exists
   %%aios train …                    train the function that the cell defines, or with --script the cell itself
   %aios attach [RUN]                watch a run that goes on, by its id or name; the newest when left out
+  %aios resume RUN --step N         train on from a checkpoint of a run, with the same function and options
   %aios models [list]               registered models
   %aios models versions NAME        the versions of one
   %aios compress NAME …             a smaller version by low-rank factors
@@ -133,7 +134,7 @@ def _train() -> Parser:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="ranks, one a worker; all there are when left out"
     )
-    parser.add_argument("--strategy", default="ddp", metavar="NAME", help="how ranks work together (ddp)")
+    _strategy(parser)
     parser.add_argument("--function", metavar="NAME", help="which function of the cell")
     parser.add_argument(
         "--script",
@@ -155,10 +156,50 @@ def _train() -> Parser:
     )
     parser.add_argument("--name", help="what the run is called")
     parser.add_argument(
+        "--resume", default="", metavar="RUN[@STEP]", help="begin with a checkpoint of another run"
+    )
+    parser.add_argument(
         "--detach",
         action="store_true",
         help="let it go on by itself, also without this kernel or the server; see %%aios attach",
     )
+    return parser
+
+
+def _strategy(parser: Parser) -> None:
+    """How the ranks train a model together."""
+    parser.add_argument(
+        "--strategy", default="ddp", metavar="NAME", help="ddp: each has the model; fsdp: a part"
+    )
+    parser.add_argument("--precision", metavar="NAME", help="what ctx.prepare computes in: fp32, bf16, fp16")
+    parser.add_argument("--accumulate", type=int, metavar="N", help="each batch in so many pieces")
+    parser.add_argument(
+        "--checkpoint-activations", action="store_true", help="compute activations twice, to hold fewer"
+    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile the model")
+    parser.add_argument("--gradients", metavar="NAME", help="ddp: what gradients are sent as")
+    parser.add_argument(
+        "--cpu-offload", action="store_true", help="fsdp: keep the model in the host's memory"
+    )
+
+
+HOW = ("precision", "accumulate", "checkpoint_activations", "compile", "gradients", "cpu_offload", "resume")
+
+
+def how(options: argparse.Namespace) -> dict[str, Any]:
+    """Those options of ``train`` beside its strategy that were given."""
+    return {name: value for name in HOW if (value := getattr(options, name))}
+
+
+def _resume() -> Parser:
+    parser = Parser(
+        "resume",
+        "Train on from a checkpoint of a run, as a run of its own, which is bound to `run` and `_run`.",
+    )
+    parser.add_argument("run", metavar="RUN", help="its id, as the panel and %%aios attach show it")
+    parser.add_argument("--step", type=int, metavar="N", help="which checkpoint; the newest when left out")
+    parser.add_argument("--workers", type=int, metavar="N", help="ranks, when others than that run's")
+    parser.add_argument("--detach", action="store_true", help="as for %%aios train")
     return parser
 
 
@@ -196,6 +237,7 @@ PARSERS = {
     "forecast": _forecast(),
     "train": _train(),
     "attach": _attach(),
+    "resume": _resume(),
     "models": _models(),
     "compress": _compress(),
 }

@@ -14,10 +14,11 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from aios_lab.wire import RankUsage, Run, RunMetric, RunRequest
+from aios_lab.wire import RankUsage, Run, RunLog, RunMetric, RunRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
+LOG_BYTES = 1 << 20  # of a log that are read to find its last lines
 METRICS, USAGE = "metrics.jsonl", "usage.jsonl"
 
 
@@ -105,6 +106,18 @@ class RunFolder:
             return [], offset
         whole = data[: data.rfind(b"\n") + 1]
         return [kind.model_validate_json(line) for line in whole.splitlines()], offset + len(whole)
+
+    def log(self, rank: int, lines: int) -> RunLog | None:
+        """The last lines that a rank printed; None where it has printed nothing, or on another host."""
+        try:
+            with open(self.path / f"rank{rank}.log", "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(start := max(0, size - LOG_BYTES))
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return None
+        found = text.splitlines()[1 if start else 0 :]  # the first one may be cut
+        return RunLog(rank=rank, lines=found[-lines:], abridged=bool(start) or len(found) > lines)
 
     def raw_metrics(self) -> Iterator[RunMetric]:
         """All metrics, fast: we wrote these lines, so they are not validated again."""

@@ -58,6 +58,12 @@ export function registerCommands(context: IActionContext): void {
     describedBy: { args: ARGS[CommandIDs.stopRun] },
     execute: async args => (await import('./runs')).stopRun(context, args)
   });
+  commands.addCommand(CommandIDs.resumeRun, {
+    label: trans.__('Resume Run…'),
+    caption: trans.__('Train on from a checkpoint of a run'),
+    describedBy: { args: ARGS[CommandIDs.resumeRun] },
+    execute: async args => (await import('./resume')).resumeRun(context, args)
+  });
   commands.addCommand(CommandIDs.register, {
     label: trans.__('Register Model…'),
     caption: trans.__("Put a run's model into the registry"),
