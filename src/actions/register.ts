@@ -49,7 +49,7 @@ export function registerCommands(context: IActionContext): void {
     caption: trans.__('Choose how to train this cell on the slice'),
     icon: aiosIcon,
     describedBy: { args: ARGS[CommandIDs.trainCell] },
-    isEnabled: () => context.notebooks?.activeCell?.model.type === 'code',
+    isVisible: () => context.notebooks?.activeCell?.model.type !== 'markdown',
     execute: async () => (await import('./train')).trainCell(context)
   });
   commands.addCommand(CommandIDs.stopRun, {

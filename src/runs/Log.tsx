@@ -74,10 +74,28 @@ function RankLog(props: { run: Run; rank: string }): React.ReactElement {
   );
 }
 
+/** Lines that stay at their end while they grow, until somebody scrolls up. */
 function Lines(props: { lines: readonly string[]; label: string }): React.ReactElement {
   const { trans } = useServices();
+  const node = React.useRef<HTMLPreElement>(null);
+  const atEnd = React.useRef(true);
+  React.useEffect(() => {
+    if (node.current && atEnd.current) {
+      node.current.scrollTop = node.current.scrollHeight;
+    }
+  }, [props.lines]);
   return (
-    <pre className="aios-Run-log" tabIndex={0} role="log" aria-live="off" aria-label={props.label}>
+    <pre
+      ref={node}
+      className="aios-Run-log"
+      tabIndex={0}
+      role="log"
+      aria-live="off"
+      aria-label={props.label}
+      onScroll={({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
+        atEnd.current = scrollHeight - scrollTop - clientHeight < 8;
+      }}
+    >
       {props.lines.length > 0 ? props.lines.join('\n') : trans.__('Nothing of it yet.')}
     </pre>
   );
