@@ -206,8 +206,8 @@ def _resume() -> Parser:
 def _attach() -> Parser:
     parser = Parser(
         "attach",
-        "Watch a run with its history, such as one that was detached from another kernel. It is bound to `run` "
-        "and `_run`. An interrupt stops the run.",
+        "Watch a run with its history, such as one that was detached from another kernel. It is bound to "
+        "`run` and `_run`. An interrupt stops it.",
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="its id or name; the newest that goes on")
     return parser

@@ -53,6 +53,8 @@ class Hearing(threading.Thread):
 
     def _leave(self) -> None:
         """The kernel ends, and next closes its clients: say why the run is over while it still can."""
+        if self._lead.detached:
+            return
         self._run.inbox.put(("order", {"order": "left", "body": KERNEL_ENDED}))
         self.join(LEAVE_WAIT)
 

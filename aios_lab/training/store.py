@@ -375,8 +375,8 @@ class RunStore:
             self._notify(run_id, False)
 
     def list(self, user: str | None = None, slice_id: str | None = None) -> list[Run]:
-        """The runs of a user, newest first: all that live and the newest 100 others. With ``slice_id`` those of
-        this slice, and detached ones."""
+        """The runs of a user, newest first: all that live and the newest 100 others. With ``slice_id`` those
+        of this slice, and detached ones."""
         chosen = sorted(
             (
                 entry

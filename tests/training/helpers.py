@@ -9,6 +9,8 @@ import psutil
 
 from aios_lab.training import Run
 
+FORKSERVER = "aios_lab.engines.local.forkserver"
+
 
 class Train(Protocol):
     def __call__(self, *args: Any, **options: Any) -> Run: ...
@@ -19,15 +21,18 @@ def ranks_left(patience: float = 5.0) -> list[str]:
     end = time.monotonic() + patience
     while (left := _ranks()) and time.monotonic() < end:
         psutil.wait_procs(left, timeout=0.1)
-    return [f"{p.pid} {p.environ().get('AIOS_RUN')}" for p in left if p.is_running()]
+    return [str(process) for process in left if process.is_running()]
 
 
 def _ranks() -> list[psutil.Process]:
+    """What the forkservers of workers have forked, and what that started."""
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and "AIOS_RUN" in process.environ():
-                found.append(process)
+            forked = FORKSERVER in process.cmdline() and not any(
+                FORKSERVER in above.cmdline() for above in process.parents()
+            )
+            found += process.children(recursive=True) if forked else []
         except psutil.Error:  # it went away while we looked
             continue
-    return found
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
