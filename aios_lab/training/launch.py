@@ -18,7 +18,7 @@ from aios_lab.training.errors import CannotTrain
 from aios_lab.training.hearing import Hearing
 from aios_lab.training.keeping import Keeping
 from aios_lab.training.live import LiveRun
-from aios_lab.training.placement import Place, place
+from aios_lab.training.placement import place, where
 from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
 from aios_lab.training.spec import RESULT, Lead, RankSpec, Work
@@ -90,6 +90,7 @@ def train(
     _needs_context(how, work)
     packed = payload.pack(work)
     places = place(client, workers)
+    most = None if workers is None else len(places)
     tracker = tracker or LocalTracker()
     keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
     keeping.check(len(places))
@@ -124,12 +125,12 @@ def train(
                 sources=sources,
                 seed=seed,
                 keeping=keeping,
-                **_where(spot),
+                **where(spot),
             )
             for rank, spot in enumerate(places)
         ]
         workers = tuple(spot.address for spot in places)
-        order = Lead(begun.id, client.id, detach, workers, tuple(specs), packed)
+        order = Lead(begun.id, client.id, detach, workers, tuple(specs), packed, most)
         reporter = Reporter(tracker, begun.id, run.obey)
         _start(Hearing(run, client, order, reporter), run)
         return run
@@ -226,16 +227,6 @@ def _needs_context(how: StrategyOptions, work: Work) -> None:
         f"{asked[0]}={getattr(how, asked[0])!r} is what ctx.prepare does, and {what} has no ctx: "
         "give the function a first parameter ctx and use ctx.prepare, or do it in your own code."
     )
-
-
-def _where(spot: Place) -> dict[str, Any]:
-    return {
-        "host": spot.host,
-        "local_rank": spot.local_rank,
-        "local_world_size": spot.local_world_size,
-        "node_rank": spot.node_rank,
-        "nodes": spot.nodes,
-    }
 
 
 def _total(name: str, value: Any) -> int | None:

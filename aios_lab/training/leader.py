@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import Client, Scheduler
+from distributed.comm.addressing import get_address_host
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from aios_lab.training.bus import topic_of
@@ -71,7 +72,9 @@ class Leader(SchedulerPlugin):
 
         folder = Path(run.specs[0].folder)
         teller = Teller(run.run_id, folder, partial(self._scheduler.log_event, topic), self._line, obey)
-        self._runs[run.run_id] = controller = Controller(run, client, teller)
+        self._runs[run.run_id] = controller = Controller(run, client, teller, self._host_of)
+        for address in self._scheduler.workers:
+            controller.post("worker", body=address)
         self._stay(controller, run.detached)
         for address in {*run.workers} - {*self._scheduler.workers}:
             controller.post("lost", body=address)
@@ -138,9 +141,17 @@ class Leader(SchedulerPlugin):
 
     def log_event(self, topic: str, msg: Any) -> None:
         if topic == RANKS and (controller := self._runs.get(msg["run"])):
-            controller.post(msg["kind"], msg["rank"], msg["body"])
+            controller.post(msg["kind"], msg["rank"], msg["body"], msg["attempt"])
         elif topic == ORDERS and (controller := self._runs.get(msg["run"])):
             controller.post(msg["order"], body=msg.get("body"))
+
+    def _host_of(self, address: str) -> str:
+        worker = self._scheduler.workers.get(address)
+        return get_address_host(address) if worker is None else str(worker.host)
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        for controller in self._runs.values():
+            controller.post("worker", body=worker)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
         for controller in self._runs.values():

@@ -82,7 +82,8 @@ class End:
 @dataclass(frozen=True, slots=True)
 class Lead:
     """A run as the kernel hands it to the leader. ``owner`` is the id of the kernel's Dask client, with which
-    a run that is not ``detached`` ends; ``workers`` are the addresses for ``specs``, in their order."""
+    a run that is not ``detached`` ends; ``workers`` are the addresses for ``specs``, in their order. It takes
+    ``most`` workers, or all where None."""
 
     run_id: str
     owner: str
@@ -90,3 +91,4 @@ class Lead:
     workers: tuple[str, ...]
     specs: tuple[RankSpec, ...]
     work: bytes
+    most: int | None = None

@@ -28,13 +28,16 @@ from aios_lab.training.usage import Meter
 
 TICK = 0.1  # seconds between batches of events
 
-_running: dict[tuple[str, int], Supervisor] = {}
-_stores: dict[str, Any] = {}  # run id -> the TCPStore that its ranks meet at, until release()
-_over: OrderedDict[str, None] = OrderedDict()  # runs that were stopped before their rank began here
+Publish = Callable[[str, int, int, Any], None]  # kind, attempt, rank, body
+
+_running: dict[tuple[str, int, int], Supervisor] = {}  # by run, attempt and rank
+_leases: dict[str, Lease] = {}
+_over: OrderedDict[tuple[str, int], None] = OrderedDict()  # attempts stopped before their rank began here
 
 
 def supervise(spec: RankSpec, work: bytes) -> None:
-    """Run one rank to its end. What rank 0 returned lies in the run's folder then."""
+    """Hold this worker for the run, and run its rank, and those of later attempts, until it is let go. What
+    rank 0 returned lies in the run's folder then."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -44,20 +47,37 @@ def supervise(spec: RankSpec, work: bytes) -> None:
         """False once the leader is gone or let go of the run: the scheduler then cancels the task."""
         return task is None or task.state not in ("cancelled", "released", "forgotten")
 
-    def publish(kind: str, body: Any) -> None:
-        worker.log_event(RANKS, {"run": spec.run_id, "rank": spec.rank, "kind": kind, "body": body})
+    def publish(kind: str, attempt: int, rank: int, body: Any) -> None:
+        told = {"run": spec.run_id, "attempt": attempt, "rank": rank, "kind": kind, "body": body}
+        worker.log_event(RANKS, told)
 
-    threads = max(1, worker.state.nthreads)
-    Supervisor(replace(spec, threads=threads), work, publish, wanted).run()
+    lease = _leases[spec.run_id] = Lease(work, publish, wanted, max(1, worker.state.nthreads))
+    try:
+        lease.run(spec)
+    finally:
+        if _leases.get(spec.run_id) is lease:
+            del _leases[spec.run_id]
 
 
-def deliver(run_id: str, order: OrderName, values: Mapping[str, str]) -> int:
-    """Give an order to the run's ranks on this worker; how many heard it."""
-    if order != "go":
-        _over[run_id] = None
+def begin(spec: RankSpec) -> bool:
+    """Begin the rank of another attempt on a worker that the run holds; whether it does hold it."""
+    lease = _leases.get(spec.run_id)
+    if lease is not None:
+        lease.begin(spec)
+    return lease is not None
+
+
+def deliver(run_id: str, attempt: int, order: OrderName, values: Mapping[str, Any], rank: int | None) -> int:
+    """Give an order to an attempt's ranks on this worker, or to one of them; how many heard it."""
+    if order in ("stop", "kill"):
+        _over[run_id, attempt] = None
         while len(_over) > 1000:
             _over.popitem(last=False)
-    heard = [supervisor for (run, _), supervisor in list(_running.items()) if run == run_id]
+    heard = [
+        supervisor
+        for (run, number, one), supervisor in list(_running.items())
+        if (run, number) == (run_id, attempt) and rank in (None, one)
+    ]
     for supervisor in heard:
         supervisor.order(order, dict(values))
     return len(heard)
@@ -69,16 +89,60 @@ def read_result(folder: str) -> bytes:
 
 
 def release(run_id: str) -> None:
-    """Forget a run that has ended: nobody needs its meeting point any more."""
-    _stores.pop(run_id, None)
+    """The run has left this worker: let go of it once its ranks here are gone."""
+    lease = _leases.get(run_id)
+    if lease is not None:
+        lease.release()
+
+
+class Lease:
+    """A run's hold on a worker: the task that keeps others away, through all of the run's attempts there.
+
+    The ranks of two attempts may be there at once: the next one gets ready while the present one trains.
+    """
+
+    def __init__(self, work: bytes, publish: Publish, wanted: Callable[[], bool], threads: int) -> None:
+        self._work, self._publish, self._wanted, self._threads = work, publish, wanted, threads
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._ranks: list[threading.Thread] = []
+        self.stores: list[Any] = []  # where the ranks of an attempt meet, which outlives its rank 0
+
+    def run(self, spec: RankSpec) -> None:
+        self.begin(spec)
+        while self._wanted() and not self._released.wait(TICK):
+            pass
+        for thread in self._ranks:
+            thread.join()
+
+    def release(self) -> None:
+        self._released.set()
+
+    def begin(self, spec: RankSpec) -> None:
+        ours = replace(spec, threads=self._threads)
+
+        def publish(kind: str, body: Any) -> None:
+            self._publish(kind, spec.attempt, spec.rank, body)
+
+        supervisor = Supervisor(ours, self._work, publish, self._wanted, self.stores)
+        thread = threading.Thread(target=supervisor.run, name=f"aios-rank-{spec.rank}", daemon=True)
+        with self._lock:
+            self._ranks.append(thread)
+        thread.start()
 
 
 class Supervisor:
     """One rank's life. ``run`` is called in a thread of the worker, ``order`` on its event loop."""
 
     def __init__(
-        self, spec: RankSpec, work: bytes, publish: Callable[[str, Any], None], wanted: Callable[[], bool]
+        self,
+        spec: RankSpec,
+        work: bytes,
+        publish: Callable[[str, Any], None],
+        wanted: Callable[[], bool],
+        stores: list[Any],
     ) -> None:
+        self._stores = stores
         self._spec = spec
         self._work = work
         self._publish = publish
@@ -96,7 +160,7 @@ class Supervisor:
         self._said: dict[str, Any] | None = None
         self._meter: Meter | None = None
 
-    def order(self, order: OrderName, values: dict[str, str]) -> None:
+    def order(self, order: OrderName, values: dict[str, Any]) -> None:
         """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed, one that saves
         its model after SAVE_GRACE."""
         with self._lock:
@@ -116,14 +180,15 @@ class Supervisor:
 
     def run(self) -> None:
         """Spawn the rank, serve it until it and all that it started are gone, and publish how it ended."""
-        key = (self._spec.run_id, self._spec.rank)
+        key = (self._spec.run_id, self._spec.attempt, self._spec.rank)
         _running[key] = self
         try:
-            if self._spec.run_id in _over:
+            if key[:2] in _over:
                 self._end(End(*self._place(), outcome="killed", time=time.time()))
                 return
             if self._spec.rank == 0:
-                _stores[self._spec.run_id], self._port = open_store(self._spec.host)
+                store, self._port = open_store(self._spec.host)
+                self._stores.append(store)
             with Pipes() as pipes:
                 code = self._live(pipes)
             self._end(self._ending(code))
