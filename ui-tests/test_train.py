@@ -34,7 +34,8 @@ def train(ctx, epochs=1, pause=0.0):
     print("rank", ctx.rank, "is done")
     ctx.save_model(model, example=x[:1])
 """
-LINES = "() => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel.getSource().split('\\n')"
+NOTEBOOK = "window.jupyterapp.shell.currentWidget.content"
+LINES = f"() => {NOTEBOOK}.activeCell.model.sharedModel.getSource().split('\\n')"
 CURVE = ".js-plotly-plot"
 
 
