@@ -96,7 +96,7 @@ def test_a_person_trains_a_cell_with_the_dialog_and_registers_the_result(page: P
     assert run["parameters"] == {"epochs": 8}
 
     display.get_by_text("Log", exact=True).click()
-    display.get_by_label("Of").select_option("1")
+    display.locator("select[name=rank]").select_option("1")
     expect(display.get_by_role("log", name="Log of rank 1")).to_have_text("rank 1 is done")
 
     register = display.get_by_role("button", name=re.compile("Register"))

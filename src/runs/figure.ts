@@ -6,8 +6,9 @@ type Line = { x: (number | null)[]; y: (number | null)[] };
 
 /** From this many resizes on, their sizes are not written beside their marks: there is no room. */
 const CROWDED = 9;
-/** Into so many stretches a run is divided to say how fast it was. */
+/** Into so many stretches a run is divided at most to say how fast it was, and none is shorter: seconds. */
 const STRETCHES = 60;
+const SHORTEST = 0.25;
 
 /** The names to draw: the losses, or everything when nothing is called a loss. */
 export function plotted(series: Record<string, Point[]>): string[] {
@@ -30,18 +31,24 @@ export function curve(points: readonly Point[]): Line {
   return line;
 }
 
-/** Steps a second over steps; steps that were done again do not count twice. */
+/** Steps a second over steps, by stretches of time; steps that were done again do not count twice. */
 export function pace(points: readonly Point[]): Line {
-  const width = Math.max(1, Math.floor(points.length / STRETCHES));
   const line: Line = { x: [], y: [] };
-  for (let index = width; index < points.length; index += width) {
-    const [from, to] = [points[index - width], points[index]];
-    const [steps, seconds] = [to.step - from.step, to.time - from.time];
-    if (steps >= 0 && seconds > 0) {
-      line.x.push(to.step);
-      line.y.push(steps / seconds);
-    }
+  if (points.length === 0) {
+    return line;
   }
+  const whole = points[points.length - 1].time - points[0].time;
+  const stretch = Math.max(SHORTEST, whole / STRETCHES);
+  let from = points[0];
+  points.slice(1).forEach((to, index) => {
+    if (to.step < points[index].step) {
+      from = to; // it went back to a checkpoint
+    } else if (to.time - from.time >= stretch) {
+      line.x.push(to.step);
+      line.y.push((to.step - from.step) / (to.time - from.time));
+      from = to;
+    }
+  });
   return line;
 }
 
