@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from argparse import Namespace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -12,7 +13,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 from aios_lab.notebook import sdk
 from aios_lab.notebook.cells import check_options, chosen, execute
 from aios_lab.notebook.errors import brief, did_you_mean
-from aios_lab.notebook.parsers import ABOUT, PARSERS, HelpShown, completions, how, split
+from aios_lab.notebook.parsers import ABOUT, PARSERS, HelpShown, completions, split
 
 if TYPE_CHECKING:
     from aios_lab.training import Run
@@ -57,7 +58,7 @@ class AIOSMagics(Magics):
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
-        given = dict(options.set)
+        given = {**strategy_options(options), **dict(options.set)}
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
@@ -68,7 +69,7 @@ class AIOSMagics(Magics):
                 options.strategy,
                 name=name,
                 detach=options.detach,
-                **how(options),
+                resume=options.resume,
                 **given,
             )
         except CannotTrain as error:
@@ -138,6 +139,14 @@ class AIOSMagics(Magics):
             )
         check_options(function, given)
         return function, None
+
+
+def strategy_options(options: Namespace) -> dict[str, Any]:
+    """Those of how ranks work together that the line has."""
+    from aios_lab.training.strategies import StrategyOptions
+
+    names = (field.name for field in fields(StrategyOptions) if field.name != "strategy")
+    return {name: getattr(options, name) for name in names if name in options}
 
 
 def _overview() -> Any:

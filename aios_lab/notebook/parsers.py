@@ -166,31 +166,6 @@ def _train() -> Parser:
     return parser
 
 
-def _strategy(parser: Parser) -> None:
-    """How the ranks train a model together."""
-    parser.add_argument(
-        "--strategy", default="ddp", metavar="NAME", help="ddp: each has the model; fsdp: a part"
-    )
-    parser.add_argument("--precision", metavar="NAME", help="what ctx.prepare computes in: fp32, bf16, fp16")
-    parser.add_argument("--accumulate", type=int, metavar="N", help="each batch in so many pieces")
-    parser.add_argument(
-        "--checkpoint-activations", action="store_true", help="compute activations twice, to hold fewer"
-    )
-    parser.add_argument("--compile", action="store_true", help="torch.compile the model")
-    parser.add_argument("--gradients", metavar="NAME", help="ddp: what gradients are sent as")
-    parser.add_argument(
-        "--cpu-offload", action="store_true", help="fsdp: keep the model in the host's memory"
-    )
-
-
-HOW = ("precision", "accumulate", "checkpoint_activations", "compile", "gradients", "cpu_offload", "resume")
-
-
-def how(options: argparse.Namespace) -> dict[str, Any]:
-    """Those options of ``train`` beside its strategy that were given."""
-    return {name: value for name in HOW if (value := getattr(options, name))}
-
-
 def _resume() -> Parser:
     parser = Parser(
         "resume",
@@ -211,6 +186,31 @@ def _attach() -> Parser:
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="its id or name; the newest that goes on")
     return parser
+
+
+def _strategy(parser: Parser) -> None:
+    """The options of how ranks work together; what they may be is checked where they are known."""
+    parser.add_argument(
+        "--strategy", default="ddp", metavar="NAME", help="how ranks work together: ddp or fsdp (ddp)"
+    )
+    for name, values, what in (
+        ("--precision", "BITS", "what the model computes in: fp32, bf16 or fp16 (fp32)"),
+        ("--gradients", "BITS", "what ddp sends gradients as: fp32, bf16 or fp16 (fp32)"),
+    ):
+        parser.add_argument(name, metavar=values, default=argparse.SUPPRESS, help=what)
+    parser.add_argument(
+        "--accumulate",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="take each rank's part of a batch in N pieces (1)",
+    )
+    for name, what in (
+        ("--checkpoint-activations", "compute activations again in the backward pass, which saves memory"),
+        ("--compile", "torch.compile the model"),
+        ("--cpu-offload", "fsdp: keep parameters and optimizer state in the host's memory"),
+    ):
+        parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=what)
 
 
 def _models() -> Parser:

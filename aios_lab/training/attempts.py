@@ -277,6 +277,9 @@ class Attempts:
             return []
         there = () if self.world is None else self.world.places
         wanted = self.scaling.wanted(there, self.workers - self.leaving)
+        if wanted is None and self.world is not None and {*there} & self.leaving:
+            self.change = Change("Workers were taken away.", len(there), planned=True)
+            return self._new_hold("pause", now)
         if wanted is None or {*wanted} == {*there}:
             return []
         if self.change is None:

@@ -1,4 +1,4 @@
-"""The repeated parts of a model, such as a Transformer's layers: what is sharded and recomputed piece by piece."""
+"""The repeated parts of a model, such as a Transformer's layers: sharded and recomputed one by one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aios_lab.training.errors import CannotTrain
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """The outermost members of its lists and sequences that are made of parts themselves and have parameters."""
+    """The outermost members of its lists and sequences that have parts themselves, and parameters."""
     found: list[nn.Module] = []
     _collect(model, found)
     return list(dict.fromkeys(found))
@@ -61,10 +61,9 @@ class Skeleton:
         self._empty = copy.deepcopy(model, dict(memo))
 
     def filled(self, live: nn.Module, parameters: dict[str, torch.Tensor]) -> nn.Module:
-        """The module with these parameters (themselves, not copies), and the buffers and modes of ``live``."""
+        """The module with these parameters (not copies), and the buffers and modes of ``live``."""
         held = {
-            id(empty): _parameter(parameters[name], empty.requires_grad)
-            for name, empty in self._empty.named_parameters()
+            id(empty): _parameter(parameters[name], empty) for name, empty in self._empty.named_parameters()
         }
         model = copy.deepcopy(self._empty, dict(held))
         for name, module in live.named_modules():
@@ -74,5 +73,5 @@ class Skeleton:
         return model
 
 
-def _parameter(tensor: torch.Tensor, requires_grad: bool) -> nn.Parameter:
-    return tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad)
+def _parameter(tensor: torch.Tensor, like: nn.Parameter) -> nn.Parameter:
+    return tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, like.requires_grad)

@@ -220,8 +220,8 @@ class Context:
             self._link.send("saving", False)
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Your own module out of what ``prepare`` gave; of an fsdp model a whole copy, which all ranks must ask
-        for together."""
+        """Your own module out of what ``prepare`` gave; of an fsdp model a whole copy, for which all ranks
+        must ask together."""
         return self._strategy.unwrap(model)
 
     def whole_result(self, value: Any) -> Any:

@@ -15,7 +15,11 @@ from aios_lab.training.precision import as_float32
 from aios_lab.training.sharing import Base
 from aios_lab.training.stepping import weigh_gradients
 
-HOOKS = {"bf16": default_hooks.bf16_compress_hook, "fp16": default_hooks.fp16_compress_hook}
+HOOKS = {
+    # Wrapped, since DDP takes it by its name for one that needs NCCL: Gloo adds up bf16 as well.
+    "bf16": lambda group, bucket: default_hooks.bf16_compress_hook(group, bucket),
+    "fp16": default_hooks.fp16_compress_hook,
+}
 
 
 class Replicated(DistributedDataParallel):

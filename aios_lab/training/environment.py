@@ -5,9 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aios_lab.training.spec import RankSpec
+
+# Of this process alone: its tokens, and which accelerators it may see.
+OWN = ("AIOS_", "JPY_", "JUPYTER", "DASK_", "CUDA_VISIBLE_DEVICES", "PYTHON")
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import TCPStore
@@ -20,6 +24,7 @@ def rank_environment(spec: RankSpec) -> dict[str, str]:
         local_rank, local_world = 0, 1
     environment = {
         **os.environ,
+        **spec.environment,
         "RANK": str(spec.rank),
         "WORLD_SIZE": str(spec.world_size),
         "LOCAL_RANK": str(local_rank),
@@ -33,6 +38,7 @@ def rank_environment(spec: RankSpec) -> dict[str, str]:
         "TORCHELASTIC_RESTART_COUNT": str(spec.attempt),
         "TORCHELASTIC_MAX_RESTARTS": "0",
         "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_ERROR_FILE": str(error_file(spec)),
         "AIOS_RUN": spec.run_id,
         "PYTHONUNBUFFERED": "1",
     }
@@ -42,6 +48,25 @@ def rank_environment(spec: RankSpec) -> dict[str, str]:
     if is_loopback(spec.host):
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")
     return environment
+
+
+def error_file(spec: RankSpec) -> Path:
+    """Where a rank may tell by itself how it failed, as torch's ``record`` does."""
+    return Path(spec.folder) / f"rank{spec.rank}-{spec.attempt}.error.json"
+
+
+def changed_here() -> dict[str, str]:
+    """The variables that this process's code set since it began: a notebook's, which its ranks are to have."""
+    try:
+        first = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:  # another system than Linux
+        return {}
+    begun = set(map(os.fsdecode, first))
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if f"{name}={value}" not in begun and not name.startswith(OWN)
+    }
 
 
 def open_store(host: str) -> tuple[TCPStore, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 from aios_lab.training.errors import RankFailure, TrainingFailed
 from aios_lab.training.spec import End
@@ -59,6 +61,15 @@ def died(code: int) -> str:
         "SIGABRT": " (native code gave up); the log has the Python lines where it happened",
     }.get(name, "")
     return f"its process was killed by {name}{why}"
+
+
+def recorded(path: Path) -> str:
+    """What a rank wrote into torch's error file before it ended; empty when it did not."""
+    try:
+        said = json.loads(path.read_text("utf-8"))["message"]
+        return str(said["message"] if isinstance(said, dict) else said)
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _failure(end: End) -> RankFailure:

@@ -52,14 +52,15 @@ class FSDP(Base):
             return model
         if optimizer is not None and optimizer.state:
             raise CannotTrain(
-                "strategy='fsdp' shards the model before its optimizer has taken a step: call ctx.prepare first."
+                "strategy='fsdp' shards a model before its optimizer takes a step: call ctx.prepare first."
             )
         _take_rank_0s(model)
         self._skeletons[model] = Skeleton(model)
         self.make_ready(model, device)
         before = dict(model.named_parameters())
         self._shard(model, device)
-        _follow(optimizer, before, model)
+        if optimizer is not None:
+            _follow(optimizer, before, model)
         if scale := self.scale_losses():
             scale.adopt(model.parameters(), hook=False)
             self._scale_back(scale.scale)
@@ -125,12 +126,8 @@ def _take_rank_0s(model: torch.nn.Module) -> None:
             dist.broadcast(tensor.detach(), src=0)
 
 
-def _follow(
-    optimizer: Optimizer | None, before: dict[str, torch.nn.Parameter], model: torch.nn.Module
-) -> None:
+def _follow(optimizer: Optimizer, before: dict[str, torch.nn.Parameter], model: torch.nn.Module) -> None:
     """Have the optimizer, made before, step the parameters that have taken the place of the old ones."""
-    if optimizer is None:
-        return
     now = dict(model.named_parameters())
     moved = {id(old): now[name] for name, old in before.items()}
     for group in optimizer.param_groups:
@@ -156,7 +153,7 @@ class _Weighed(torch.autograd.Function):
 
 
 def _weighed(outputs: Any, by: float) -> Any:
-    """Sharded parameters have no gradient hooks: what a rank's part of the batch counts is put on the outputs."""
+    """Sharded parameters have no gradient hooks: what a rank's part of the batch counts is put here."""
     if by == 1.0:
         return outputs
     return tree_map_only(torch.Tensor, lambda t: _Weighed.apply(t, by) if t.requires_grad else t, outputs)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aios_lab import wire
 from aios_lab.training import checkpoints, leader, numbers, payload, supervisor
+from aios_lab.training.environment import changed_here
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.hearing import Hearing
 from aios_lab.training.keeping import Keeping
@@ -71,7 +72,7 @@ def train(
         workers: how many ranks; all running workers by default.
         strategy: how ranks work together, ``"ddp"`` or ``"fsdp"``; with it ``precision``, ``accumulate``,
             ``checkpoint_activations``, ``compile``, ``gradients`` and ``cpu_offload``, which
-            :class:`aios_lab.training.strategies.StrategyOptions` explains. ``ctx.prepare`` does what they say.
+            :class:`aios_lab.training.strategies.StrategyOptions` explains; ``ctx.prepare`` does it.
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
         detach: let it go on when this process ends.
@@ -109,6 +110,7 @@ def train(
     )
     sources = payload.cell_sources(work)
     path = payload.import_path()
+    environment = changed_here()
 
     def lead(begun: wire.Run) -> Run:
         folder = Path(tracker.runs_dir).resolve() / begun.id
@@ -124,6 +126,7 @@ def train(
                 path=path,
                 sources=sources,
                 seed=seed,
+                environment=environment,
                 keeping=keeping,
                 **where(spot),
             )

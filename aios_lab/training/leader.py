@@ -16,7 +16,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from aios_lab.training.bus import topic_of
 from aios_lab.training.controller import CUT_OFF, Controller
-from aios_lab.training.spec import ORDERS, RANKS, Lead
+from aios_lab.training.spec import ORDERS, RANKS, SLICE, Lead
 from aios_lab.training.teller import Line, Teller
 
 log = logging.getLogger("aios_lab.training")
@@ -144,6 +144,16 @@ class Leader(SchedulerPlugin):
             controller.post(msg["kind"], msg["rank"], msg["body"], msg["attempt"])
         elif topic == ORDERS and (controller := self._runs.get(msg["run"])):
             controller.post(msg["order"], body=msg.get("body"))
+        elif topic == SLICE and msg.get("event") == "resize":
+            for controller in self._runs.values():
+                self._resized(controller, msg)
+
+    def _resized(self, controller: Controller, told: Mapping[str, Any]) -> None:
+        if told["kind"] == "shrinking":
+            controller.post("leaving", body=told["leaving"])
+        elif told["kind"] in ("shrunk", "grown", "resumed"):  # those that are there stay
+            for address in self._scheduler.workers:
+                controller.post("worker", body=address)
 
     def _host_of(self, address: str) -> str:
         worker = self._scheduler.workers.get(address)

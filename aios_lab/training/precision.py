@@ -1,8 +1,7 @@
-"""Computing in fewer bits than parameters have: autocast, and a scale that keeps small fp16 gradients alive."""
+"""Computing in fewer bits than parameters have: a loss scale keeps small fp16 gradients alive."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,8 +13,8 @@ from torch.utils._pytree import tree_map_only
 from aios_lab.training.errors import CannotTrain
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-FIRST_SCALE = 2.0**16
-GROW_AFTER = 2000  # good steps until the scale is doubled
+FIRST_SCALE = 2.0**10  # few first steps overflow
+GROW_AFTER = 500  # good steps until the scale is doubled
 
 
 def as_float32(outputs: Any) -> Any:
@@ -35,7 +34,7 @@ class LossScale:
         self.scale = FIRST_SCALE
         self._good = 0
         self._current = 1.0  # the scale of the backward pass that is going on
-        self._known: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+        self._known: dict[int, torch.Tensor] = {}
         self._plain = torch.autograd.backward
         torch.autograd.backward = self._backward  # Tensor.backward() calls this, too
         register_optimizer_step_pre_hook(self._refuse_others)
@@ -43,7 +42,7 @@ class LossScale:
     def adopt(self, parameters: Iterable[torch.nn.Parameter], hook: bool) -> None:
         """These get scaled gradients; with ``hook`` they are scaled back here, else it is done elsewhere."""
         for parameter in parameters:
-            self._known.add(parameter)
+            self._known[id(parameter)] = parameter
             if hook and parameter.requires_grad:
                 tensor: Any = parameter  # Tensor.register_hook has no types
                 tensor.register_hook(self._scaled_back)
@@ -87,10 +86,10 @@ class LossScale:
     def _refuse_others(self, optimizer: Optimizer, *_: Any) -> None:
         """An optimizer of parameters that nobody adopted would step by gradients that stay scaled."""
         for group in optimizer.param_groups:
-            if any(p.grad is not None and p not in self._known for p in group["params"]):
+            if any(p.grad is not None and id(p) not in self._known for p in group["params"]):
                 raise CannotTrain(
-                    "precision='fp16' scales every loss, and this optimizer has parameters that ctx.prepare did "
-                    "not get: prepare their model too, or take precision='bf16'."
+                    "precision='fp16' scales every loss, and this optimizer has parameters that ctx.prepare "
+                    "did not get: prepare their model too, or take precision='bf16'."
                 )
 
     def state(self) -> dict[str, Any]:

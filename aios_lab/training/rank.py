@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import faulthandler
+import functools
 import gc
 import io
 import linecache
 import os
 import pickle
-import runpy
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import cloudpickle
 
+from aios_lab.training import script
 from aios_lab.training.context import Context
 from aios_lab.training.errors import Stopped
 from aios_lab.training.failures import blames_a_peer
 from aios_lab.training.link import Link
-from aios_lab.training.spec import RESULT_LIMIT, STOP_LAG, RankSpec, Script, Work
+from aios_lab.training.spec import RESULT_LIMIT, STOP_LAG, RankSpec, Work
 
-_OWN_FILES = (__file__, runpy.__file__, "<frozen runpy>")
+_OWN_FILES = (__file__, script.__file__, "<frozen runpy>")
 _CATCHING_UP = (
     "This run goes on from a checkpoint: its function began anew, and loops over the prepared DataLoader yield "
     "nothing for epochs that are done. Write 'for epoch in ctx.epochs(n)' to begin with the epoch that is not."
@@ -51,6 +51,8 @@ def _prepare(spec: RankSpec, link: Link) -> None:
         linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
 
     def interrupted(_signal: int, _frame: FrameType | None) -> None:
+        if not link.stopping.is_set():  # the code's own signal to itself
+            raise KeyboardInterrupt
         if link.interrupts:
             link.raised = True
             raise Stopped("the run was stopped")
@@ -125,8 +127,7 @@ def _keep_process_groups() -> None:
 
 def _callable(spec: RankSpec, work: Work, context: Context) -> Callable[[], Any]:
     if work.script is not None:
-        script = work.script
-        return lambda: _run_script(spec, script)
+        return functools.partial(script.run, spec, work.script)
     function = work.function
     assert function is not None
     given = (context, *work.args) if work.wants_context else work.args
@@ -141,25 +142,6 @@ def _call(function: Callable[[], Any], link: Link) -> Any:
         return function()
     finally:
         link.interrupts = False
-
-
-def _run_script(spec: RankSpec, script: Script) -> None:
-    """Run it as ``python script.py`` would: __main__, sys.argv, its own folder first on the import path."""
-    path = script.path if script.path and Path(script.path).is_file() else _written(spec, script.text)
-    if script.path:
-        sys.path.insert(0, os.path.dirname(script.path))
-    sys.argv = [script.path or path, *script.args]
-    _kept_groups.append(runpy.run_path(path, run_name="__main__"))
-
-
-def _written(spec: RankSpec, text: str) -> str:
-    """The script as a file of the run; every rank of a host writes the same, so the last rename wins."""
-    path = Path(spec.folder) / "script.py"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".script-{spec.rank}.py")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
-    return str(path)
 
 
 def _unwrapped(context: Context, value: Any) -> Any:
@@ -200,14 +182,12 @@ def _outcome(outcome: str, code: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def _exited(error: SystemExit, link: Link) -> dict[str, Any]:
-    if not error.code:
+    code = (error.code or 0) & 0xFF if isinstance(error.code, int | None) else 1
+    if not code:
         return _outcome("ok")
     if link.raised:
         return _outcome("stopped")
-    code = error.code if isinstance(error.code, int) else 1
-    return _outcome(
-        "failed", code & 0xFF or 1, error=f"sys.exit({error.code!r})", traceback=_formatted(error)
-    )
+    return _outcome("failed", code, error=f"sys.exit({error.code!r})", traceback=_formatted(error))
 
 
 def _failed(error: BaseException) -> dict[str, Any]:

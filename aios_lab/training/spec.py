@@ -17,6 +17,7 @@ STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
 SAVE_GRACE = 60.0  # seconds instead while rank 0 saves its model, which a second stop does not wait for
 RESULT_LIMIT = 512 * 2**20  # bytes of a pickled return value
 RANKS = "aios-ranks"  # the topic of Dask events on which supervisors speak to the leader
+SLICE = "aios"  # that on which a slice's host says what becomes of its workers
 ORDERS = "aios-orders"  # that on which kernels do
 RESULT = "result.pickle"  # in the run's folder, on rank 0's host
 
@@ -59,6 +60,7 @@ class RankSpec:
     path: tuple[str, ...]
     sources: dict[str, list[str]]
     seed: int | None
+    environment: dict[str, str] = field(default_factory=dict)
     threads: int = 1
     attempt: int = 0  # how often the run's world was made anew
     first_world: int = 0  # ranks of attempt 0; world_size where 0

@@ -1,4 +1,4 @@
-"""How ranks work together: what can be asked for, checked in the kernel, and the objects that do it on the ranks.
+"""How ranks work together: what can be asked for, and the interface of the objects that do it on the ranks.
 
 This module is light: the strategies themselves, which need torch, are imported on the ranks alone.
 """

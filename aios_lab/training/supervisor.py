@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from aios_lab.engines.spawn import Child, SpawnError, spawn
-from aios_lab.training.environment import open_store, rank_environment
-from aios_lab.training.failures import died
+from aios_lab.training.environment import error_file, open_store, rank_environment
+from aios_lab.training.failures import died, recorded
 from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import Output
 from aios_lab.training.pipes import INCOMING, Pipes
@@ -32,6 +32,7 @@ Publish = Callable[[str, int, int, Any], None]  # kind, attempt, rank, body
 
 _running: dict[tuple[str, int, int], Supervisor] = {}  # by run, attempt and rank
 _leases: dict[str, Lease] = {}
+_early: dict[str, list[RankSpec]] = {}  # ranks of runs whose lease has not begun
 _over: OrderedDict[tuple[str, int], None] = OrderedDict()  # attempts stopped before their rank began here
 
 
@@ -59,12 +60,13 @@ def supervise(spec: RankSpec, work: bytes) -> None:
             del _leases[spec.run_id]
 
 
-def begin(spec: RankSpec) -> bool:
-    """Begin the rank of another attempt on a worker that the run holds; whether it does hold it."""
+def begin(spec: RankSpec) -> None:
+    """Begin the rank of another attempt on a worker that the run holds, or is about to."""
     lease = _leases.get(spec.run_id)
-    if lease is not None:
+    if lease is None:
+        _early.setdefault(spec.run_id, []).append(spec)
+    else:
         lease.begin(spec)
-    return lease is not None
 
 
 def deliver(run_id: str, attempt: int, order: OrderName, values: Mapping[str, Any], rank: int | None) -> int:
@@ -109,7 +111,8 @@ class Lease:
         self.stores: list[Any] = []  # where the ranks of an attempt meet, which outlives its rank 0
 
     def run(self, spec: RankSpec) -> None:
-        self.begin(spec)
+        for one in [spec, *_early.pop(spec.run_id, [])]:
+            self.begin(one)
         while self._wanted() and not self._released.wait(TICK):
             pass
         for thread in self._ranks:
@@ -300,7 +303,7 @@ class Supervisor:
             return End(*self._place(), "killed", now, code)
         if code == 0:  # os._exit(0): as torchrun sees it, the rank is done
             return End(*self._place(), "ok", now, code)
-        return End(*self._place(), "failed", now, code, died(code))
+        return End(*self._place(), "failed", now, code, recorded(error_file(self._spec)) or died(code))
 
     def _end(self, end: End) -> None:
         self._publish_batches(self._output.finish())

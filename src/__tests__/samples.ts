@@ -65,6 +65,7 @@ export function run(changes: Partial<Run> = {}): Run {
     parameters: {},
     attempt: 0,
     detached: false,
+    min_workers: null,
     resumable: false,
     resumed: null,
     ranks: [],

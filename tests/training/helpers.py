@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
+from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
@@ -36,3 +39,28 @@ def _ranks() -> list[psutil.Process]:
         except psutil.Error:  # it went away while we looked
             continue
     return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def samples_by_step(folder: Path) -> dict[int, tuple[int, list[int]]]:
+    """What ``functions.counted`` noted: the epoch and the samples of each step, as the last attempt that took
+    the step saw it; steps that a crash undid do not count."""
+    taken: dict[int, tuple[int, int, list[int]]] = {}
+    for path in folder.iterdir():
+        attempt = int(path.name.split("-")[0])
+        for line in path.read_text().splitlines():
+            try:
+                step, epoch, samples = json.loads(line)
+            except ValueError:  # its rank was killed in the middle of it
+                continue
+            before = taken.get(step)
+            if before is None or before[0] < attempt:
+                taken[step] = (attempt, epoch, list(samples))
+            elif before[0] == attempt:
+                before[2].extend(samples)
+    return {step: (epoch, sorted(samples)) for step, (_, epoch, samples) in sorted(taken.items())}
+
+
+def counts_once(folder: Path, epochs: int, samples: int) -> bool:
+    """Whether the run took every sample exactly once an epoch, in the steps that count."""
+    seen = Counter((epoch, sample) for epoch, taken in samples_by_step(folder).values() for sample in taken)
+    return seen == Counter((epoch, sample) for epoch in range(epochs) for sample in range(samples))

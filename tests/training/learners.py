@@ -4,39 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
+STEPS = 50
 
-def classifier(
-    ctx: Any, steps: int = 50, batch: int = 22, samples: int = 242, epochs: int = 0, **how: Any
-) -> dict[str, Any]:
-    """Digits-like data, a small network with blocks; losses over the whole batch, weights, accuracy."""
+
+def classifier(ctx: Any) -> dict[str, Any]:
+    """A small network with blocks: the loss over all samples before each of its steps, weights, accuracy.
+
+    253 samples in batches of 22 are 11 whole ones and one of 11.
+    """
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
 
-    x, y = problem(samples)
+    x, y = problem(253)
     torch.manual_seed(5)
     model: Any = net()
     optimizer: Any = torch.optim.AdamW(model.parameters(), lr=0.01)
-    loader: Any = DataLoader(TensorDataset(x, y), batch_size=batch, shuffle=True)
+    loader: Any = DataLoader(TensorDataset(x, y), batch_size=22)
     model, optimizer, loader = ctx.prepare(model, optimizer, loader)
     losses: list[float] = []
-    while len(losses) < steps:
+    taken = [0]
+    optimizer.register_step_post_hook(lambda *_: taken.append(1))
+    while len(losses) < STEPS:
         for inputs, labels in loader:
-            with torch.no_grad():
-                losses.append(float(nn.functional.cross_entropy(model(x), y)))
+            if len(losses) < len(taken):
+                with torch.no_grad():
+                    losses.append(float(nn.functional.cross_entropy(model(x), y)))
+                if len(losses) == STEPS:
+                    break
             loss = nn.functional.cross_entropy(model(inputs), labels)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             ctx.report(loss=losses[-1])
-            if len(losses) == steps:
-                break
     with torch.no_grad():
         accuracy = float((model(x).argmax(1) == y).float().mean())
     inner = ctx.unwrap(model)
     weights = torch.cat([p.detach().flatten() for p in inner.parameters()])
     return {"losses": losses, "weights": weights.tolist(), "accuracy": accuracy, "type": type(inner).__name__}
+
+
+def plainly(*given: Any) -> Any:
+    """In place of ``ctx.prepare``."""
+    return given
 
 
 def problem(samples: int) -> tuple[Any, Any]:

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.frames import FrameReader, FrameWriter
-from aios_lab.training.logs import BURST, LINE_LIMIT, Output
 from aios_lab.training.loader import SharedLoader
+from aios_lab.training.logs import BURST, LINE_LIMIT, Output
 from aios_lab.training.pace import Pace
 from aios_lab.training.sharding import ShardedBatches, batches_of, part
 

@@ -167,10 +167,11 @@ class Host:
 
     async def _scale(self, order: orders.Scale) -> None:
         """Who uses the slice is told before and after; the engine hears of what had to be ended."""
-        resize = Resize(self._fleet.size, order, self._parked)
+        leaving = self._fleet.leaving(order)
+        resize = Resize(self._fleet.size, order, self._parked, self._fleet.addresses(leaving))
         if resize.told:
             self._scheduler.log_event(TOPIC, resize.first)
-        fenced = await self._fleet.scale(order)
+        fenced = await self._fleet.scale(order, leaving)
         self._parked = not order.workers
         if fenced.workers:
             self._send({"fenced": fenced._asdict()})
