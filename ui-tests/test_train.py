@@ -124,6 +124,33 @@ def test_two_runs_stand_beside_each_other(page: Page, server: Server):
     expect(tab.locator(f"{CURVE} .scatterlayer .trace")).to_have_count(1)
 
 
+COUNT = """%%aios train --workers 1 --name counting
+def count(ctx):
+    state = ctx.resume() or {"next": 0}
+    for number in range(state["next"], 5):
+        ctx.report(step=number, value=number)
+        ctx.checkpoint(next=number + 1)
+"""
+
+
+def test_a_run_is_resumed_from_a_checkpoint_with_a_button(page: Page, server: Server):
+    lab = opened(page, server, COUNT)
+    lab.panel()
+    lab.run_all()
+    first = lab.notebook().locator(".aios-RunOutput").first
+    expect(first.locator(".aios-Chip")).to_have_text("finished", timeout=90_000)
+    begun = run_of(server)
+    step = begun["checkpoints"][0]["step"]
+    first.get_by_text(re.compile("^Checkpoints")).click()
+    first.get_by_role("button", name=f"Resume counting ({begun['id']}) from step {step}", exact=True).click()
+    second = lab.notebook().locator(".aios-RunOutput").nth(1)
+    expect(second.locator(".aios-Chip")).to_have_text("finished", timeout=90_000)
+    expect(second).to_contain_text(f"from step {step} of {begun['id']}")
+    assert page.evaluate(LINES)[0] in ("", f"%aios resume {begun['id']} --step {step}")
+    values = run_of(server)["series"]["value"]
+    assert [point["step"] for point in values] == list(range(step + 1, 5))
+
+
 def test_a_resize_is_marked_on_the_curve(page: Page, server: Server):
     line = "%%aios train --workers 2 --name shrinking --set epochs=400 --set pause=0.05\n"
     lab = opened(page, server, line + TRAIN)

@@ -118,8 +118,8 @@ def _stopped(view: Run) -> str:
 
 
 def progress(view: Run) -> str:
-    """A line: name, state, how far, how fast, the latest metrics. Below it what it does just now, what resizes
-    cost it, and why it failed, where there is something to say."""
+    """A line: name, state, how far, how fast, the latest metrics. Below it what it does just now, what
+    resizes cost it, and why it failed, where there is something to say."""
     ranks = f"{view.world_size} rank{'' if view.world_size == 1 else 's'}"
     parts = [f"{view.name}: {view.state.value} on {ranks}", *_progress(view)]
     if view.throughput:

@@ -1,4 +1,4 @@
-"""A run goes on from a checkpoint in another kernel, which has nothing but its id; its logs are read by rank."""
+"""A run goes on from a checkpoint in another kernel, which has only its id; its logs are read by rank."""
 
 from __future__ import annotations
 
