@@ -146,7 +146,8 @@ def test_a_run_is_resumed_from_a_checkpoint_with_a_button(page: Page, server: Se
     second = lab.notebook().locator(".aios-RunOutput").nth(1)
     expect(second.locator(".aios-Chip")).to_have_text("finished", timeout=90_000)
     expect(second).to_contain_text(f"from step {step} of {begun['id']}")
-    assert page.evaluate(LINES)[0] in ("", f"%aios resume {begun['id']} --step {step}")
+    line = f"%aios resume {begun['id']} --step {step}"
+    expect(lab.notebook().locator(".cm-content", has_text=line)).to_have_count(1)
     values = run_of(server)["series"]["value"]
     assert [point["step"] for point in values] == list(range(step + 1, 5))
 
