@@ -102,7 +102,8 @@ def test_a_preempted_run_waits_and_goes_on_by_itself(server: Server, tmp_path: P
     trains(server, 2, 0)
     other = server.kernel("urgent.ipynb")
     other.run(
-        "import aios_lab as aios; aios.request(workers=2, memory='500MB', priority='high'); aios.client()"
+        "import aios_lab as aios; aios.request(workers=2, min_workers=2, memory='500MB', priority='high'); "
+        "aios.client()"
     )
     until("it waits", lambda: the_run(server)["state"] == "waiting", 60)
     assert the_run(server)["checkpoints"]
