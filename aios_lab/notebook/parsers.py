@@ -227,9 +227,9 @@ def _keeping(parser: Parser) -> None:
     )
     parser.add_argument(
         "--resume",
-        metavar="RUN",
+        metavar="RUN[@STEP]",
         default=argparse.SUPPRESS,
-        help="begin with the newest checkpoint of this run, or with this checkpoint",
+        help="begin with the newest checkpoint of this run, or with the one at this step",
     )
 
 
