@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from aios_lab.extension import AIOSLab
 
 _SDK = frozenset(
-    {"attach", "client", "forecast", "models", "on_resize", "release", "request", "slice", "train", "why"}
+    {
+        "attach",
+        "client",
+        "forecast",
+        "models",
+        "on_resize",
+        "release",
+        "request",
+        "resume",
+        "slice",
+        "train",
+        "why",
+    }
 )
 
 

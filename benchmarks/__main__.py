@@ -19,6 +19,7 @@ MODULES = (
     "idle",
     "kernel_start",
     "train_steps",
+    "resize",
     "decisions",
     "max_min",
     "simulator",

@@ -10,7 +10,10 @@ export namespace CommandIDs {
   export const resize = 'aios:resize-slice';
   export const release = 'aios:release-slice';
   export const askToFree = 'aios:ask-to-free';
+  export const trainCell = 'aios:train-cell';
   export const stopRun = 'aios:stop-run';
+  export const resumeRun = 'aios:resume-run';
+  export const compareRuns = 'aios:compare-runs';
   export const register = 'aios:register-model';
   export const compress = 'aios:compress-model';
   export const insertCode = 'aios:insert-code';
@@ -24,7 +27,10 @@ export const PALETTE: readonly string[] = [
   CommandIDs.refresh,
   CommandIDs.request,
   CommandIDs.release,
+  CommandIDs.trainCell,
   CommandIDs.stopRun,
+  CommandIDs.resumeRun,
+  CommandIDs.compareRuns,
   CommandIDs.register,
   CommandIDs.compress
 ];
@@ -66,6 +72,24 @@ export const ARGS: Record<string, ReadonlyJSONObject> = {
     properties: {
       run: { type: 'string', description: 'The id of the run' },
       kill: { type: 'boolean', description: 'End its processes at once' }
+    }
+  },
+  [CommandIDs.trainCell]: { type: 'object', properties: {} },
+  [CommandIDs.resumeRun]: {
+    type: 'object',
+    properties: {
+      run: { type: 'string', description: 'The id of the run' },
+      step: { type: 'integer', minimum: 0, description: 'The checkpoint; the newest when left out' }
+    }
+  },
+  [CommandIDs.compareRuns]: {
+    type: 'object',
+    properties: {
+      runs: {
+        type: 'array',
+        items: { type: 'string' },
+        description: 'The ids of the runs; the newest two when left out'
+      }
     }
   },
   [CommandIDs.register]: {

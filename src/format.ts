@@ -65,6 +65,17 @@ export function duration(seconds: number): string {
   return pair(Math.floor(hours / 24), 'd', hours % 24, 'h');
 }
 
+/** Energy in joules: 1234567 → "1.23 MJ". */
+export function energy(joules: number): string {
+  const [size, unit] = joules >= 999_500 ? [1e6, 'MJ'] : joules >= 999.5 ? [1e3, 'kJ'] : [1, 'J'];
+  return `${short(joules / size)} ${unit}`;
+}
+
+/** A pause, which is mostly short: 0.42 → "0.42s", then as `duration`. */
+export function pause(seconds: number): string {
+  return seconds < 10 ? `${short(Math.max(0, seconds))}s` : duration(seconds);
+}
+
 /**
  * A moment as "14:20", with its day where that is another than today's.
  *

@@ -3,7 +3,7 @@ import {
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
-import { ICommandPalette, IThemeManager, type MainAreaWidget } from '@jupyterlab/apputils';
+import { ICommandPalette, IThemeManager } from '@jupyterlab/apputils';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
@@ -16,7 +16,6 @@ import { CurrentKernel } from './current';
 import { AIOSModel } from './model';
 import { AIOSPanel } from './panel/panel';
 import type { IServices } from './parts/services';
-import { replayPage } from './replay/page';
 import { runRenderer } from './renderer/RunOutput';
 import { Preferences } from './settings';
 import { tellAsked } from './slices/asked';
@@ -73,16 +72,17 @@ const commands: JupyterFrontEndPlugin<void> = {
   description: 'The commands on slices, runs and models, and their palette entries.',
   autoStart: true,
   requires: [IAIOSModel, IAIOSPreferences],
-  optional: [INotebookTracker, ICommandPalette, ITranslator],
+  optional: [INotebookTracker, ICommandPalette, ITranslator, IThemeManager],
   activate: (
     app: JupyterFrontEnd,
     state: IAIOSModel,
     preferences: IAIOSPreferences,
     notebooks: INotebookTracker | null,
     palette: ICommandPalette | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    themes: IThemeManager | null
   ): void => {
-    const services = servicesOf(app, state, translator, null);
+    const services = servicesOf(app, state, translator, themes);
     const current = new CurrentKernel(notebooks);
     registerCommands({ app, services, preferences, current, notebooks });
     tellAsked(state);
@@ -114,19 +114,6 @@ const panel: JupyterFrontEndPlugin<void> = {
     );
     app.shell.add(widget, 'left', { rank: 350, type: 'AIOS' });
     restorer?.add(widget, widget.id);
-    let page: MainAreaWidget | null = null;
-    app.commands.addCommand(CommandIDs.openReplay, {
-      label: trans.__('What Would Have Happened…'),
-      caption: trans.__('Play what was recorded again under other policies'),
-      describedBy: { args: ARGS[CommandIDs.openReplay] },
-      execute: () => {
-        if (!page || page.isDisposed) {
-          page = replayPage(services);
-          app.shell.add(page, 'main', { type: 'AIOS' });
-        }
-        app.shell.activateById(page.id);
-      }
-    });
     app.commands.addCommand(CommandIDs.openPanel, {
       label: trans.__('Show AIOS Panel'),
       caption: trans.__('Show the cluster, slices, runs and models'),

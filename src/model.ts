@@ -18,6 +18,7 @@ import type {
   Replay,
   ReplayRequest,
   Run,
+  RunLog,
   Slice,
   WhatIf
 } from './wire';
@@ -109,6 +110,10 @@ export class AIOSModel implements IAIOSModel, IDisposable {
 
   run(runId: string): Promise<Run> {
     return this._client.run(runId);
+  }
+
+  log(runId: string, rank: number): Promise<RunLog> {
+    return this._client.log(runId, rank);
   }
 
   async stop(runId: string, kill = false): Promise<Run> {

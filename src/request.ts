@@ -15,6 +15,7 @@ import type {
   Replay,
   ReplayRequest,
   Run,
+  RunLog,
   Slice,
   Status,
   WhatIf
@@ -138,6 +139,11 @@ export class AIOSClient {
 
   run(runId: string): Promise<Run> {
     return this._call('GET', `runs/${part(runId)}`);
+  }
+
+  /** The end of what one rank of a run printed. */
+  log(runId: string, rank: number): Promise<RunLog> {
+    return this._call('GET', `runs/${part(runId)}/log?rank=${rank}`);
   }
 
   models(): Promise<Model[]> {

@@ -15,6 +15,7 @@ import type {
   Replay,
   ReplayRequest,
   Run,
+  RunLog,
   Slice,
   WhatIf
 } from './wire';
@@ -43,6 +44,8 @@ export interface IAIOSModel {
   whatIf(sliceId: string, request: ClaimRequest): Promise<WhatIf>;
   /** One run as a whole, where the list gives an abridged one. */
   run(runId: string): Promise<Run>;
+  /** The end of what one rank of it printed. */
+  log(runId: string, rank: number): Promise<RunLog>;
   stop(runId: string, kill?: boolean): Promise<Run>;
   register(request: RegisterRequest): Promise<ModelVersion>;
   compress(name: string, version: number, request: CompressRequest): Promise<Job>;

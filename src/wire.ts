@@ -573,6 +573,10 @@ export interface Run {
    * it can go on from a checkpoint
    */
   resumable: boolean;
+  /**
+   * what a resumable run holds of its slice; None where it may be preempted as a whole
+   */
+  min_workers: number | null;
   resumed: Resumed | null;
   ranks: Rank[];
   /**
@@ -689,6 +693,7 @@ export interface RunUpdate {
   world_size?: number | null;
   attempt?: number | null;
   resumable?: boolean | null;
+  min_workers?: number | null;
   /**
    * all of the present attempt
    */

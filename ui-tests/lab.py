@@ -29,15 +29,20 @@ def browser_path() -> str:
 
 
 def lab_server(folder: Path, config: str = "") -> Server:
-    """A Lab server that opens no news, offers no updates and lets tests run commands."""
-    for name in ("config/labconfig", "work"):
+    """A Lab server that opens no news, offers no updates and lets tests run commands.
+
+    Its front end is the one that was built beside these tests.
+    """
+    for name in ("config/labconfig", "work", "front"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "front" / "aios-lab").symlink_to(ROOT / "labextension")
     (folder / "config" / "labconfig" / "page_config.json").write_text(
         json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
     )
     lab = (
         "c.LabApp.expose_app_in_browser = True\nc.LabApp.extension_manager = 'readonly'\n"
         "c.ServerApp.tornado_settings = {'ws_ping_timeout': 30000}\n"
+        f"c.LabApp.extra_labextensions_path = [{str(folder / 'front')!r}]\n"
     )
     return Server(folder, app="lab", config=lab + config)
 

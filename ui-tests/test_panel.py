@@ -120,7 +120,7 @@ def test_dark_theme_is_legible(page: Page, server: Server):
 THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
 STATES = (
     "requested granted active resizing draining failed asleep parked busy "
-    "pending queued running stopping finished stopped new"
+    "pending queued running resizing recovering waiting stopping finished stopped new"
 )
 CONTRASTS = """(panel, states) => {
     const canvas = document.createElement("canvas").getContext("2d");

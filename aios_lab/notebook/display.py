@@ -110,12 +110,16 @@ def _rich(view: Run) -> dict[str, Any]:
 
 def _stopped(view: Run) -> str:
     where = f"stopped at step {view.step}" if view.state.value == "stopped" else f"is {view.state.value}"
+    again = (
+        f" %aios resume {view.id} goes on from step {view.checkpoints[-1].step}." if view.checkpoints else ""
+    )
     kept = ' The model that it saved is kept: aios.models.register(run, "NAME").' if view.has_model else ""
-    return f"The run {view.name!r} {where}; what it returned on the stop is in run.result().{kept}"
+    return f"The run {view.name!r} {where}; what it returned on the stop is in run.result().{kept}{again}"
 
 
 def progress(view: Run) -> str:
-    """One line: name, state, how far, how fast, the latest metrics."""
+    """A line: name, state, how far, how fast, the latest metrics. Below it what it does just now, what
+    resizes cost it, and why it failed, where there is something to say."""
     ranks = f"{view.world_size} rank{'' if view.world_size == 1 else 's'}"
     parts = [f"{view.name}: {view.state.value} on {ranks}", *_progress(view)]
     if view.throughput:
@@ -123,8 +127,20 @@ def progress(view: Run) -> str:
         parts.append(f"{view.throughput:.3g} steps/s{eta}")
     if view.metrics:
         parts.append("  ".join(f"{name} {value:.4g}" for name, value in view.metrics.items()))
-    text = " | ".join(parts)
-    return f"{text}\n{view.error.splitlines()[0]}" if view.error else text
+    lines = [" | ".join(parts), view.note if view.ended is None else "", _cost(view)]
+    lines += view.error.splitlines()[:1]
+    return "\n".join(filter(None, lines))
+
+
+def _cost(view: Run) -> str:
+    """The last resize in words, and what all of them cost; empty while there was none."""
+    if not view.resizes:
+        return ""
+    last, lost = view.resizes[-1], view.lost
+    count = f"{len(view.resizes)} resize{'' if len(view.resizes) == 1 else 's'}"
+    steps = f"{lost.steps} step{'' if lost.steps == 1 else 's'} redone"
+    change = f"{last.before} to {last.after} ranks at step {last.step}"
+    return f"{count}, {steps}, paused {_seconds(lost.seconds)}; the last from {change}: {last.why}"
 
 
 def _progress(view: Run) -> list[str]:
@@ -152,5 +168,7 @@ def _share(view: Run) -> float | None:
 
 
 def _seconds(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.2g} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -6,7 +6,7 @@ import inspect
 import os
 from argparse import Namespace
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class
@@ -15,6 +15,9 @@ from aios_lab.notebook import sdk
 from aios_lab.notebook.cells import check_options, chosen, execute
 from aios_lab.notebook.errors import brief, did_you_mean
 from aios_lab.notebook.parsers import ABOUT, PARSERS, HelpShown, completions, split
+
+if TYPE_CHECKING:
+    from aios_lab.training import Run
 
 
 @magics_class
@@ -48,14 +51,15 @@ class AIOSMagics(Magics):
             return self._train(options, cell)
         if command == "attach":
             return self._attach(options)
+        if command == "resume":
+            return self._resume(options)
         return COMMANDS[command](options)
 
     def _train(self, options: Namespace, cell: str | None) -> None:
-        from aios_lab.notebook.display import watch
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
-        given = {**strategy_options(options), **dict(options.set), **self._data(options.data)}
+        given = {**run_options(options), **dict(options.set), **self._data(options.data)}
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
@@ -70,12 +74,27 @@ class AIOSMagics(Magics):
             )
         except CannotTrain as error:
             raise brief(error) from None
+        self._show(run, options.detach)
+
+    def _resume(self, options: Namespace) -> None:
+        from aios_lab.training import CannotTrain
+
+        try:
+            run = sdk.begin_again(options.run, options.step, options.workers, options.detach)
+        except CannotTrain as error:
+            raise brief(error) from None
+        self._show(run, options.detach)
+
+    def _show(self, run: Run, detached: bool = False) -> None:
+        """Bind the run, and watch it unless it goes on by itself."""
+        from aios_lab.notebook.display import watch
+
         assert self.shell is not None
         self.shell.user_ns.update(run=run, _run=run)
-        if options.detach:
+        if detached:
             print(
-                f"The run {name!r} ({run.id}) goes on, also without this kernel; `run` is its handle, and "
-                f"%aios attach {run.id} finds it again."
+                f"The run {run.view().name!r} ({run.id}) goes on, also without this kernel; `run` is its "
+                f"handle, and %aios attach {run.id} finds it again."
             )
         else:
             watch(run)
@@ -90,12 +109,7 @@ class AIOSMagics(Magics):
         return {"data": self.shell.user_ns.get(text, text)}
 
     def _attach(self, options: Namespace) -> None:
-        from aios_lab.notebook.display import watch
-
-        run = sdk.attach(options.run)
-        assert self.shell is not None
-        self.shell.user_ns.update(run=run, _run=run)
-        watch(run)
+        self._show(sdk.attach(options.run))
 
     def _work(self, options: Namespace, cell: str | None) -> tuple[Any, str | None]:
         """The function or the script to train. Raises UsageError where line and cell give neither."""
@@ -136,11 +150,13 @@ class AIOSMagics(Magics):
         return function, None
 
 
-def strategy_options(options: Namespace) -> dict[str, Any]:
-    """Those of how ranks work together that the line has."""
+def run_options(options: Namespace) -> dict[str, Any]:
+    """Those of how ranks work together, and of how the run is kept, that the line has."""
+    from aios_lab.training.keeping import Keeping
     from aios_lab.training.strategies import StrategyOptions
 
-    names = (field.name for field in fields(StrategyOptions) if field.name != "strategy")
+    given = (*fields(StrategyOptions), *fields(Keeping))
+    names = (field.name for field in given if field.name != "strategy")
     return {name: getattr(options, name) for name in names if name in options}
 
 

@@ -25,6 +25,7 @@ usage: %aios [command] [options]
   %aios train FUNCTION …            train a function that exists
   %%aios train …                    train the function that the cell defines, or with --script the cell itself
   %aios attach [RUN]                watch a run that goes on, by its id or name; the newest when left out
+  %aios resume RUN --step N         train on from a checkpoint of a run, with the same function and options
   %aios models [list]               registered models
   %aios models versions NAME        the versions of one
   %aios compress NAME …             a smaller version by low-rank factors
@@ -134,6 +135,7 @@ def _train() -> Parser:
         "--workers", type=int, metavar="N", help="ranks, one a worker; all there are when left out"
     )
     _strategy(parser)
+    _keeping(parser)
     parser.add_argument("--function", metavar="NAME", help="which function of the cell")
     parser.add_argument(
         "--script",
@@ -162,6 +164,18 @@ def _train() -> Parser:
         action="store_true",
         help="let it go on by itself, also without this kernel or the server; see %%aios attach",
     )
+    return parser
+
+
+def _resume() -> Parser:
+    parser = Parser(
+        "resume",
+        "Train on from a checkpoint of a run, as a run of its own, which is bound to `run` and `_run`.",
+    )
+    parser.add_argument("run", metavar="RUN", help="its id, as the panel and %%aios attach show it")
+    parser.add_argument("--step", type=int, metavar="N", help="which checkpoint; the newest when left out")
+    parser.add_argument("--workers", type=int, metavar="N", help="ranks, when others than that run's")
+    parser.add_argument("--detach", action="store_true", help="as for %%aios train")
     return parser
 
 
@@ -200,6 +214,28 @@ def _strategy(parser: Parser) -> None:
         parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=what)
 
 
+def _keeping(parser: Parser) -> None:
+    """How a run is kept and goes on; what is left out stays out, as with those of the strategy."""
+    for name, what in (
+        ("--checkpoint-every", "save each so many global batches (every 30 seconds)"),
+        ("--checkpoint-keep", "how many checkpoints are kept (3)"),
+        ("--min-workers", "with fewer the run waits (1)"),
+    ):
+        parser.add_argument(name, type=int, metavar="N", default=argparse.SUPPRESS, help=what)
+    parser.add_argument(
+        "--batch-growth",
+        metavar="RULE",
+        default=argparse.SUPPRESS,
+        help="let the global batch follow the workers, and the learning rate by linear, sqrt or adascale",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN[@STEP]",
+        default=argparse.SUPPRESS,
+        help="begin with the newest checkpoint of this run, or with the one at this step",
+    )
+
+
 def _models() -> Parser:
     parser = Parser("models", "Registered models and their versions.")
     parser.add_argument("what", nargs="?", choices=("list", "versions"), default="list")
@@ -224,6 +260,7 @@ PARSERS = {
     "forecast": _forecast(),
     "train": _train(),
     "attach": _attach(),
+    "resume": _resume(),
     "models": _models(),
     "compress": _compress(),
 }

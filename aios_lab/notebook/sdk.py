@@ -29,6 +29,7 @@ __all__ = [
     "on_resize",
     "release",
     "request",
+    "resume",
     "slice",
     "train",
     "why",
@@ -237,6 +238,34 @@ def attach(run: str | None = None) -> Run:
     return attach_to(_server(), run)
 
 
+def resume(run: str | Run, step: int | None = None, workers: int | None = None, detach: bool = False) -> Run:
+    """Train on from a checkpoint of another run, as a run of its own: with the same function and options.
+
+    Args:
+        run: the other run, or its id.
+        step: which of its checkpoints; the newest when left out.
+        workers: ranks, when others than that run was begun with.
+        detach: as in ``train``.
+
+    Raises:
+        AIOSError: there is no such run or checkpoint. Else as ``train``.
+    """
+    from aios_lab.notebook.display import watch
+
+    resumed = begin_again(run, step, workers, detach)
+    if not detach:
+        watch(resumed)
+    return resumed
+
+
+def begin_again(run: str | Run, step: int | None, workers: int | None, detach: bool) -> Run:
+    """The part of ``resume`` before the watching."""
+    from aios_lab.notebook.again import recall
+
+    call = recall(_server(), run if isinstance(run, str) else run.id, step)
+    return begin(**{**call, "workers": workers or call["workers"], "detach": detach})
+
+
 def begin(
     function: Callable[..., Any] | None,
     script: str | os.PathLike[str] | None,
@@ -247,14 +276,19 @@ def begin(
     **options: Any,
 ) -> Run:
     """The part of ``train`` before the watching: returns as soon as the run has begun."""
+    from aios_lab.notebook.again import keep
     from aios_lab.training import train as start
 
+    call = {"function": function, "script": script, "args": args, "workers": workers, "strategy": strategy}
+    call.update(options)
     if client is None:
         client = _client_with(workers)
         options["tracker"] = _tracker()
-    return start(
+    run = start(
         function, script=script, args=args, client=client, workers=workers, strategy=strategy, **options
     )
+    keep(run.folder, call)
+    return run
 
 
 def _client_with(workers: int | None) -> Client:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Call, Query, Route
 from aios_lab.training.store import new_run_id
-from aios_lab.wire import Run, RunOrder, RunRequest, RunUpdate
+from aios_lab.wire import Run, RunLog, RunOrder, RunRequest, RunUpdate
 
 
 def visible(call: Call) -> list[Run]:
@@ -19,6 +21,14 @@ def own_run(call: Call, run_id: str) -> Run:
     if not (run.detached and run.user == call.caller.user):
         call.caller.must_own_slice(run.slice_id, run.user)
     return run.model_copy(update={"mine": True})
+
+
+def readable_run(call: Call, run_id: str) -> Run:
+    """As ``own_run``; to look at, also what ended in another notebook of the same user's."""
+    run = call.services.runs.get(run_id)
+    if run.ended is not None and run.user == call.caller.user:
+        return run
+    return own_run(call, run_id)
 
 
 def _own_kernel(call: Call) -> str:
@@ -37,7 +47,13 @@ async def list_runs(call: Call) -> list[Run]:
 
 
 async def get_run(call: Call) -> Run:
-    return own_run(call, call.ids["run_id"])
+    return readable_run(call, call.ids["run_id"])
+
+
+async def get_log(call: Call) -> RunLog:
+    run, services = readable_run(call, call.ids["run_id"]), call.services
+    work = partial(services.runs.log, run.id, int(call.query["rank"]), int(call.query["lines"]))
+    return await services.in_thread(work)
 
 
 async def begin(call: Call) -> Run:
@@ -77,6 +93,17 @@ ROUTES = (
     ),
     Route("POST", "runs", begin, "A kernel begins a run on its slice.", {200: Run}, body=RunRequest),
     Route("GET", "runs/{run_id}", get_run, "One run.", {200: Run}),
+    Route(
+        "GET",
+        "runs/{run_id}/log",
+        get_log,
+        "The end of what one rank of a run printed.",
+        {200: RunLog},
+        query=(
+            Query("rank", 0, 100_000, 0, "which rank"),
+            Query("lines", 1, 10_000, 2_000, "how many lines at most"),
+        ),
+    ),
     Route(
         "PATCH",
         "runs/{run_id}",

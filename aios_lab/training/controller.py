@@ -20,7 +20,7 @@ from aios_lab.training.placement import numbered, where
 from aios_lab.training.scaling import Scaling
 from aios_lab.training.spec import End, Lead, RankSpec
 from aios_lab.training.teller import Teller
-from aios_lab.wire import RunMetric, RunState
+from aios_lab.wire import RankUsage, RunMetric, RunState
 
 log = logging.getLogger("aios_lab.training")
 
@@ -154,6 +154,8 @@ class Controller:
                 )
             case "log":
                 self._say(*(f"[rank {rank}] {line}" for line in body))
+            case "usage":
+                self._teller.tell(usage=[RankUsage(rank=rank, **body)])
             case "progress":
                 self._teller.tell(**body)
             case "model":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aios_lab.training import checkpoints
 from aios_lab.training.errors import CannotTrain
+from aios_lab.wire import Resumed
 
 GROWTH = ("linear", "sqrt", "adascale")
 
@@ -21,7 +22,8 @@ class Keeping:
         min_workers: with fewer the run waits; all that it began with where the function is not resumable.
         batch_growth: have the global batch follow the number of ranks, and the learning rate by this rule:
             ``linear``, ``sqrt`` or ``adascale``. Empty keeps the global batch.
-        resume: begin with the newest good checkpoint of this run, or with this checkpoint.
+        resume: begin with the newest good checkpoint of this run, with the one at a step of it, as in
+            ``r-0123456789@40``, or with the checkpoint in this folder.
     """
 
     checkpoint_every: int | None = None
@@ -57,16 +59,26 @@ class Keeping:
         """
         if not self.resume:
             return ""
+        run, _, step = self.resume.partition("@")
         named = Path(self.resume).expanduser()
-        folder = checkpoints.folder_of(runs / self.resume) if len(named.parts) == 1 else named
+        folder = checkpoints.folder_of(runs / run) if len(named.parts) == 1 else named
         found = [folder] if (folder / checkpoints.MANIFEST).exists() else checkpoints.listed(folder)
         for checkpoint in found:
             try:
-                checkpoints.verify(checkpoint)
-            except checkpoints.Damaged:
+                if not step or checkpoints.read_manifest(checkpoint).reported == int(step):
+                    checkpoints.verify(checkpoint)
+                    return str(checkpoint.resolve())
+            except (checkpoints.Damaged, ValueError):
                 continue
-            return str(checkpoint.resolve())
-        what = "is damaged" if found else "has no checkpoint"
+        what = f"has none at step {step}" if step else "is damaged" if found else "has no checkpoint"
         raise CannotTrain(
-            f"resume={self.resume!r}: {folder} {what}. Give a run's id, or a checkpoint's folder."
+            f"resume={self.resume!r}: {folder} {what}. Give a run's id, RUN@STEP, or a checkpoint's folder."
         )
+
+    @property
+    def resumed(self) -> Resumed | None:
+        """For the record: which checkpoint of which run, once ``resume`` is its folder."""
+        if not self.resume:
+            return None
+        manifest = checkpoints.read_manifest(Path(self.resume))
+        return Resumed(run_id=manifest.run, step=manifest.reported)

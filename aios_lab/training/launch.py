@@ -110,8 +110,10 @@ def train(
         total_steps=_total("total_steps", total_steps),
         total_epochs=_total("total_epochs", total_epochs),
         source=source or _source(work),
-        parameters={key: _plain(value) for key, value in {**how.changed, **options}.items()},
+        parameters={key: _plain(value) for key, value in options.items()},
+        options=how.changed,
         detached=detach,
+        resumed=keeping.resumed,
     )
     sources = payload.cell_sources(work)
     path = payload.import_path()

@@ -15,7 +15,7 @@ from aios_lab.wire import Point, Run, RunMetric, RunUpdate
 SERIES_LIMIT = 500  # points
 RATE_WINDOW = 10.0  # seconds over which the throughput is taken
 RATE_GRAIN = 0.05  # seconds; of metrics closer than this the window keeps one
-RESIZES = 1000  # the newest of a run that are kept
+RESIZES = 200  # the newest of a run that are kept
 NEWS = (
     "total_steps",
     "total_epochs",

@@ -20,7 +20,7 @@ from aios_lab.training.store_files import Record, RunFolder
 from aios_lab.training.store_mlflow import MlflowWriter
 from aios_lab.training.store_writer import FolderWriter
 from aios_lab.training.untold import Message, untold
-from aios_lab.wire import Problem, Run, RunOrder, RunRequest, RunState, RunUpdate
+from aios_lab.wire import Problem, Run, RunLog, RunOrder, RunRequest, RunState, RunUpdate
 
 log = logging.getLogger("aios_lab.training")
 
@@ -255,8 +255,9 @@ class RunStore:
         self._move(entry, update.state, update.ended)
         changed = entry.run.state is not before
         whole = changed or told or update.error is not None
-        if whole or update.metrics:
-            self._writer.submit(entry.folder, update.metrics, entry.text() if whole else None)
+        if whole or update.metrics or update.usage:
+            text = entry.text() if whole else None
+            self._writer.submit(entry.folder, update.metrics, update.usage, text)
         self._notify(entry.run.id, changed)
 
     def _move(self, entry: Entry, state: RunState | None, ended: float | None = None) -> None:
@@ -297,6 +298,18 @@ class RunStore:
         """The run as its owner sees it, or as ``user`` may see it. Refused with 404 where it is unknown."""
         entry = self._entry(run_id)
         return entry.view(mine=user is None or entry.run.user == user)
+
+    def log(self, run_id: str, rank: int, lines: int) -> RunLog:
+        """The end of what a rank printed; blocks. Refused with 404 where its file is not here."""
+        found = RunFolder(self.runs_dir / run_id).log(rank, lines)
+        if found is None:
+            raise RunRefused(
+                404,
+                f"There is no log of rank {rank} of run {run_id} on this host.",
+                "no_log",
+                "A rank on another host writes its log there; its last lines are in the run.",
+            )
+        return found
 
     def model_folder(self, run_id: str) -> Path:
         """The folder of the model bundle that the run saved. Refused with 409 where it saved none."""

@@ -1,22 +1,25 @@
 """A run on disk: what the store keeps of it, so that history outlives the server.
 
-``run.json`` holds the run as a whole and is replaced atomically; ``metrics.jsonl`` is only appended to;
-``mlflow.json`` says how much of both MLflow has already.
+``run.json`` holds the run as a whole and is replaced atomically; ``metrics.jsonl`` and ``usage.jsonl`` are
+only appended to; ``mlflow.json`` says how much of all MLflow has already.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from aios_lab.wire import Run, RunMetric, RunRequest
+from aios_lab.wire import RankUsage, Run, RunLog, RunMetric, RunRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+LOG_BYTES = 1 << 20  # of a log that are read to find its last lines
+METRICS, USAGE = "metrics.jsonl", "usage.jsonl"
 
 
 class Record(BaseModel):
@@ -30,11 +33,16 @@ class Record(BaseModel):
 
 
 class Cursor(BaseModel):
-    """How much of a run MLflow has: bytes of ``metrics.jsonl``, the model, the end."""
+    """How much of a run MLflow has: bytes of ``metrics.jsonl`` and ``usage.jsonl``, the time of the
+    last resize, the model, the data, the end. ``joules`` are those of the usage that it has."""
 
     mlflow_run_id: str = ""
     offset: int = 0
+    usage: int = 0
+    joules: float = 0.0
+    resized: float = 0.0
     model: str | None = None
+    data: list[str] = []
     ended: bool = False
 
 
@@ -65,11 +73,11 @@ class RunFolder:
     def cursor(self) -> Cursor:
         return _load(Cursor, self.path / "mlflow.json") or Cursor()
 
-    def append(self, metrics: list[RunMetric]) -> None:
-        """All of ``metrics`` or, when the disk refuses, none of them."""
+    def append(self, name: str, lines: Sequence[BaseModel]) -> None:
+        """All of ``lines`` to METRICS or USAGE or, when the disk refuses, none of them."""
         # json.dumps, not pydantic: it keeps NaN and infinity, which a diverging loss reports.
-        data = "".join(json.dumps(metric.model_dump()) + "\n" for metric in metrics).encode()
-        file = os.open(self.path / "metrics.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        data = "".join(json.dumps(line.model_dump()) + "\n" for line in lines).encode()
+        file = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             start = _without_torn_line(file)
             try:
@@ -83,19 +91,38 @@ class RunFolder:
 
     def metrics(self, offset: int = 0) -> tuple[list[RunMetric], int]:
         """The metrics from byte ``offset`` on, and the offset behind the last whole line."""
+        return self._read(RunMetric, METRICS, offset)
+
+    def usage(self, offset: int = 0) -> tuple[list[RankUsage], int]:
+        """The same of what ranks used."""
+        return self._read(RankUsage, USAGE, offset)
+
+    def _read(self, kind: type[_Model], name: str, offset: int) -> tuple[list[_Model], int]:
         try:
-            with open(self.path / "metrics.jsonl", "rb") as file:
+            with open(self.path / name, "rb") as file:
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
             return [], offset
         whole = data[: data.rfind(b"\n") + 1]
-        return [RunMetric.model_validate_json(line) for line in whole.splitlines()], offset + len(whole)
+        return [kind.model_validate_json(line) for line in whole.splitlines()], offset + len(whole)
+
+    def log(self, rank: int, lines: int) -> RunLog | None:
+        """The last lines that a rank printed; None where it has printed nothing, or on another host."""
+        try:
+            with open(self.path / f"rank{rank}.log", "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(start := max(0, size - LOG_BYTES))
+                text = file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return None
+        found = text.splitlines()[1 if start else 0 :]  # the first one may be cut
+        return RunLog(rank=rank, lines=found[-lines:], abridged=bool(start) or len(found) > lines)
 
     def raw_metrics(self) -> Iterator[RunMetric]:
         """All metrics, fast: we wrote these lines, so they are not validated again."""
         try:
-            data = (self.path / "metrics.jsonl").read_bytes()
+            data = (self.path / METRICS).read_bytes()
         except OSError:
             return
         for line in data[: data.rfind(b"\n") + 1].splitlines():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import re
 import sqlite3
 import threading
 import urllib.error
@@ -17,14 +16,14 @@ import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from aios_lab.models.lean import without_pandas
 from aios_lab.models.places import without_password
 from aios_lab.models.store import import_mlflow
-from aios_lab.training.store_files import Cursor, Record, RunFolder
-from aios_lab.wire import RunMetric, RunState
+from aios_lab.training.mlflow_run import MlflowRun
+from aios_lab.training.store_files import RunFolder
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("aios_lab.training")
 
 EXPERIMENT = "aios"
-BATCH = 1000  # metrics a log_batch call may carry
-STATUS = {RunState.FINISHED: "FINISHED", RunState.STOPPED: "KILLED", RunState.FAILED: "FAILED"}
 REFUSED_FOR_GOOD = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"}
 
 
@@ -207,85 +204,13 @@ class MlflowWriter:
         return client
 
     def _sync(self, folder: RunFolder) -> None:
-        record, cursor, client = folder.read(), folder.cursor(), self._connect()
-        if record is None or cursor.ended:
+        record = folder.read()
+        if record is None or folder.cursor().ended:
             return
-        if not cursor.mlflow_run_id:
-            cursor.mlflow_run_id = self._begin(client, record)
-            folder.write_cursor(cursor)
-        if record.run.mlflow_run_id != cursor.mlflow_run_id:
-            self._tracked(folder.run_id, cursor.mlflow_run_id)
-        self._sync_metrics(client, folder, cursor)
-        if record.model and record.model != cursor.model:
-            client.log_artifacts(cursor.mlflow_run_id, record.model, "model")
-            cursor.model = record.model
-            folder.write_cursor(cursor)
-        if record.run.ended is not None:
-            self._end(client, record, cursor)
-            folder.write_cursor(cursor)
-
-    def _begin(self, client: MlflowClient, record: Record) -> str:
-        run, request = record.run, record.request
-        # A crash between MLflow's answer and our note of it must not make a second run of this one.
-        known = client.search_runs([self._experiment], f"tags.`aios.run` = '{run.id}'", max_results=1)
-        if known:
-            return str(known[0].info.run_id)
-        tags = {
-            "mlflow.user": run.user,
-            "mlflow.source.name": run.name,
-            "aios.run": run.id,
-            "aios.user": run.user,
-            "aios.slice": run.slice_id,
-            "aios.source": request.source[:5000],
-        }
-        created = client.create_run(self._experiment, int(run.created * 1000), tags, run_name=run.name)
-        mlflow_run_id = str(created.info.run_id)
-        for key, value in _parameters(record).items():
-            client.log_param(mlflow_run_id, key, value)
-        if request.source:
-            client.log_text(mlflow_run_id, request.source, "source.py")
-        return mlflow_run_id
-
-    def _sync_metrics(self, client: MlflowClient, folder: RunFolder, cursor: Cursor) -> None:
-        from mlflow.entities import Metric
-
-        reported, offset = folder.metrics(cursor.offset)
-        metrics = [Metric(*values) for metric in reported for values in _metric_values(metric)]
-        for start in range(0, len(metrics), BATCH):
-            client.log_batch(cursor.mlflow_run_id, metrics=metrics[start : start + BATCH])
-        if offset != cursor.offset:
-            cursor.offset = offset
-            folder.write_cursor(cursor)
-
-    def _end(self, client: MlflowClient, record: Record, cursor: Cursor) -> None:
-        run = record.run
-        if run.error:
-            client.set_tag(cursor.mlflow_run_id, "aios.error", run.error[:5000])
-        ended = int((run.ended or run.created) * 1000)
-        client.set_terminated(cursor.mlflow_run_id, STATUS[run.state], ended)
-        cursor.ended = True
-
-
-def _metric_values(metric: RunMetric) -> list[tuple[str, float, int, int]]:
-    stamp = int(metric.time * 1000)
-    return [(_name(key), value, stamp, metric.step) for key, value in metric.values.items()]
-
-
-def _parameters(record: Record) -> dict[str, str]:
-    request = record.request
-    own: dict[str, Any] = {
-        "strategy": request.strategy,
-        "world_size": request.world_size,
-        "total_steps": request.total_steps,
-        "total_epochs": request.total_epochs,
-    }
-    given = {**{key: value for key, value in own.items() if value is not None}, **request.parameters}
-    return {_name(key): str(value)[:6000] for key, value in given.items()}
-
-
-def _name(key: str) -> str:
-    """``key`` in the letters that MLflow takes for names of metrics and parameters."""
-    return re.sub(r"[^\w.\- /]", "_", key)[:250].strip("/ .") or "_"
+        run = MlflowRun(self._connect(), self._experiment, folder, record)
+        if record.run.mlflow_run_id != run.id:
+            self._tracked(folder.run_id, run.id)
+        run.sync()
 
 
 def _artifacts(uri: str, root: str | None) -> str | None:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from aios_lab.training.store_files import RunFolder
-from aios_lab.wire import RunMetric
+from aios_lab.training.store_files import METRICS, USAGE, RunFolder
+from aios_lab.wire import RankUsage, RunMetric
 
 log = logging.getLogger("aios_lab.training")
 
@@ -18,16 +18,19 @@ LONGEST_PAUSE = 60.0  # seconds between two attempts on a disk that refuses
 
 @dataclass
 class _Pending:
-    """What a run's folder lacks: metrics to append, then the record to replace."""
+    """What a run's folder lacks: lines to append, then the record to replace."""
 
     folder: RunFolder
     metrics: list[RunMetric] = field(default_factory=list)
+    usage: list[RankUsage] = field(default_factory=list)
     text: str | None = None
     kept: list[Callable[[], object]] = field(default_factory=list)
 
     def before(self, newer: _Pending) -> _Pending:
         text = self.text if newer.text is None else newer.text
-        return _Pending(newer.folder, self.metrics + newer.metrics, text, self.kept + newer.kept)
+        return _Pending(
+            newer.folder, self.metrics + newer.metrics, self.usage + newer.usage, text, self.kept + newer.kept
+        )
 
 
 class FolderWriter:
@@ -56,15 +59,17 @@ class FolderWriter:
         self,
         folder: RunFolder,
         metrics: Sequence[RunMetric] = (),
+        usage: Sequence[RankUsage] = (),
         text: str | None = None,
         kept: Callable[[], object] | None = None,
     ) -> None:
-        """Append ``metrics`` and then, where there is one, make ``text`` the record. Returns at once.
+        """Append ``metrics`` and ``usage`` and then, where there is one, make ``text`` the record. Returns at
+        once.
 
         ``kept`` is called in the writer's thread when all that was submitted for this run is on the disk.
         """
         with self._lock:
-            self._add(_Pending(folder, list(metrics), text, [kept] if kept else []))
+            self._add(_Pending(folder, list(metrics), list(usage), text, [kept] if kept else []))
         self._wake.set()
 
     def close(self, timeout: float) -> None:
@@ -102,11 +107,14 @@ class FolderWriter:
             return [self._pending.pop(run_id) for run_id in ready]
 
     def _write(self, pending: _Pending) -> None:
-        folder, new = pending.folder, bool(pending.metrics or pending.text)
+        folder, new = pending.folder, bool(pending.metrics or pending.usage or pending.text)
         try:
             if pending.metrics:
-                folder.append(pending.metrics)
+                folder.append(METRICS, pending.metrics)
                 pending.metrics = []
+            if pending.usage:
+                folder.append(USAGE, pending.usage)
+                pending.usage = []
             if pending.text is not None:
                 folder.write_text(pending.text)
         except OSError as error:

@@ -24,6 +24,7 @@ from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import Output
 from aios_lab.training.pipes import INCOMING, Pipes
 from aios_lab.training.spec import RANKS, RESULT, SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
+from aios_lab.training.usage import Meter
 
 TICK = 0.1  # seconds between batches of events
 
@@ -160,6 +161,7 @@ class Supervisor:
         self._port = 0
         self._metrics: list[Any] = []
         self._said: dict[str, Any] | None = None
+        self._meter: Meter | None = None
 
     def order(self, order: OrderName, values: dict[str, Any]) -> None:
         """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed, one that saves
@@ -206,6 +208,7 @@ class Supervisor:
             "aios_lab.training.rank:main", payload, pipes.theirs, env=rank_environment(self._spec), cwd=folder
         )
         pipes.close_theirs()
+        self._meter = Meter(child.pid, self._spec.local_rank)
         with self._lock:
             self._child = child
             self._control = FrameWriter(pipes.ours["control"])
@@ -267,6 +270,8 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._publish_batches(self._output.take())
+        if self._meter is not None and self._meter.due():
+            self._publish("usage", self._meter.measure())
         late = self._stop_by is not None and time.monotonic() >= self._stop_by
         if late or not self._wanted():
             with self._lock:

@@ -6,10 +6,12 @@ import {
   change,
   count,
   duration,
+  energy,
   loadLine,
   memoryText,
   metric,
   modelName,
+  pause,
   percent,
   rate
 } from '../format';
@@ -32,6 +34,11 @@ describe('format', () => {
     expect(memoryText(512e6)).toBe('512 MB');
     expect(memoryText(2_000_683_008)).toBe('2 GB');
     expect([1_074e6, 1_611e6, 537e6].map(memoryText)).toEqual(['1 GiB', '1.5 GiB', '512 MiB']);
+  });
+
+  it('writes energy and pauses', () => {
+    expect([0, 999, 1000, 2_500_000].map(energy)).toEqual(['0 J', '999 J', '1 kJ', '2.5 MJ']);
+    expect([0.4221, 9.99, 12.3, 75].map(pause)).toEqual(['0.422s', '9.99s', '12s', '1m 15s']);
   });
 
   it.each([

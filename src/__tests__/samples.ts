@@ -1,6 +1,6 @@
 import { ServerConnection } from '@jupyterlab/services';
 
-import type { CompressReport, Job, Model, Run, Slice } from '../wire';
+import type { CompressReport, Job, Model, Point, Resize, Run, Slice } from '../wire';
 
 /** Data as the server sends it. */
 export function slice(changes: Partial<Slice> = {}): Slice {
@@ -65,6 +65,7 @@ export function run(changes: Partial<Run> = {}): Run {
     parameters: {},
     attempt: 0,
     detached: false,
+    min_workers: null,
     resumable: false,
     resumed: null,
     ranks: [],
@@ -75,6 +76,23 @@ export function run(changes: Partial<Run> = {}): Run {
     lost: { steps: 0, seconds: 0 },
     data: [],
     abridged: false,
+    ...changes
+  };
+}
+
+/** A value at each of the steps, one a second from `after` on: 1 / step. */
+export function points(steps: number[], after = 0): Point[] {
+  return steps.map(step => ({ step, time: after + step, value: 1 / step }));
+}
+
+export function resize(changes: Partial<Resize> = {}): Resize {
+  return {
+    time: 100,
+    step: 20,
+    before: 2,
+    after: 1,
+    why: 'The slice shrank.',
+    seconds: 0.42,
     ...changes
   };
 }

@@ -1,4 +1,5 @@
 import { ARGS, CommandIDs } from '../commands';
+import { aiosIcon } from '../icon';
 import type { IActionContext } from './context';
 
 /** Make the commands known. What they do is loaded with the first use. */
@@ -43,11 +44,25 @@ export function registerCommands(context: IActionContext): void {
     describedBy: { args: ARGS[CommandIDs.askToFree] },
     execute: async args => (await import('./slices')).askToFree(context, args)
   });
+  commands.addCommand(CommandIDs.trainCell, {
+    label: trans.__('Train on Slice…'),
+    caption: trans.__('Choose how to train this cell on the slice'),
+    icon: aiosIcon,
+    describedBy: { args: ARGS[CommandIDs.trainCell] },
+    isVisible: () => context.notebooks?.activeCell?.model.type !== 'markdown',
+    execute: async () => (await import('./train')).trainCell(context)
+  });
   commands.addCommand(CommandIDs.stopRun, {
     label: trans.__('Stop Run…'),
     caption: trans.__('Stop a run and keep what it has learned'),
     describedBy: { args: ARGS[CommandIDs.stopRun] },
     execute: async args => (await import('./runs')).stopRun(context, args)
+  });
+  commands.addCommand(CommandIDs.resumeRun, {
+    label: trans.__('Resume Run…'),
+    caption: trans.__('Train on from a checkpoint of a run'),
+    describedBy: { args: ARGS[CommandIDs.resumeRun] },
+    execute: async args => (await import('./resume')).resumeRun(context, args)
   });
   commands.addCommand(CommandIDs.register, {
     label: trans.__('Register Model…'),
@@ -60,6 +75,18 @@ export function registerCommands(context: IActionContext): void {
     caption: trans.__('Make a smaller version of a model and compare the two'),
     describedBy: { args: ARGS[CommandIDs.compress] },
     execute: async args => (await import('./models')).compress(context, args)
+  });
+  commands.addCommand(CommandIDs.openReplay, {
+    label: trans.__('What Would Have Happened…'),
+    caption: trans.__('Play what was recorded again under other policies'),
+    describedBy: { args: ARGS[CommandIDs.openReplay] },
+    execute: async () => (await import('./pages')).openReplay(context)
+  });
+  commands.addCommand(CommandIDs.compareRuns, {
+    label: trans.__('Compare Runs…'),
+    caption: trans.__('Show runs in one plot, and what they were started with side by side'),
+    describedBy: { args: ARGS[CommandIDs.compareRuns] },
+    execute: async args => (await import('./pages')).compareRuns(context, args)
   });
   commands.addCommand(CommandIDs.insertCode, {
     label: trans.__('Insert Code'),

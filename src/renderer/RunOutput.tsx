@@ -11,13 +11,31 @@ import type { Run } from '../wire';
 /** What `%%aios train` displays: a `wire.Run` as JSON, sent anew with each update. */
 export const RUN_MIME = 'application/vnd.aios.run.v1+json';
 
+/** What outputs that were saved before runs told of it do not have. */
+const BLANK: Partial<Run> = {
+  note: '',
+  options: {},
+  parameters: {},
+  attempt: 0,
+  detached: false,
+  resumable: false,
+  resumed: null,
+  ranks: [],
+  usage: [],
+  joules: null,
+  resizes: [],
+  checkpoints: [],
+  lost: { steps: 0, seconds: 0 },
+  data: []
+};
+
 const RunView = lazily(async () => (await import('../runs/RunView')).RunView);
 
 function Output(props: { run: Run }): React.ReactElement {
   const runs = useAIOS(state => (state.link === 'connected' ? state.runs : null));
   const link = useAIOS(state => state.link);
   const { run, lost } = reconcile(props.run, runs, Date.now() / 1000);
-  return <RunView run={run} lost={lost} plot={true} reachable={link !== 'lost'} />;
+  return <RunView run={run} lost={lost} plot={true} pace={true} reachable={link !== 'lost'} />;
 }
 
 /** A run in a cell's output. It asks the server only for a run that has not ended. */
@@ -28,7 +46,7 @@ export class RunOutput extends ReactWidget implements IRenderMime.IRenderer {
   }
 
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
-    this._run = model.data[RUN_MIME] as unknown as Run;
+    this._run = { ...BLANK, ...(model.data[RUN_MIME] as unknown as Run) };
     if (hasEnded(this._run)) {
       this._watching?.dispose();
       this._watching = null;

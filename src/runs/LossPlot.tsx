@@ -3,17 +3,24 @@ import * as React from 'react';
 import { metric } from '../format';
 import { Plot } from '../parts/Plot';
 import { useServices } from '../parts/services';
-import type { Point } from '../wire';
+import type { Run } from '../wire';
 import { figure, plotted } from './figure';
 
-/** A run's losses over its steps, live. */
-export function LossPlot(props: { series: Record<string, Point[]> }): React.ReactElement {
+/** A run's losses over its steps, live, its resizes marked; with `pace` also how fast it was. */
+export function LossPlot(props: { run: Run; pace: boolean }): React.ReactElement {
   const { trans } = useServices();
-  const { series } = props;
-  const draw = React.useCallback((node: HTMLElement) => figure(node, series), [series]);
+  const { pace } = props;
+  const { series, resizes } = props.run;
+  const draw = React.useCallback(
+    (node: HTMLElement) => figure(node, series, resizes, pace),
+    [series, resizes, pace]
+  );
   const said = plotted(series).map(name => {
     const points = series[name];
     return trans.__('%1 is %2', name, metric(points[points.length - 1].value));
   });
+  if (resizes.length > 0) {
+    said.push(trans._n('%1 resize', '%1 resizes', resizes.length));
+  }
   return <Plot draw={draw} label={trans.__('Metrics over steps: %1', said.join(', '))} />;
 }

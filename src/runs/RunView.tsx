@@ -1,14 +1,19 @@
 import * as React from 'react';
 
-import { duration, metric, rate } from '../format';
-import { CommandIDs } from '../commands';
 import { Progress } from '../parts/Bars';
 import { Chip } from '../parts/Chip';
 import { Fold } from '../parts/Fold';
 import { useServices } from '../parts/services';
 import { hasEnded } from '../state';
 import type { Run } from '../wire';
+import { Actions } from './Actions';
+import { Checkpoints } from './Checkpoints';
+import { Facts } from './Facts';
+import { Log } from './Log';
 import { LossPlot } from './LossPlot';
+import { Ranks, stateCounts } from './Ranks';
+import { Resizes } from './Resizes';
+import { Setup } from './Setup';
 import { Whole } from './Whole';
 
 /** How far a run is, 0 to 1, by steps, else by epochs; null when it has not said how many there are. */
@@ -35,11 +40,14 @@ export function RunView(props: {
   lost?: boolean;
   /** Whether its plot is shown from the start. */
   plot: boolean;
+  /** Whether the plot also shows how fast it was: where there is room. */
+  pace?: boolean;
   /** Whether the server can be asked to stop it. */
   reachable: boolean;
 }): React.ReactElement {
   const { trans } = useServices();
-  const { run, lost = false } = props;
+  const { run, lost = false, pace = false } = props;
+  const usable = props.reachable && !lost;
   const points = Object.values(run.series).some(series => series.length > 0);
   // of what ended before it was first drawn here, nothing is asked for until somebody opens it
   const [watched] = React.useState(!run.abridged);
@@ -75,7 +83,22 @@ export function RunView(props: {
       )}
       {points && (
         <Fold title={trans.__('Loss')} open={props.plot}>
-          <Whole run={run}>{whole => <LossPlot series={whole.series} />}</Whole>
+          <Whole run={run}>{whole => <LossPlot run={whole} pace={pace} />}</Whole>
+        </Fold>
+      )}
+      {run.resizes.length > 0 && (
+        <Fold title={trans.__('Resizes (%1)', run.resizes.length)} open={false}>
+          <Resizes resizes={run.resizes} />
+        </Fold>
+      )}
+      {run.ranks.length > 0 && (
+        <Fold title={trans.__('Ranks: %1', stateCounts(run.ranks))} open={false}>
+          <Ranks run={run} />
+        </Fold>
+      )}
+      {run.checkpoints.length > 0 && (
+        <Fold title={trans.__('Checkpoints (%1)', run.checkpoints.length)} open={false}>
+          <Checkpoints run={run} usable={usable} />
         </Fold>
       )}
       {(run.log_tail.length > 0 || run.abridged) && (
@@ -83,107 +106,16 @@ export function RunView(props: {
           <Whole run={run}>{whole => <Log run={whole} />}</Whole>
         </Fold>
       )}
-      {run.mine && <Actions run={run} usable={props.reachable && !lost} />}
+      {run.mine && (
+        <Fold title={trans.__('Started with')} open={false}>
+          <Setup run={run} />
+        </Fold>
+      )}
+      {run.mine && <Actions run={run} usable={usable} />}
     </section>
-  );
-}
-
-function Log(props: { run: Run }): React.ReactElement | null {
-  const { trans } = useServices();
-  const { abridged, log_tail: lines } = props.run;
-  if (lines.length === 0) {
-    return abridged ? null : <p className="aios-Faint">{trans.__('It printed nothing.')}</p>;
-  }
-  return (
-    <pre className="aios-Run-log" tabIndex={0}>
-      {lines.join('\n')}
-    </pre>
   );
 }
 
 function about(run: Run): string {
   return [run.name, run.user, `${run.strategy} × ${run.world_size}`].filter(Boolean).join(' · ');
-}
-
-function Facts(props: { run: Run }): React.ReactElement {
-  const { trans } = useServices();
-  const { run } = props;
-  const of = (now: number, total: number | null): string => (total ? `${now}/${total}` : `${now}`);
-  const facts: string[] = [];
-  if (run.epoch !== null) {
-    // code counts epochs from 0, people from 1; who counts from 1 in code must not see 13 of 12
-    const epoch = Math.min(run.epoch + 1, run.total_epochs ?? Infinity);
-    facts.push(trans.__('epoch %1', of(epoch, run.total_epochs)));
-  }
-  if (run.step > 0 || run.total_steps) {
-    facts.push(trans.__('step %1', of(run.step, run.total_steps)));
-  }
-  if (hasEnded(run)) {
-    if (run.started !== null && run.ended !== null) {
-      facts.push(trans.__('took %1', duration(run.ended - run.started)));
-    }
-  } else if (run.eta !== null) {
-    facts.push(trans.__('%1 left', duration(run.eta)));
-  }
-  const metrics = Object.entries(run.metrics);
-  return (
-    <>
-      <div className="aios-Run-facts">{facts.join(' · ')}</div>
-      {(metrics.length > 0 || run.throughput !== null) && (
-        <ul className="aios-Run-metrics" aria-label={trans.__('Latest values')}>
-          {metrics.map(([name, value]) => (
-            <li key={name}>
-              <span className="aios-Faint aios-Ellipsis" title={name}>
-                {name}
-              </span>{' '}
-              <strong>{metric(value)}</strong>
-            </li>
-          ))}
-          {run.throughput !== null && (
-            <li title={trans.__('Steps a second')}>
-              <span className="aios-Faint">{trans.__('steps')}</span>{' '}
-              <strong>{rate(run.throughput)}</strong>
-            </li>
-          )}
-        </ul>
-      )}
-    </>
-  );
-}
-
-function Actions(props: { run: Run; usable: boolean }): React.ReactElement {
-  const { trans, commands } = useServices();
-  const { run, usable } = props;
-  const stopping = run.state === 'stopping';
-  const which = `${run.name} (${run.id})`; // many runs have the same name
-  return (
-    <div className="aios-Actions">
-      <button
-        className={`jp-mod-styled aios-Button aios-Run-stop ${stopping ? 'jp-mod-warn' : ''}`}
-        disabled={!usable || hasEnded(run)}
-        aria-label={stopping ? trans.__('Kill now: %1', which) : trans.__('Stop %1', which)}
-        title={
-          stopping
-            ? trans.__('End its processes at once; what it did not save is lost')
-            : trans.__('Stop after the present step and keep what it has learned')
-        }
-        onClick={() => void commands.execute(CommandIDs.stopRun, { run: run.id, kill: stopping })}
-      >
-        {stopping ? trans.__('Kill now') : trans.__('Stop')}
-      </button>
-      {run.has_model && (
-        <button
-          className="jp-mod-styled aios-Button aios-Run-register"
-          disabled={!usable}
-          aria-label={trans.__('Register the model of %1', which)}
-          title={trans.__('Put the model of %1 into the registry under a name', which)}
-          onClick={() =>
-            void commands.execute(CommandIDs.register, { run: run.id, suggestion: run.name })
-          }
-        >
-          {trans.__('Register…')}
-        </button>
-      )}
-    </div>
-  );
 }

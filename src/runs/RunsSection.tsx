@@ -1,5 +1,6 @@
 import * as React from 'react';
 
+import { CommandIDs } from '../commands';
 import { EmptyState, Waiting } from '../parts/Notice';
 import { useAIOS, useServices } from '../parts/services';
 import { hasEnded, orderRuns } from '../state';
@@ -22,7 +23,7 @@ def train(ctx):
 
 /** Every run that may be seen: those that go on first, then the newest. */
 export function RunsSection(): React.ReactElement {
-  const { trans } = useServices();
+  const { trans, commands } = useServices();
   const runs = useAIOS(state => state.runs);
   const link = useAIOS(state => state.link);
   if (!runs) {
@@ -37,6 +38,15 @@ export function RunsSection(): React.ReactElement {
   }
   return (
     <div className="aios-Runs">
+      {runs.filter(run => run.mine).length > 1 && (
+        <button
+          className="jp-mod-styled aios-Button aios-Runs-compare"
+          title={trans.__('Show runs in one plot, and what they were started with side by side')}
+          onClick={() => void commands.execute(CommandIDs.compareRuns)}
+        >
+          {trans.__('Compare runs…')}
+        </button>
+      )}
       {orderRuns(runs).map(run => (
         <RunView
           key={run.id}

@@ -16,7 +16,7 @@ from aios_lab.notebook.server import Server, page
 from aios_lab.notebook.tracker import HTTPTracker
 from aios_lab.notebook.view import SliceTable, SliceView, why
 from aios_lab.training import TrackerUnavailable
-from aios_lab.wire import Amounts, Run, RunState, RunUpdate, SliceState
+from aios_lab.wire import Amounts, Lost, Resize, Run, RunState, RunUpdate, SliceState
 
 GONE = Server("http://127.0.0.1:9", "token", "s-1")
 
@@ -107,6 +107,19 @@ def test_progress_is_one_line_and_the_error_another() -> None:
     assert progress(run) == expected
     assert progress(a_run(state="failed", error="Rank 1 failed\n…")).splitlines()[1] == "Rank 1 failed"
     assert progress(a_run()) == "digits: running on 2 ranks"
+
+
+def test_progress_says_what_resizes_cost_and_what_it_waits_for() -> None:
+    shrunk = Resize(time=1.0, step=40, before=2, after=1, why="The slice shrank.", seconds=0.3)
+    run = a_run(state="resizing", note="Waiting for 1 worker.", resizes=[shrunk])
+    run.lost = Lost(steps=1, seconds=0.312)
+    assert progress(run).splitlines() == [
+        "digits: resizing on 2 ranks",
+        "Waiting for 1 worker.",
+        "1 resize, 1 step redone, paused 0.31 s; the last from 2 to 1 ranks at step 40: The slice shrank.",
+    ]
+    ended = run.model_copy(update={"state": RunState.FINISHED, "ended": 2.0})
+    assert "Waiting" not in progress(ended)
 
 
 def test_without_a_kernel_progress_never_floods(capsys: pytest.CaptureFixture[str]) -> None:

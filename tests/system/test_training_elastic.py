@@ -26,13 +26,15 @@ from training import functions
 aios.request(workers=2, memory='500MB', priority={priority!r})
 aios.client().wait_for_workers(2, timeout=120)
 run = aios.train(functions.counted, wait=False, workers=2, seed=3, checkpoint_every=4, name='counted',
-                 seen={seen!r}, epochs={epochs}, samples={samples}, pause=0.4)
+                 seen={seen!r}, epochs={epochs}, samples={samples}, pause={pause})
 """
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path, config=CONFIG) as running:
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text("fair_share: {guard: 0s}\nprojects: {}\n")  # nobody is safe for his first minute
+    with serving(tmp_path, config=f"{CONFIG}c.AIOSLab.quotas = {str(quotas)!r}\n") as running:
         yield running
 
 
@@ -54,10 +56,10 @@ def trains(server: Server, size: int, attempt: int, steps: int = 2) -> None:
     until("some steps more", lambda: the_run(server)["step"] >= goal, 60)
 
 
-def begin(kernel: Kernel, folder: Path, priority: str = "normal") -> Path:
+def begin(kernel: Kernel, folder: Path, priority: str = "normal", pause: float = 1.0) -> Path:
     seen = folder / "seen"
     seen.mkdir()
-    kernel.run(BEGIN.format(seen=str(seen), epochs=EPOCHS, samples=SAMPLES, priority=priority))
+    kernel.run(BEGIN.format(seen=str(seen), epochs=EPOCHS, samples=SAMPLES, priority=priority, pause=pause))
     return seen
 
 
@@ -98,11 +100,12 @@ def test_a_run_is_resized_by_its_owner_and_recovers_from_a_killed_worker(server:
 
 def test_a_preempted_run_waits_and_goes_on_by_itself(server: Server, tmp_path: Path):
     kernel = server.kernel("train.ipynb")
-    seen = begin(kernel, tmp_path, priority="low")
+    seen = begin(kernel, tmp_path, priority="low", pause=2.0)
     trains(server, 2, 0)
     other = server.kernel("urgent.ipynb")
     other.run(
-        "import aios_lab as aios; aios.request(workers=2, memory='500MB', priority='high'); aios.client()"
+        "import aios_lab as aios; aios.request(workers=2, min_workers=2, memory='500MB', priority='high'); "
+        "aios.client()"
     )
     until("it waits", lambda: the_run(server)["state"] == "waiting", 60)
     assert the_run(server)["checkpoints"]

@@ -92,6 +92,20 @@ def test_after_a_crash_the_rest_is_killed_and_the_next_world_begins_with_those_l
     assert run.tick(5) == [Start(2, (A, C))]
 
 
+def test_a_world_trains_before_the_next_change_begins() -> None:
+    """Else what the first change cost would be told of the second."""
+    run = running()
+    run.on_lost(B, end(1, "lost"), 2)
+    run.on_end(0, end(0, "killed"), 2.1)
+    run.on_ready(1, 0, 3)
+    run.on_worker(C, 3.1)
+    assert run.tick(9) == []
+    change = run.on_going(1)
+    assert change is not None
+    assert not change.planned
+    assert run.tick(9.1) == [Start(2, (A, C))]
+
+
 def test_a_run_that_loses_all_waits_and_begins_when_a_worker_comes() -> None:
     run = running()
     assert run.on_leaving([A, B], 2) == [Send(0, "hold", {"number": 1, "why": "pause"})]

@@ -7,13 +7,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from aios_lab.training import store_entry
 from aios_lab.training.store import KEPT, LISTED, RunStore
-from aios_lab.training.store_files import RunFolder
+from aios_lab.training.store_files import METRICS, RunFolder
 from aios_lab.training.store_writer import FolderWriter
 from aios_lab.wire import Run, RunMetric, RunRequest, RunState, RunUpdate
 
@@ -160,7 +162,7 @@ def test_a_long_run_of_a_dead_server_is_read_quickly(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "runs" / run_id / "run.json").read_text())
     record["run"].update(series={}, ended=None)
     (tmp_path / "runs" / run_id / "run.json").write_text(json.dumps(record))
-    RunFolder(tmp_path / "runs" / run_id).append(metrics(0, 100_000))
+    RunFolder(tmp_path / "runs" / run_id).append(METRICS, metrics(0, 100_000))
     began = time.monotonic()
     found = store_entry.history(tmp_path / "runs", KEPT)
     assert time.monotonic() - began < 4, "it took 9 s when every point was made anew"
@@ -173,9 +175,9 @@ class Counting(RunFolder):
 
     tried = 0
 
-    def append(self, metrics: list[RunMetric]) -> None:
+    def append(self, name: str, lines: Sequence[BaseModel]) -> None:
         self.tried += 1
-        super().append(metrics)
+        super().append(name, lines)
 
 
 def test_a_disk_that_refuses_is_tried_once_a_pause_and_loses_nothing(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_a_disk_that_refuses_is_tried_once_a_pause_and_loses_nothing(tmp_path: P
     writer = FolderWriter(lambda _folder: written.set(), pause=0.2)
     writer.start()
     for step in range(50):
-        writer.submit(folder, metrics(step, 1), None if step % 10 else f"record {step}")
+        writer.submit(folder, metrics(step, 1), text=None if step % 10 else f"record {step}")
         threading.Event().wait(0.01)
     assert folder.tried <= 4
     folder.create()
@@ -201,7 +203,7 @@ def test_closing_writes_what_waits(tmp_path: Path) -> None:
     writer.submit(folder, metrics(0, 1))
     threading.Event().wait(0.1)
     folder.create()
-    writer.submit(folder, metrics(1, 1), "the record")
+    writer.submit(folder, metrics(1, 1), text="the record")
     writer.close(5)
     assert len(folder.metrics()[0]) == 2
     assert (folder.path / "run.json").read_text() == "the record"
