@@ -46,6 +46,7 @@ class DDP(Base):
         pace: Pace | None = None,
     ) -> torch.nn.Module:
         model = model.to(device)
+        self.same_everywhere(model)
         if not any(p.requires_grad for p in model.parameters()):
             return model
         skeleton = Skeleton(model) if self.options.checkpoint_activations else None

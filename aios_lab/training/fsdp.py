@@ -48,6 +48,7 @@ class FSDP(Base):
         pace: Pace | None = None,
     ) -> torch.nn.Module:
         model = model.to(device)
+        self.same_everywhere(model)
         if not any(p.requires_grad for p in model.parameters()):
             return model
         if optimizer is not None and optimizer.state:
