@@ -15,7 +15,7 @@ lab:
 	@exec jupyter lab $(ROOT_FLAG) notebooks/quickstart.ipynb $(ARGS)
 
 test: setup
-	@python scripts/checks.py lint vitest browser pytest
+	@python scripts/checks.py system lint vitest browser pytest
 
 lint: setup
 	@python scripts/checks.py lint

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aios_lab.extension import AIOSLab
 
-_SDK = frozenset({"client", "forecast", "models", "on_resize", "release", "request", "slice", "train", "why"})
+_SDK = frozenset(
+    {"attach", "client", "forecast", "models", "on_resize", "release", "request", "slice", "train", "why"}
+)
 
 
 def __getattr__(name: str) -> Any:

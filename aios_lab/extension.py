@@ -38,11 +38,13 @@ from aios_lab.routes.events import Transitions, register
 from aios_lab.routes.feed import Feed
 from aios_lab.routes.use import Use
 from aios_lab.training.store import RunStore
+from aios_lab.training.store_line import StoreLine
 from aios_lab.wire import ClaimRequest, Job, Problem
 
 PATIENCE = 3.0  # seconds a stopping server gives MLflow; it gets what it misses after the next start
 RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
 AGAIN = "Mend this; the server tries again every few seconds. Kernels work meanwhile, without slices."
+LEADER = ("aios_lab.training.leader", "aios_lab.training.rank")  # what a slice that trains has imported
 PROVISIONER = "aios-provisioner"
 STOPPED = Problem(
     message="This server is shutting down.",
@@ -145,7 +147,7 @@ class AIOSLab(Options):
         options: dict[str, Any] = {"inventory": dict(self.inventory) or None}
         if issubclass(self.engine_class, LocalEngine):
             options |= {
-                "preload": list(self.preload),
+                "preload": [*LEADER, *self.preload],
                 "spares": self.spares,
                 "spare_processes": self.spare_processes,
                 "max_processes": self.max_processes,
@@ -163,12 +165,18 @@ class AIOSLab(Options):
         broker = Broker(engine, ledger, quotas, self._default_claim(), windows, self.grace)
         await broker.start()
         recovery = broker.recovery
-        stack.push_async_callback(lambda: broker.stop(self._leading.slices | recovery.unclaimed))
+
+        def left() -> frozenset[str]:
+            """Slices that another server, or later this one, may take over."""
+            return self._leading.slices | recovery.unclaimed | broker.holds.detached
+
+        stack.push_async_callback(lambda: broker.stop(left()))
         self._peers.reclaim(broker)
         runs = RunStore(self.runs_dir, self._mlflow(), artifact_root=self._artifacts())
+        line = StoreLine(runs, broker.holds.tell)
         await runs.start(broker.living)
         recovery.unpin(runs.living)
-        stack.push_async_callback(lambda: runs.close(PATIENCE, self._leading.slices | recovery.unclaimed))
+        stack.push_async_callback(lambda: runs.close(PATIENCE, left()))
         registry = Registry(self._mlflow(), self._artifacts())
         jobs = Jobs(self._mlflow(), self._artifacts(), self._job_changed)
         stack.push_async_callback(jobs.stop)
@@ -178,6 +186,7 @@ class AIOSLab(Options):
         self.services.open(broker, runs, registry, jobs, use, replays)
         self.services.feed.look(use.measure, {"models": partial(asyncio.to_thread, registry.stamp)})
         broker.subscribe(self._slice_changed)
+        broker.holds.on_told(line.told)
         runs.subscribe(self._run_changed)
         recovery.heard_from_now()
         self._leading.open()
@@ -214,9 +223,11 @@ class AIOSLab(Options):
         if self.services.ready:
             broker = self.services.broker
             living = broker.living(slice_id)
-            if not living:
-                self.services.runs.end_of_slice(slice_id, "Its slice has ended.")
-            self._transitions.slice(slice_id, broker.view(slice_id) if living else None)
+            view = broker.view(slice_id) if living else None
+            why = (view.problem or "Its slice was given back.") if view else "Its slice has ended."
+            held = broker.holds.runs(slice_id)
+            self.services.runs.end_of_slice(slice_id, why, spare=lambda run: run.id in held)
+            self._transitions.slice(slice_id, view)
         self.services.feed.changed("slices", "cluster")
 
     def _run_changed(self, run_id: str, state_changed: bool) -> None:
@@ -229,7 +240,7 @@ class AIOSLab(Options):
 
     def _unpin(self, slice_id: str, run_id: str) -> None:
         try:
-            self.services.broker.unpin(slice_id, run_id)
+            self.services.broker.holds.unpin(slice_id, run_id)
         except Refused as refused:
             self.log.warning("AIOS Lab: %s %s", refused.message, refused.hint)
 

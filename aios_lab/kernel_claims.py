@@ -60,7 +60,7 @@ class OwnBroker:
             return
         broker = self._services.broker
         if what in ("restarted", "crashed", "ended"):
-            self._services.runs.end_of_slice(slice_id, why)
+            self._services.runs.end_of_slice(slice_id, why, spare=lambda run: run.detached)
         try:
             if what in ("busy", "quiet"):
                 broker.executing(slice_id, what == "busy")

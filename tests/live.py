@@ -186,6 +186,7 @@ class Server:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     beside: Server | None = None
+    clients: list[BlockingKernelClient] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -306,6 +307,7 @@ class Server:
         client = BlockingKernelClient()
         client.load_connection_file(str(connection))
         client.start_channels()
+        self.clients.append(client)
         answer_of(client)
         return Kernel(self, kernel_id, session["id"], client)
 
@@ -338,6 +340,8 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        while self.clients:
+            self.clients.pop().stop_channels()
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def test_a_idles_b_asks_a_shrinks_b_grows_and_a_comes_back(page: Page, server: S
     until("B has grown", lambda: workers()["b.ipynb"] == 2, 60)
     print(f"B had 2 workers {time.monotonic() - began:.2f} s after it asked, most of it A's window of 1 s")
     assert workers()["a.ipynb"] == 0
-    notice = lab.outputs().get_by_text(re.compile("This slice is parked"))
+    notice = lab.outputs().get_by_text(re.compile("This slice has no workers for now"))
     expect(notice).to_be_visible(timeout=20_000)
     expect(notice).to_contain_text("b.ipynb")
     mine = card(panel, "a.ipynb")

@@ -17,6 +17,7 @@ from aios_lab.broker import views
 from aios_lab.broker.accounts import Accounts
 from aios_lab.broker.claims import make_claim
 from aios_lab.broker.errors import Refused
+from aios_lab.broker.holds import Holds
 from aios_lab.broker.idleness import Idleness, Windows
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.life import Life
@@ -67,6 +68,7 @@ class Broker:
         self._decider = Decider(quotas.policy)
         self._life = Life(engine, ledger, self._accounts.moved, self._slice_changed, grace)
         self.recovery = Recovery(engine, ledger, self._life, self._accounts)
+        self.holds = Holds(engine, self._life)
         self._outlook = Outlook(ledger, quotas, self._snapshot)
 
     async def start(self, claim_within: float = CLAIM_WITHIN) -> None:
@@ -152,7 +154,7 @@ class Broker:
     def activate(self, slice_id: str) -> None:
         """First use: the claim wants its units from now on. Does nothing when it is awake already."""
         one = self._life.get(slice_id)
-        if not one.asks or one.cap is not None:
+        if not one.asks or one.cap is not None or one.orphaned:
             self._life.want(one, one.claim)
             self._wake.set()
 
@@ -193,16 +195,6 @@ class Broker:
     def recycle(self, slice_id: str) -> None:
         """The owner restarted: it keeps its slice, with clean workers and no runs."""
         self._life.recycle(self._life.get(slice_id))
-
-    def pin(self, slice_id: str, run_id: str, units: int) -> None:
-        """A run began: so many of the units that are there now are not taken away before ``unpin``."""
-        one = self._life.get(slice_id)
-        pins = {**one.pins, run_id: max(0, min(units, one.target))}
-        self._life.put("pinned", one.step(time.time(), pins=pins), {"run": run_id})
-
-    def unpin(self, slice_id: str, run_id: str) -> None:
-        """A run ended. A slice that is gone is fine."""
-        self._life.unpin(slice_id, run_id)
 
     def living(self, slice_id: str) -> bool:
         return slice_id in self._life.slices

@@ -7,16 +7,16 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from aios_lab.allocation import Plan, Snapshot
 from aios_lab.broker.acts import Act, acts_of
 from aios_lab.broker.errors import Refused
 from aios_lab.broker.ledger import Entry, Ledger
 from aios_lab.broker.operations import Operations
-from aios_lab.broker.slices import Claim, Slice
+from aios_lab.broker.slices import UNPINNED, Claim, Slice
 from aios_lab.broker.views import fenced_words
-from aios_lab.engines.base import Engine, EngineError
+from aios_lab.engines.base import Answer, Engine, EngineError
 from aios_lab.wire import SliceState
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Life:
     ) -> None:
         """``grace``: seconds that workers which are to leave get for the tasks that they run."""
         self.slices: dict[str, Slice] = {}
+        self.hear: Callable[[str, Mapping[str, Any], Answer], None] = lambda *_: None
         self._moved = moved
         self._engine = engine
         self._ledger = ledger
@@ -83,7 +84,7 @@ class Life:
         """The claim, in this size, wants units from now on."""
         state = SliceState.REQUESTED if one.state == SliceState.FAILED and not one.held else one.state
         asked = one.asked if one.asks else time.time()
-        changes = {"claim": claim, "wanted": True, "asked": asked, "problem": "", "cap": None}
+        changes = {"claim": claim, "wanted": True, "asked": asked, "problem": "", "cap": None, "orphaned": ""}
         if one.parked:
             changes |= {"parked": False, "taken": ""}
         self.put("requested", one.step(time.time(), state, **changes))
@@ -105,14 +106,21 @@ class Life:
     def end(self, slice_id: str, why: str) -> None:
         """The owner is gone for good."""
         one = self.slices.get(slice_id)
-        if one is not None and not one.gone:
+        if one is not None and not one.gone and not self._goes_on(one, "gone", why):
             self._leave_anyway(one, "owner_ended", GONE, why)
 
     def crashed(self, slice_id: str, why: str) -> None:
         """The owner died and may come back: it finds its claim asleep."""
         one = self.slices.get(slice_id)
-        if one is not None and (one.wanted or one.held):
+        if one is not None and (one.wanted or one.held) and not self._goes_on(one, "asleep", why):
             self._leave_anyway(one, "given_back", ASLEEP, why)
+
+    def _goes_on(self, one: Slice, then: Literal["asleep", "gone"], why: str) -> bool:
+        """Whether it has runs that go on without its owner, and so does it."""
+        if one.detached:
+            data = {"why": why}
+            self._put_in_time(one.id, "orphaned", lambda one: one.without_owner(time.time(), then), data)
+        return bool(one.detached)
 
     def _leave_anyway(self, one: Slice, kind: str, changes: Mapping[str, Any], why: str) -> None:
         """Give everything back; its processes end also where the ledger cannot be written for now."""
@@ -123,7 +131,7 @@ class Life:
             log.warning("%s", refused.message)
 
             def leave(one: Slice) -> Slice:
-                return one.step(time.time(), SliceState.DRAINING, pins={}, **changes)
+                return one.step(time.time(), SliceState.DRAINING, **UNPINNED, **changes)
 
             async def note_end() -> None:
                 await self._note(slice_id, kind, leave, {"why": why})
@@ -143,8 +151,8 @@ class Life:
         then if it is gone."""
         now, slice_id = time.time(), one.id
         if one.held or self._operations.busy(slice_id) or self._engine.info(slice_id) is not None:
-            leaving = dict(one.units)
-            self.put(kind, one.step(now, SliceState.DRAINING, pins={}, leaving=leaving, **changes), data)
+            leaving = {"leaving": dict(one.units), **UNPINNED, **changes}
+            self.put(kind, one.step(now, SliceState.DRAINING, **leaving), data)
             self._operations.overtake(
                 slice_id, lambda: self._clear(slice_id), lambda: self._close(slice_id, end)
             )
@@ -154,9 +162,9 @@ class Life:
 
     def recycle(self, one: Slice) -> None:
         slice_id = one.id
-        for run_id in one.pins:
+        for run_id in one.pins.keys() - set(one.detached):
             self.unpin(slice_id, run_id)
-        if self._engine.info(slice_id) is not None:
+        if self._engine.info(slice_id) is not None and not one.detached:
             turn = self._operations.turn(slice_id)
             self._operations.start(slice_id, lambda: self._restart(slice_id, turn))
 
@@ -165,18 +173,19 @@ class Life:
         one = self.slices.get(slice_id)
         if one is None or run_id not in one.pins:
             return
+        data = {"run": run_id}
+        self._put_in_time(slice_id, "unpinned", lambda one: one.unpinned(time.time(), [run_id]), data)
+        if one.orphaned and {*one.detached} <= {run_id}:
+            kind, changes = ("owner_ended", GONE) if one.orphaned == "gone" else ("given_back", ASLEEP)
+            self._leave_anyway(self.slices[slice_id], kind, changes, "Its last run has ended.")
 
-        def unpinned(one: Slice) -> Slice:
-            pins = {run: units for run, units in one.pins.items() if run != run_id}
-            return one.step(time.time(), pins=pins)
-
+    def _put_in_time(self, slice_id: str, kind: str, make: Step, data: Mapping[str, Any]) -> None:
+        """Make a step; where the ledger cannot be written for now, later."""
         try:
-            self.put("unpinned", unpinned(one), {"run": run_id})
+            self.put(kind, make(self.slices[slice_id]), data)
         except Refused as refused:
             log.warning("%s", refused.message)
-            self._operations.start(
-                slice_id, lambda: self._note(slice_id, "unpinned", unpinned, {"run": run_id})
-            )
+            self._operations.start(slice_id, lambda: self._note(slice_id, kind, make, data))
 
     def lost(self, slice_id: str, why: str) -> None:
         """The engine says that a slice is gone: it sleeps until its owner asks again."""
@@ -196,6 +205,10 @@ class Life:
     def computing(self, slice_id: str) -> None:
         """The engine says that tasks run or wait in a slice that was quiet."""
         self.wake(slice_id)
+
+    def told(self, slice_id: str, message: Mapping[str, Any], answer: Answer) -> None:
+        """The engine passes on what somebody on the slice says."""
+        self.hear(slice_id, message, answer)
 
     def trouble(self, slice_id: str, what: str) -> None:
         """The engine says what went wrong in a slice that goes on: its owner reads it until the next request
@@ -233,7 +246,7 @@ class Life:
     def expire(self, slice_id: str, why: str) -> None:
         """Nobody has reported for the slice. One that is gone is fine. Raises: Refused."""
         one = self.slices.get(slice_id)
-        if one is not None and not one.gone:
+        if one is not None and not one.gone and not self._goes_on(one, "gone", why):
             self._leave(one, "owner_ended", GONE, {"why": why}, SliceState.EXPIRED)
 
     def reconcile(self) -> None:
@@ -302,7 +315,7 @@ class Life:
         """Fail, clear away what is left, then rest in a state from which the owner can ask again."""
 
         def failed(one: Slice) -> Slice:
-            changes = {"wanted": False, "problem": why, "pins": {}, "parked": False}
+            changes = {"wanted": False, "problem": why, "parked": False, **UNPINNED}
             return one.step(time.time(), SliceState.FAILED, **changes)
 
         def emptied(one: Slice) -> Slice:

@@ -69,7 +69,7 @@ class Recovery:
         for one in slices:
             self._accounts.go_on(one)
         self._life.take_over(slices, [Entry("adopted", one.step(now, cap=one.target)) for one in slices])
-        self._unclaimed = {one.id for one in slices if not one.gone}
+        self._unclaimed = {one.id for one in slices if not one.gone and one.orphaned != "gone"}
         for one in slices:
             if one.wanted and one.held and one.state != SliceState.FAILED:
                 self._life.go_on(one.id, _as_it_is(one, self._life.workers(one.id)))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from aios_lab.allocation import Resources
 from aios_lab.wire import Priority, SliceState
@@ -23,6 +23,7 @@ FOLLOWS: Mapping[SliceState, frozenset[SliceState]] = {
     S.RELEASED: frozenset(),
     S.EXPIRED: frozenset(),
 }
+UNPINNED: Mapping[str, Any] = {"pins": {}, "detached": (), "orphaned": ""}
 ENDED = frozenset({S.RELEASED, S.EXPIRED})
 
 
@@ -60,9 +61,11 @@ class Slice:
     ``units`` by node are held: granted, or not yet confirmed to be gone; ``leaving`` of them are being
     retired. ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``gone`` says
     that the owner has ended. ``cap`` keeps it from growing past what the engine could not start, until it is
-    asked again. ``pins`` gives, for every run on it, the units that run needs. ``began`` is when it
-    got the first of the units it holds. ``taken`` tells the owner for whom everything was taken, until the
-    next grant. ``parked`` says that this was done while it lay idle: it wants nothing until it is used.
+    asked again. ``pins`` gives, for every run on it, the units that run needs; those in ``detached`` go on
+    without the owner. ``orphaned`` says what becomes of it after the last of them when the owner has ended
+    meanwhile: 'gone', or 'asleep' where it may come back. ``began`` is when it got the first of the units it
+    holds. ``taken`` tells the owner for whom everything was taken, until the next grant. ``parked`` says that
+    this was done while it lay idle: it wants nothing until it is used.
     ``epoch`` rises by one with every step.
     """
 
@@ -81,6 +84,8 @@ class Slice:
     units: Mapping[str, int] = field(default_factory=dict)
     leaving: Mapping[str, int] = field(default_factory=dict)
     pins: Mapping[str, int] = field(default_factory=dict)
+    detached: tuple[str, ...] = ()
+    orphaned: Literal["", "asleep", "gone"] = ""
     problem: str = ""
     began: float | None = None
     taken: str = ""
@@ -139,6 +144,19 @@ class Slice:
         state = S.RESIZING if sum(less.values()) < self.held else S.DRAINING
         return self.step(now, state, leaving=dict(less), taken=taken, parked=parked)
 
+    def unpinned(self, now: float, run_ids: Collection[str]) -> Slice:
+        """These runs are over."""
+        pins = {run: units for run, units in self.pins.items() if run not in run_ids}
+        return self.step(now, pins=pins, detached=tuple(run for run in self.detached if run in pins))
+
+    def without_owner(self, now: float, then: Literal["asleep", "gone"]) -> Slice:
+        """Its owner has ended: it goes on for its detached runs, with what they need where nobody comes back,
+        and afterwards ends."""
+        rest = self.unpinned(now, self.pins.keys() - set(self.detached))
+        size = max(1, rest.floor)
+        claim = replace(rest.claim, min=min(rest.claim.min, size), max=size)
+        return replace(rest, orphaned=then, claim=claim if then == "gone" else rest.claim)
+
     def woken(self, now: float) -> Slice:
         """A parked slice is used again: it asks from now on."""
         return self.step(now, asked=now, parked=False, taken="")
@@ -152,7 +170,7 @@ class Slice:
 
     def emptied(self, now: float, state: SliceState, **changes: Any) -> Slice:
         """Everything it held is gone."""
-        rest: dict[str, Any] = {"units": {}, "leaving": {}, "pins": {}, "began": None, "parked": False}
+        rest: dict[str, Any] = {"units": {}, "leaving": {}, "began": None, "parked": False, **UNPINNED}
         return self.step(now, state, **rest | changes)
 
     @staticmethod
@@ -174,4 +192,5 @@ class Slice:
         rest = {name: value for name, value in data.items() if name in known}
         claim = rest["claim"] | {"unit": Resources(**rest["claim"]["unit"])}
         parts = {"owner": Owner(**rest["owner"]), "claim": Claim(**claim), "unit": Resources(**rest["unit"])}
+        rest["detached"] = tuple(rest.get("detached", ()))
         return cls(id=id, state=state, epoch=epoch, **rest | parts)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from aios_lab.allocation.placement import Topology
 from aios_lab.allocation.types import Node, Resources
@@ -80,6 +80,9 @@ class EngineError(Exception):
     """The engine could not do what was asked; the message says what and why, for people."""
 
 
+Answer = Callable[[Mapping[str, Any]], None]
+
+
 class Listener(Protocol):
     """Hears what happens to slices by itself, on the broker's event loop."""
 
@@ -94,6 +97,10 @@ class Listener(Protocol):
 
     def fenced(self, slice_id: str, workers: int, tasks: int) -> None:
         """So many workers did not end their tasks in the time they had to give way, and were ended."""
+
+    def told(self, slice_id: str, message: Mapping[str, Any], answer: Answer) -> None:
+        """What runs in the slice's scheduler says this, and says it again until it is answered, be it after
+        a change of engines."""
 
     def trouble(self, slice_id: str, what: str) -> None:
         """The slice goes on, but its owner should know, such as of a worker that took too much memory."""
@@ -148,6 +155,9 @@ class Engine(Protocol):
         Raises:
             EngineError: there is no such slice, or it ended meanwhile.
         """
+
+    def tell(self, slice_id: str, message: Mapping[str, Any]) -> None:
+        """Say something to what runs in the slice's scheduler. Unknown ids are fine."""
 
     async def close(self, slice_id: str) -> None:
         """End a slice; returns when all of its processes are gone. Unknown ids are fine."""

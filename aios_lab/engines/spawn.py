@@ -23,7 +23,8 @@ from typing import Any
 from aios_lab.engines.local.launch import launch
 from aios_lab.engines.local.succession import receive_heritage
 
-KILL = b"k"  # begins a message that asks for the end of a process; any other comes with descriptors
+KILL = b"k"  # begins a message that asks for the end of a process; any other but STAY comes with descriptors
+STAY = b"s"  # begins a message by which a process says whether it is to go on without an engine
 
 _AGAIN = 0.1  # seconds between two looks at a process where nothing can tell of its end
 
@@ -199,6 +200,14 @@ class Spawner:
         with suppress(OSError):  # with the forkserver all that it started is gone
             self._channel.send(KILL + b"%d" % pid)
 
+    def stay(self, wanted: bool) -> None:
+        """See the function ``stay``."""
+        try:
+            self._channel.send(STAY + b"%d" % wanted)
+        except OSError as error:
+            message = f"The forkserver that starts processes is gone ({error.strerror})."
+            raise SpawnError(message) from error
+
     def close(self) -> None:
         """Hang up; what was spawned lives on until this process ends."""
         self._channel.close()
@@ -281,6 +290,16 @@ def family(timeout: float = 10.0) -> dict[int, int]:
 def kill(pid: int) -> None:
     """SIGKILL one process of ``family`` and all it started; one that is gone already is fine."""
     _connected().kill(pid)
+
+
+def stay(wanted: bool) -> None:
+    """Whether this process is to go on while there is no engine, however long; else it does for a moment, if
+    the engine kept it.
+
+    Raises:
+        SpawnError: the forkserver is gone.
+    """
+    _connected().stay(wanted)
 
 
 def _connected() -> Spawner:

@@ -45,6 +45,8 @@ class AIOSMagics(Magics):
         options = PARSERS[command].parse_args(split(rest))
         if command == "train":
             return self._train(options, cell)
+        if command == "attach":
+            return self._attach(options)
         return COMMANDS[command](options)
 
     def _train(self, options: Namespace, cell: str | None) -> None:
@@ -56,16 +58,34 @@ class AIOSMagics(Magics):
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
-                function, script, options.arg, options.workers, options.strategy, name=name, **given
+                function,
+                script,
+                options.arg,
+                options.workers,
+                options.strategy,
+                name=name,
+                detach=options.detach,
+                **given,
             )
         except CannotTrain as error:
             raise brief(error) from None
         assert self.shell is not None
         self.shell.user_ns.update(run=run, _run=run)
         if options.detach:
-            print(f"The run {name!r} ({run.id}) goes on; `run` is its handle, and the panel shows it.")
+            print(
+                f"The run {name!r} ({run.id}) goes on, also without this kernel; `run` is its handle, and "
+                f"%aios attach {run.id} finds it again."
+            )
         else:
             watch(run)
+
+    def _attach(self, options: Namespace) -> None:
+        from aios_lab.notebook.display import watch
+
+        run = sdk.attach(options.run)
+        assert self.shell is not None
+        self.shell.user_ns.update(run=run, _run=run)
+        watch(run)
 
     def _work(self, options: Namespace, cell: str | None) -> tuple[Any, str | None]:
         """The function or the script to train. Raises UsageError where line and cell give neither."""

@@ -24,6 +24,7 @@ usage: %aios [command] [options]
   %aios forecast --gpus 1 …         and if I asked for this instead; asks for nothing
   %aios train FUNCTION …            train a function that exists
   %%aios train …                    train the function that the cell defines, or with --script the cell itself
+  %aios attach [RUN]                watch a run that goes on, by its id or name; the newest when left out
   %aios models [list]               registered models
   %aios models versions NAME        the versions of one
   %aios compress NAME …             a smaller version by low-rank factors
@@ -153,7 +154,21 @@ def _train() -> Parser:
         help="an option of the function",
     )
     parser.add_argument("--name", help="what the run is called")
-    parser.add_argument("--detach", action="store_true", help="go on at once; the panel shows the run")
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="let it go on by itself, also without this kernel or the server; see %%aios attach",
+    )
+    return parser
+
+
+def _attach() -> Parser:
+    parser = Parser(
+        "attach",
+        "Watch a run with its history, such as one that was detached from another kernel. It is bound to "
+        "`run` and `_run`. An interrupt stops it.",
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help="its id or name; the newest that goes on")
     return parser
 
 
@@ -205,6 +220,7 @@ PARSERS = {
     "why": Parser("why", "Why my slice has less than it asked for, and when it gets more."),
     "forecast": _forecast(),
     "train": _train(),
+    "attach": _attach(),
     "models": _models(),
     "compress": _compress(),
 }

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from aios_lab.notebook.view import SliceView
     from aios_lab.training import Run
 
-__all__ = ["client", "forecast", "models", "on_resize", "release", "request", "slice", "train", "why"]
+__all__ = [
+    "attach",
+    "client",
+    "forecast",
+    "models",
+    "on_resize",
+    "release",
+    "request",
+    "slice",
+    "train",
+    "why",
+]
 
 if TYPE_CHECKING:
     models: Any
@@ -193,7 +204,8 @@ def train(
         function: called on every rank, as ``function(ctx, *args, **options)``.
         script: instead of a function, the path or the text of a script that torchrun would run.
         workers: ranks; more than the slice has are asked for and waited for first. None takes all there are.
-        detach: return at once and let it run; ``wait=False`` says the same.
+        detach: return at once and let it run, also when this kernel or the server ends; ``attach`` finds it
+            again. With ``wait=False`` instead it returns at once too, and the run ends with this kernel.
         options: of the run, such as ``name``, and for the function.
 
     Raises:
@@ -204,10 +216,25 @@ def train(
     from aios_lab.notebook.display import watch
 
     wait = options.pop("wait", True) and not detach
-    run = begin(function, script, args, workers, strategy, client, **options)
+    run = begin(function, script, args, workers, strategy, client, detach=detach, **options)
     if wait:
         watch(run)
     return run
+
+
+def attach(run: str | None = None) -> Run:
+    """A handle on a run that goes on, or has ended: with its history, and as if it had begun here.
+
+    Args:
+        run: its id or its name: a run of this notebook, or a detached one of any notebook of this user's.
+            The newest that goes on when left out.
+
+    Raises:
+        AIOSError: there is no such run, or this process has no server.
+    """
+    from aios_lab.notebook.attach import attach as attach_to
+
+    return attach_to(_server(), run)
 
 
 def begin(

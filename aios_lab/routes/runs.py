@@ -9,14 +9,15 @@ from aios_lab.wire import Run, RunOrder, RunRequest, RunUpdate
 
 
 def visible(call: Call) -> list[Run]:
-    """A person sees the runs of their own, a kernel those of its slice."""
+    """A person sees the runs of their own, a kernel those of its slice, and its user's detached ones."""
     return call.services.runs.list(call.caller.user, call.caller.slice_id)
 
 
 def own_run(call: Call, run_id: str) -> Run:
     """Raises: Refused, 404 for a run that is not there, 403 for another's."""
     run = call.services.runs.get(run_id)
-    call.caller.must_own_slice(run.slice_id, run.user)
+    if not (run.detached and run.user == call.caller.user):
+        call.caller.must_own_slice(run.slice_id, run.user)
     return run.model_copy(update={"mine": True})
 
 
@@ -42,11 +43,12 @@ async def get_run(call: Call) -> Run:
 async def begin(call: Call) -> Run:
     slice_id = _own_kernel(call)
     broker, runs, run_id = call.services.broker, call.services.runs, new_run_id()
-    broker.pin(slice_id, run_id, call.body.world_size)  # before MLflow is asked, which may take seconds
+    # before MLflow is asked, which may take seconds
+    broker.holds.pin(slice_id, run_id, call.body.world_size, call.body.detached)
     try:
         run = await runs.begin(call.body, slice_id, call.caller.user, run_id)
     except BaseException:
-        broker.unpin(slice_id, run_id)
+        broker.holds.unpin(slice_id, run_id)
         raise
     if not broker.living(slice_id):  # it ended meanwhile, when this run was not yet known
         runs.end_of_slice(slice_id, "The slice ended while this run began.")
@@ -55,7 +57,8 @@ async def begin(call: Call) -> Run:
 
 async def update(call: Call) -> RunOrder:
     _own_kernel(call)
-    run = own_run(call, call.ids["run_id"])
+    run = call.services.runs.get(call.ids["run_id"])
+    call.caller.must_own_slice(run.slice_id, run.user)
     return call.services.runs.update(run.id, call.body)
 
 
@@ -78,7 +81,7 @@ ROUTES = (
         "PATCH",
         "runs/{run_id}",
         update,
-        "The kernel reports progress, at least every half second, and learns whether to stop.",
+        "A kernel tells the end of a run that it could not begin. All else comes from the slice itself.",
         {200: RunOrder},
         body=RunUpdate,
     ),

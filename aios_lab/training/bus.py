@@ -1,4 +1,4 @@
-"""What the ranks' supervisors and the scheduler say, handed to the run that it concerns."""
+"""What the leaders of a client's runs tell, handed to the run that it concerns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from distributed import Client
 
-# Called on the client's event loop with rank, kind, body. For a lost worker: -1, "lost", its address.
-Handler = Callable[[int, str, Any], None]
+Handler = Callable[[dict[str, Any]], None]  # called on the client's event loop with each message
 
 _buses: WeakKeyDictionary[Client, Bus] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
+def topic_of(client_id: str) -> str:
+    """One topic for all runs of a client, since a scheduler keeps a history for each topic."""
+    return f"aios-runs-{client_id}"
+
+
 def bus_of(client: Client) -> Bus:
-    """The client's one bus: a topic for all its runs, since a scheduler keeps a history for each topic."""
+    """The client's one bus."""
     with _lock:
         if client not in _buses:
             _buses[client] = Bus(client)
@@ -26,20 +30,14 @@ def bus_of(client: Client) -> Bus:
 
 
 class Bus:
-    """One subscription for all runs of a client, and one for each worker that a run was placed on."""
+    """One subscription for all runs of a client."""
 
     def __init__(self, client: Any) -> None:
-        self.topic = f"aios-train-{client.id}"
         self._handlers: dict[str, Handler] = {}
-        self._watched: set[str] = set()
-        client.subscribe_topic(self.topic, self._hear)
+        client.subscribe_topic(topic_of(client.id), self._hear)
 
-    def attach(self, client: Any, run_id: str, handler: Handler, workers: list[str]) -> None:
+    def attach(self, run_id: str, handler: Handler) -> None:
         self._handlers[run_id] = handler
-        for address in workers:
-            if address not in self._watched:
-                self._watched.add(address)
-                client.subscribe_topic(address, lambda event, address=address: self._worker(address, event))
 
     def detach(self, run_id: str) -> None:
         self._handlers.pop(run_id, None)
@@ -47,11 +45,4 @@ class Bus:
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         message = event[1]
         if handler := self._handlers.get(message["run"]):
-            handler(message["rank"], message["kind"], message["body"])
-
-    def _worker(self, address: str, event: tuple[float, Any]) -> None:
-        message = event[1]
-        if isinstance(message, dict) and message.get("action") == "remove-worker":
-            self._watched.discard(address)
-            for handler in list(self._handlers.values()):
-                handler(-1, "lost", address)
+            handler(message)

@@ -216,6 +216,8 @@ class Continuity:
     def _do(self, why: Why | None, user: Mapping[str, Any] | None) -> None:
         if why is None:
             return
+        if why == "pause" and self._spec.rank == 0:
+            self._link.send("pausing", time.time())
         if user is not None or self._pace.stepped:  # else nothing has changed since this world began
             with self._link.uninterrupted():
                 self._save(user, wait=why == "pause")
@@ -251,7 +253,9 @@ class Continuity:
                 self._join()
             folder = checkpoints.folder_of(spec.folder)
             folder.mkdir(parents=True, exist_ok=True)
-            self._saver = Saver(folder, spec.rank, spec.world_size, spec.keeping.checkpoint_keep, self._saved)
+            self._saver = Saver(
+                folder, spec.rank, spec.world_size, spec.keeping.checkpoint_keep, self._saved, self._unsaved
+            )
         return self._saver
 
     def _saved(self, manifest: Manifest, seconds: float) -> None:
@@ -259,6 +263,10 @@ class Continuity:
             "checkpoint",
             {"step": manifest.reported, "time": manifest.time, "bytes": manifest.bytes, "seconds": seconds},
         )
+
+    def _unsaved(self, error: str) -> None:
+        _say(f"The checkpoint could not be written ({error}); the one before it stands.")
+        self._link.send("unsaved", None)
 
     def _resumable(self, most: int | None = None) -> None:
         if self._spec.rank == 0:

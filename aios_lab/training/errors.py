@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_FAILURE = re.compile(
+    r"Rank (?P<rank>\d+) on (?P<host>\S+) failed: (?P<error>[^\n]*)(\n\n(?!Other ranks)(?P<traceback>.*?))?"
+    r"(\n\nOther ranks failed because of it:\n(?P<followed>.*))?",
+    re.DOTALL,
+)
+_FOLLOWED = re.compile(r"^  rank (\d+) on (\S+): (.*)$", re.MULTILINE)
 
 
 class Stopped(KeyboardInterrupt):
@@ -39,6 +47,16 @@ class TrainingFailed(RuntimeError):
         self.followed = followed
         super().__init__(self._text())
 
+    @classmethod
+    def told(cls, text: str) -> TrainingFailed:
+        """The failure whose text this is, as a record has it; any other text is all that is known of one."""
+        found = _FAILURE.fullmatch(text)
+        if found is None:
+            return cls(RankFailure(-1, "", text))
+        followed = _FOLLOWED.findall(found["followed"] or "")
+        cause = RankFailure(int(found["rank"]), found["host"], found["error"], found["traceback"] or "")
+        return cls(cause, tuple(RankFailure(int(rank), host, error) for rank, host, error in followed))
+
     def __reduce__(self) -> tuple[type[TrainingFailed], tuple[RankFailure, tuple[RankFailure, ...]]]:
         return TrainingFailed, (self.cause, self.followed)
 
@@ -55,6 +73,8 @@ class TrainingFailed(RuntimeError):
         return self.cause.traceback
 
     def _text(self) -> str:
+        if self.cause.rank < 0:
+            return self.cause.error
         lines = [f"Rank {self.cause.rank} on {self.cause.host} failed: {self.cause.error}"]
         if self.cause.traceback:
             lines += ["", self.cause.traceback.rstrip()]

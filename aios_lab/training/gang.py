@@ -16,6 +16,8 @@ PEER_GRACE = STOP_LAG + 0.3  # seconds in which other ranks may tell that they f
 CAUSE_GRACE = 3.0  # seconds to wait for the cause when what came first looks like a consequence
 KILL_GRACE = 0.6  # seconds from a kill until a rank that nobody hears of is given up
 
+_WELL = ("ok", "stopped", "paused")
+
 
 class Phase(StrEnum):
     GATHERING = "gathering"
@@ -61,7 +63,7 @@ class Gang:
         if end.rank in self.ends:
             return []
         self.ends[end.rank] = end
-        if self.over or end.outcome in ("ok", "stopped") or self.phase is Phase.STOPPING or self.killed:
+        if self.over or end.outcome in _WELL or self.phase is Phase.STOPPING or self.killed:
             return []
         gathering = self.phase is Phase.GATHERING
         self.phase = Phase.FAILING
@@ -95,6 +97,13 @@ class Gang:
             self.phase = Phase.STOPPING
         return self._kill(now)
 
+    def give_up(self, now: float) -> list[OrderName]:
+        """What is left of the ranks is of no use: end them now."""
+        if self.over or self.killed:
+            return []
+        self.phase = Phase.FAILING
+        return self._kill(now)
+
     def tick(self, now: float) -> list[OrderName]:
         """What is due: kill those that had their grace; give up those that a kill did not reach."""
         if self.over or self.deadline is None or now < self.deadline:
@@ -120,7 +129,5 @@ class Gang:
         if self.phase is Phase.STOPPING:
             return RunState.STOPPED
         return (
-            RunState.FAILED
-            if any(e.outcome not in ("ok", "stopped") for e in self.ends.values())
-            else RunState.FINISHED
+            RunState.FAILED if any(e.outcome not in _WELL for e in self.ends.values()) else RunState.FINISHED
         )

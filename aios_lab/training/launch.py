@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aios_lab import wire
-from aios_lab.training import checkpoints, numbers, payload
-from aios_lab.training.bus import bus_of
-from aios_lab.training.controller import Controller
+from aios_lab.training import checkpoints, leader, numbers, payload, supervisor
 from aios_lab.training.environment import changed_here
 from aios_lab.training.errors import CannotTrain
+from aios_lab.training.hearing import Hearing
 from aios_lab.training.keeping import Keeping
 from aios_lab.training.live import LiveRun
-from aios_lab.training.placement import Place, place
+from aios_lab.training.placement import place, where
 from aios_lab.training.reporter import Reporter
 from aios_lab.training.run import Run
-from aios_lab.training.spec import RankSpec, Work
+from aios_lab.training.spec import RESULT, Lead, RankSpec, Work
 from aios_lab.training.strategies import StrategyOptions
 from aios_lab.training.tracker import LocalTracker, Tracker, TrackerUnavailable
 from aios_lab.wire import RunRequest
@@ -52,6 +51,7 @@ def train(
     name: str | None = None,
     source: str = "",
     seed: int | None = None,
+    detach: bool = False,
     total_steps: int | None = None,
     total_epochs: int | None = None,
     checkpoint_every: int | None = None,
@@ -75,6 +75,7 @@ def train(
             :class:`aios_lab.training.strategies.StrategyOptions` explains; ``ctx.prepare`` does it.
         tracker: keeps the run; files in a folder by default.
         source: the text that is trained, for the record; the function's source by default.
+        detach: let it go on when this process ends.
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
         checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the run
             is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
@@ -90,6 +91,7 @@ def train(
     _needs_context(how, work)
     packed = payload.pack(work)
     places = place(client, workers)
+    most = None if workers is None else len(places)
     tracker = tracker or LocalTracker()
     keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
     keeping.check(len(places))
@@ -102,22 +104,21 @@ def train(
         total_epochs=_total("total_epochs", total_epochs),
         source=source or _source(work),
         parameters={key: _plain(value) for key, value in {**how.changed, **options}.items()},
+        detached=detach,
     )
-    topic = bus_of(client).topic
     sources = payload.cell_sources(work)
     path = payload.import_path()
     environment = changed_here()
 
     def lead(begun: wire.Run) -> Run:
         folder = Path(tracker.runs_dir).resolve() / begun.id
-        run = Run(LiveRun(begun), folder)
+        run = Run(LiveRun(begun), folder, lambda: _result(client, folder, places[0].address))
         specs = [
             RankSpec(
                 run_id=begun.id,
                 rank=rank,
                 world_size=len(places),
                 strategy=how,
-                topic=topic,
                 folder=str(folder),
                 cwd=os.getcwd(),
                 path=path,
@@ -125,15 +126,18 @@ def train(
                 seed=seed,
                 environment=environment,
                 keeping=keeping,
-                **_where(spot),
+                **where(spot),
             )
             for rank, spot in enumerate(places)
         ]
-        reporter = Reporter(tracker, begun.id, lambda order: run.inbox.put(("order", -1, order)))
-        _start(Controller(run, client, places, specs, packed, reporter), run)
+        workers = tuple(spot.address for spot in places)
+        order = Lead(begun.id, client.id, detach, workers, tuple(specs), packed, most)
+        reporter = Reporter(tracker, begun.id, run.obey)
+        _start(Hearing(run, client, order, reporter), run)
         return run
 
-    begun = _begin(tracker, request)
+    on_scheduler: Any = client.run_on_scheduler
+    begun = _begin(tracker, request, lambda: on_scheduler(leader.prepare))
     try:
         return lead(begun)
     except BaseException as error:
@@ -141,9 +145,9 @@ def train(
         raise
 
 
-def _begin(tracker: Tracker, request: RunRequest) -> wire.Run:
+def _begin(tracker: Tracker, request: RunRequest, meanwhile: Callable[[], object]) -> wire.Run:
     """Begin on a thread of its own: an interrupt while the server answers must not lose the run's id, or the
-    run would hold its slice with nobody to lead it."""
+    run would hold its slice with nobody to lead it. ``meanwhile`` is called while it answers."""
     answer: Future[wire.Run] = Future()
 
     def ask() -> None:
@@ -159,6 +163,7 @@ def _begin(tracker: Tracker, request: RunRequest) -> wire.Run:
     asking = threading.Thread(target=ask, name="aios-begin", daemon=True)
     try:
         asking.start()
+        meanwhile()
         return answer.result()
     except BaseException:
         answer.add_done_callback(take_back)
@@ -178,13 +183,21 @@ def _take_back(tracker: Tracker, run_id: str, error: BaseException) -> None:
         log.info("the end of run %s was not told: %s", run_id, trouble)
 
 
-def _start(controller: Controller, run: Run) -> None:
+def _start(hearing: Hearing, run: Run) -> None:
     """Start the thread; one that an interrupt finds started already ends its run by itself."""
     try:
-        controller.start()
+        hearing.start()
     except BaseException:
         run.kill()
         raise
+
+
+def _result(client: Client, folder: Path, worker: str) -> bytes:
+    """What rank 0 returned: a file, here or on the host of its worker."""
+    if (folder / RESULT).exists():
+        return supervisor.read_result(str(folder))
+    found: dict[str, bytes] = client.run(supervisor.read_result, str(folder), workers=[worker])
+    return found[worker]
 
 
 def _work(
@@ -215,16 +228,6 @@ def _needs_context(how: StrategyOptions, work: Work) -> None:
         f"{asked[0]}={getattr(how, asked[0])!r} is what ctx.prepare does, and {what} has no ctx: "
         "give the function a first parameter ctx and use ctx.prepare, or do it in your own code."
     )
-
-
-def _where(spot: Place) -> dict[str, Any]:
-    return {
-        "host": spot.host,
-        "local_rank": spot.local_rank,
-        "local_world_size": spot.local_world_size,
-        "node_rank": spot.node_rank,
-        "nodes": spot.nodes,
-    }
 
 
 def _total(name: str, value: Any) -> int | None:

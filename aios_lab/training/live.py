@@ -1,4 +1,4 @@
-"""What is known of a run right now, for displays: written by its controller, read by anyone."""
+"""What is known of a run right now, for displays: written by whoever hears of it, read by anyone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from aios_lab.training.progress import Progress
-from aios_lab.wire import Run, RunMetric, RunState
+from aios_lab.training.progress import Progress, take
+from aios_lab.wire import Run, RunMetric, RunState, RunUpdate
 
 log = logging.getLogger("aios_lab.training")
 
 ENDED = frozenset({RunState.FINISHED, RunState.STOPPED, RunState.FAILED})
+DERIVED = frozenset({"metrics", "series", "log_tail"})  # fields that follow from what was told
 LOG_TAIL = 200  # lines
 KEPT = 1_000_000  # values of each metric that ``metrics`` gives back
 
@@ -35,30 +36,41 @@ class LiveRun:
     def state(self) -> RunState:
         return self._run.state
 
-    def set(self, **fields: object) -> None:
-        """Set fields of the run by their wire names; None leaves a field as it is."""
-        news = {name: value for name, value in fields.items() if value is not None}
-        if not news:
-            return
+    def take(self, update: RunUpdate) -> None:
+        """Take in what is new."""
         with self._lock:
-            for name, value in news.items():
-                setattr(self._run, name, value)
-            if self._run.state in ENDED:
-                self._run.eta = None
+            run = self._run
+            take(run, update)
+            self._add_metrics(update.metrics)
+            self._tail.extend(update.logs)
+            for name in ("state", "started", "ended", "error"):
+                if (value := getattr(update, name)) is not None:
+                    setattr(run, name, value)
+            run.has_model = run.has_model or update.model is not None
+            if run.state in ENDED:
+                run.eta = None
         self._tell()
 
-    def add_metrics(self, metrics: Iterable[RunMetric]) -> None:
+    def follow(self, run: Run, metrics: Iterable[RunMetric]) -> None:
+        """Be as the record has it, with the metrics that are new there."""
         with self._lock:
-            for metric in metrics:
-                self._tail.extend(self._progress.add(metric))
-                for name, value in metric.values.items():
-                    self._values.setdefault(name, deque(maxlen=KEPT)).append((metric.step, value))
+            self._add_metrics(metrics)
+            for name in Run.model_fields.keys() - DERIVED:
+                setattr(self._run, name, getattr(run, name))
+            self._tail = deque(run.log_tail, maxlen=LOG_TAIL)
         self._tell()
 
-    def add_lines(self, lines: Iterable[str]) -> None:
+    def say(self, line: str) -> None:
+        """A line for the log that is shown."""
         with self._lock:
-            self._tail.extend(lines)
+            self._tail.append(line)
         self._tell()
+
+    def _add_metrics(self, metrics: Iterable[RunMetric]) -> None:
+        for metric in metrics:
+            self._tail.extend(self._progress.add(metric))
+            for name, value in metric.values.items():
+                self._values.setdefault(name, deque(maxlen=KEPT)).append((metric.step, value))
 
     def view(self) -> Run:
         """The run as the wire has it, complete for display: each series has at most 500 points."""
@@ -81,7 +93,7 @@ class LiveRun:
             return list(self._tail)
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call back after each change, on the controller's thread; the answer ends it."""
+        """Call back after each change, on the thread that hears of it; the answer ends it."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback) if callback in self._callbacks else None
 

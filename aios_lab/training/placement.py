@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def place(client: Client, wanted: int | None) -> list[Place]:
             f"workers={wanted} was asked, but the slice has {len(workers)}. "
             f"Train on up to {len(workers)}, or ask for more with aios.request(workers={wanted}) first."
         )
-    return _numbered(sorted(workers)[: wanted or len(workers)])
+    return numbered([(host, address) for host, _, address in sorted(workers)[: wanted or len(workers)]])
 
 
 def workers_of(client: Client) -> dict[str, dict[str, Any]]:
@@ -56,12 +57,24 @@ def workers_of(client: Client) -> dict[str, dict[str, Any]]:
     return workers
 
 
-def _numbered(workers: list[tuple[str, str, str]]) -> list[Place]:
-    on_host = Counter(host for host, _, _ in workers)
+def numbered(workers: Sequence[tuple[str, str]]) -> list[Place]:
+    """Places on these workers, given as host and address, in their order."""
+    on_host = Counter(host for host, _ in workers)
     hosts = sorted(on_host)
     seen: Counter[str] = Counter()
     places = []
-    for host, _, address in workers:
+    for host, address in workers:
         places.append(Place(address, host, seen[host], on_host[host], hosts.index(host), len(hosts)))
         seen[host] += 1
     return places
+
+
+def where(spot: Place) -> dict[str, Any]:
+    """What a rank's spec says of its place."""
+    return {
+        "host": spot.host,
+        "local_rank": spot.local_rank,
+        "local_world_size": spot.local_world_size,
+        "node_rank": spot.node_rank,
+        "nodes": spot.nodes,
+    }

@@ -6,13 +6,14 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from aios_lab.training.errors import TrainingFailed
+from aios_lab.training.failures import root_cause
 from aios_lab.training.live import LiveRun
-from aios_lab.training.spec import SAVE_GRACE
+from aios_lab.training.spec import SAVE_GRACE, End
 from aios_lab.wire import Run as RunView
 from aios_lab.wire import RunState
 
@@ -22,13 +23,14 @@ CANCEL_WAIT = SAVE_GRACE + 10  # seconds that an interrupted wait() gives the ru
 class Run:
     """One training in progress or done, as :func:`aios_lab.training.train` gives it; safe in any thread."""
 
-    def __init__(self, live: LiveRun, folder: Path) -> None:
+    def __init__(self, live: LiveRun, folder: Path, fetch: Callable[[], bytes]) -> None:
+        """``fetch`` gets what rank 0 returned, pickled; it raises whatever is in the way."""
         self.live = live
         self.folder = folder
-        self.inbox: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._fetch = fetch
         self._done = threading.Event()
-        self._packed: bytes | None = None
-        self._problem = ""
+        self._ends: Sequence[End] = ()
         self._failure: TrainingFailed | None = None
 
     @property
@@ -74,18 +76,33 @@ class Run:
             RuntimeError: the result could not be sent back; the message says why.
         """
         self.wait(timeout)
-        if self._problem:
-            raise RuntimeError(self._problem)
-        return None if self._packed is None else pickle.loads(self._packed)
+        end = self._ends[0]
+        if not end.has_result:
+            if end.error and end.outcome in ("ok", "stopped"):
+                raise RuntimeError(end.error)
+            return None
+        try:
+            packed = self._fetch()
+        except Exception as error:  # Dask raises whatever the transfer raised
+            message = f"The result was lost on its way from {end.host}: {type(error).__name__}: {error}"
+            raise RuntimeError(message) from error
+        return pickle.loads(packed)
 
     def cancel(self) -> None:
         """Stop it; returns at once. Ranks have a second to end by themselves, and rank 0 the time to save its
         model; a second call kills them."""
-        self.inbox.put(("stop", -1, None))
+        self._order("stop")
 
     def kill(self) -> None:
         """End all ranks now; returns at once."""
-        self.inbox.put(("kill", -1, None))
+        self._order("kill")
+
+    def obey(self, order: str) -> None:
+        """For whoever keeps its record: an order from there, 'stop' or 'kill'."""
+        self.inbox.put(("order", {"order": "order", "body": order}))
+
+    def _order(self, order: str) -> None:
+        self.inbox.put(("order", {"order": order}))
 
     def metrics(self) -> dict[str, list[tuple[int, float]]]:
         """Every value reported so far as (step, value), by metric."""
@@ -111,9 +128,13 @@ class Run:
         """Call back, on another thread, whenever something of it changed; calling the answer ends that."""
         return self.live.on_change(callback)
 
-    def end(self, packed: bytes | None, problem: str, failure: TrainingFailed | None) -> None:
-        """For the controller: nothing changes any more."""
-        self._packed, self._problem, self._failure = packed, problem, failure
+    def end(self, ends: Sequence[End], failure: TrainingFailed | None = None) -> None:
+        """For whoever hears of it: nothing changes any more, and so its ranks ended, by their numbers.
+        ``failure`` is theirs where it is not given."""
+        self._ends = ends
+        self._failure = failure
+        if failure is None and self.state is RunState.FAILED:
+            self._failure = root_cause(ends)
         self._done.set()
 
     def _cancel_and_wait(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,11 +24,18 @@ class Saver:
     """One at a time: who saves again waits for the one before. All ranks call ``save`` at the same step."""
 
     def __init__(
-        self, folder: Path, rank: int, world: int, keep: int, saved: Callable[[Manifest, float], None]
+        self,
+        folder: Path,
+        rank: int,
+        world: int,
+        keep: int,
+        saved: Callable[[Manifest, float], None],
+        failed: Callable[[str], None],
     ) -> None:
-        """``saved`` is called on rank 0, with the seconds that it took, once a checkpoint stands."""
+        """On rank 0 ``saved`` is called, with the seconds that it took, once a checkpoint stands, or ``failed``
+        with the reason why it does not."""
         self._folder, self._rank, self._world, self._keep = folder, rank, world, keep
-        self._saved = saved
+        self._saved, self._failed = saved, failed
         self._group: ProcessGroup | None = None
         self._writing: threading.Thread | None = None
 
@@ -63,11 +69,7 @@ class Saver:
                 self._saved(whole, time.monotonic() - begin)
         except (Exception, CheckpointException) as error:  # the training itself is well
             if self._rank == 0:
-                print(
-                    f"The checkpoint at step {manifest.reported} could not be written ({_short(error)}); "
-                    "the one before it stands.",
-                    file=sys.stderr,
-                )
+                self._failed(_short(error))
 
 
 def _short(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What travels between the kernel, a rank's supervisor and the rank: plain data, no behaviour."""
+"""What travels between the kernel, the leader, a rank's supervisor and the rank: plain data, no behaviour."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ STOP_GRACE = 1.0  # seconds from a stop to SIGKILL; with it a whole cancel stays
 STOP_LAG = 0.5  # seconds by which a stop may reach one rank later than another
 SAVE_GRACE = 60.0  # seconds instead while rank 0 saves its model, which a second stop does not wait for
 RESULT_LIMIT = 512 * 2**20  # bytes of a pickled return value
+RANKS = "aios-ranks"  # the topic of Dask events on which supervisors speak to the leader
+SLICE = "aios"  # that on which a slice's host says what becomes of its workers
+ORDERS = "aios-orders"  # that on which kernels do
+RESULT = "result.pickle"  # in the run's folder, on rank 0's host
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,6 @@ class RankSpec:
     nodes: int
     host: str
     strategy: StrategyOptions
-    topic: str
     folder: str
     cwd: str
     path: tuple[str, ...]
@@ -76,3 +79,18 @@ class End:
     error: str = ""
     traceback: str = ""
     has_result: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """A run as the kernel hands it to the leader. ``owner`` is the id of the kernel's Dask client, with which
+    a run that is not ``detached`` ends; ``workers`` are the addresses for ``specs``, in their order. It takes
+    ``most`` workers, or all where None."""
+
+    run_id: str
+    owner: str
+    detached: bool
+    workers: tuple[str, ...]
+    specs: tuple[RankSpec, ...]
+    work: bytes
+    most: int | None = None

@@ -59,14 +59,18 @@ def follow(optimizer: Any, pace: Pace, around: Callable[[Callable[[], Any]], Any
 
 
 def hold(thing: Any, method: str, pace: Pace) -> None:
-    """Have a scheduler's or scaler's ``method`` do nothing where the optimizer does not step either."""
-    original = getattr(thing, method)
+    """Have a scheduler's or scaler's ``method`` do nothing where the optimizer does not step either.
+
+    It gets a class of its own: a scheduler's state is all that is set on the object.
+    """
+    own = type(thing)
+    original = getattr(own, method)
 
     @functools.wraps(original)
-    def held(*args: Any, **options: Any) -> Any:
-        return original(*args, **options) if pace.counts else None
+    def held(self: Any, *args: Any, **options: Any) -> Any:
+        return original(self, *args, **options) if pace.counts else None
 
-    setattr(thing, method, held)
+    thing.__class__ = type(own.__name__, (own,), {method: held, "__module__": own.__module__})
 
 
 def _loss_of(closure: Callable[[], Any] | None = None, **_: Any) -> Any:

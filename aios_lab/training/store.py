@@ -1,12 +1,14 @@
-"""The server's record of runs: what kernels report, what users want, and the history after a restart."""
+"""The server's record of runs: what leaders report, what users want, and the history after a restart."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,17 +17,20 @@ from aios_lab.training.store_entry import LIVING, Entry, history, restored
 from aios_lab.training.store_files import Record, RunFolder
 from aios_lab.training.store_mlflow import MlflowWriter
 from aios_lab.training.store_writer import FolderWriter
+from aios_lab.training.untold import Message, untold
 from aios_lab.wire import Problem, Run, RunOrder, RunRequest, RunState, RunUpdate
+
+log = logging.getLogger("aios_lab.training")
 
 KEPT = 200  # ended runs in memory; older ones are read from their folders when asked for
 LISTED = 100  # ended runs that list() gives
-SILENCE = 30.0  # seconds without a word from its kernel, which speaks twice a second, that end a run
-UNHEARD = 0.1  # of SILENCE: from then on a stop does not wait for the kernel to carry it out
+SILENCE = 30.0  # seconds without a word from its leader, which speaks every second, that end a run
+UNHEARD = 0.1  # of SILENCE: from then on a stop does not wait for the leader to carry it out
 MEND_MLFLOW = (
     "Start that MLflow server, or set AIOSLab.mlflow_uri to one that answers "
     "(left out, it is a SQLite file of this server)."
 )
-UNREPORTED = "Nobody reports this run any more: its kernel was interrupted while it began, hangs or is gone."
+UNREPORTED = "Nobody reports this run any more: its kernel was interrupted as it began, or its slice hangs."
 
 Callback = Callable[[str, bool], None]
 
@@ -61,6 +66,7 @@ class RunStore:
         self.runs_dir = Path(runs_dir)
         self._entries: dict[str, Entry] = {}
         self._callbacks: list[Callback] = []
+        self._order: Callable[[Run, str], None] = lambda _run, _order: None
         self._timeout = mlflow_timeout
         self.silence = silence
         self._watch: asyncio.Task[None] | None = None
@@ -73,11 +79,13 @@ class RunStore:
 
     async def start(self, goes_on: Callable[[str], bool] = lambda _: False) -> None:
         """Read the newest runs; those that were alive in a server that died become failed, but on slices that
-        go on: there their kernels report again, or ``end_of_slice`` ends them."""
+        go on: there their leaders report again, or ``end_of_slice`` ends them. Of some their leaders left the
+        end in their folders."""
         self._loop = asyncio.get_running_loop()
         found = await asyncio.to_thread(history, self.runs_dir, KEPT)
         for entry in found.entries:
             self._entries[entry.run.id] = entry
+            self._take_untold(entry)
             if entry.living and not goes_on(entry.run.slice_id):
                 self._end(entry, RunState.FAILED, "The server restarted while this run was going on.")
             elif entry.run.id in found.replayed:
@@ -189,8 +197,34 @@ class RunStore:
                 MEND_MLFLOW,
             ) from error
 
+    def take(self, run_id: str, message: Message, kept: Callable[[], None]) -> None:
+        """Take in a message of the run's leader; ``kept`` is called when it is on the disk."""
+        entry, loop = self._entry(run_id), self._loop
+        try:
+            self.update(run_id, entry.new_of(message))
+        except RunRefused as refused:  # the model that it names is none of its own
+            log.warning("run %s: %s", run_id, refused.message)
+        assert loop is not None
+        on_loop: Callable[[], object] = partial(loop.call_soon_threadsafe, kept)
+        self._writer.submit(entry.folder, kept=on_loop)
+
+    def _take_untold(self, entry: Entry) -> None:
+        """What the leader of a living run could tell nobody."""
+        if not entry.living:
+            return
+        for message in untold(entry.folder.path):
+            self.update(entry.run.id, entry.new_of(message))
+
+    def order(self, run_id: str) -> str:
+        """What is wanted of a run."""
+        return self._entry(run_id).record.order
+
+    def on_order(self, callback: Callable[[Run, str], None]) -> None:
+        """Call back when something is wanted of a run, at once."""
+        self._order = callback
+
     def update(self, run_id: str, update: RunUpdate) -> RunOrder:
-        """Take in what the kernel reports; the answer says whether the run should go on.
+        """Take in what is reported; the answer says whether the run should go on.
 
         Of a run that has ended already only a model is still taken.
         """
@@ -244,13 +278,14 @@ class RunStore:
             changed = entry.run.state is not RunState.STOPPING
             entry.run.state, entry.record.order = RunState.STOPPING, order
             self._save(entry)
+            self._order(entry.run, order)
             self._notify(run_id, changed)
         return entry.view()
 
-    def end_of_slice(self, slice_id: str, why: str) -> None:
-        """The slice is gone, and with it what ran there: its living runs become failed."""
+    def end_of_slice(self, slice_id: str, why: str, spare: Callable[[Run], bool] = lambda _: False) -> None:
+        """What ran on the slice is over: its living runs become failed, but those to ``spare``."""
         for entry in list(self._entries.values()):
-            if entry.living and entry.run.slice_id == slice_id:
+            if entry.living and entry.run.slice_id == slice_id and not spare(entry.run):
                 self._end(entry, RunState.FAILED, why)
 
     def get(self, run_id: str, user: str | None = None) -> Run:
@@ -307,6 +342,9 @@ class RunStore:
         self._writer.submit(entry.folder, text=entry.text())
 
     def _end(self, entry: Entry, state: RunState, error: str) -> None:
+        self._take_untold(entry)
+        if not entry.living:
+            return
         entry.run.error, entry.record.order = error, "kill"
         self._move(entry, state)
         self._save(entry)
@@ -324,12 +362,14 @@ class RunStore:
             self._notify(run_id, False)
 
     def list(self, user: str | None = None, slice_id: str | None = None) -> list[Run]:
-        """The runs of a user, a slice or both, newest first: all that live and the newest 100 others."""
+        """The runs of a user, newest first: all that live and the newest 100 others. With ``slice_id`` those
+        of this slice, and detached ones."""
         chosen = sorted(
             (
                 entry
                 for entry in self._entries.values()
-                if user in (None, entry.run.user) and slice_id in (None, entry.run.slice_id)
+                if user in (None, entry.run.user)
+                and (slice_id in (None, entry.run.slice_id) or entry.run.detached)
             ),
             key=lambda entry: entry.run.created,
             reverse=True,

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from aios_lab.training.progress import Progress, Series, thin
 from aios_lab.training.store_files import Record, RunFolder
-from aios_lab.wire import Point, Run, RunMetric, RunState
+from aios_lab.training.untold import Message
+from aios_lab.wire import Point, Run, RunMetric, RunState, RunUpdate
 
 LIVING = set(RunState) - {RunState.FINISHED, RunState.STOPPED, RunState.FAILED}
 LOG_LINES = 200
@@ -17,12 +18,14 @@ PUBLIC = {"id", "slice_id", "user", "state", "strategy", "world_size", "created"
 
 
 class Entry:
-    """A run in memory. ``silent`` counts the seconds since its kernel was last heard of."""
+    """A run in memory. ``silent`` counts the seconds since its leader was last heard of, ``count`` its
+    metrics."""
 
     def __init__(self, record: Record, folder: RunFolder) -> None:
         self.record = record
         self.folder = folder
         self.silent = 0.0
+        self.count = 0
         self.progress = Progress(record.run)
         self._listed: Run | None = None
 
@@ -33,6 +36,16 @@ class Entry:
     @property
     def living(self) -> bool:
         return self.run.state in LIVING
+
+    def new_of(self, message: Message) -> RunUpdate:
+        """What a message tells that has not been heard yet."""
+        update = message.update
+        known = max(0, self.count - message.first)
+        self.count = max(self.count, message.first + len(update.metrics))
+        if message.number <= self.record.heard:
+            return RunUpdate(metrics=update.metrics[known:])
+        self.record.heard = message.number
+        return update.model_copy(update={"metrics": update.metrics[known:]})
 
     def add(self, metrics: Iterable[RunMetric]) -> None:
         for metric in metrics:
@@ -132,4 +145,5 @@ def _restore(entry: Entry) -> bool:
         return False
     for metric in entry.folder.raw_metrics():
         entry.progress.add(metric)
+        entry.count += 1
     return bool(entry.progress.series)

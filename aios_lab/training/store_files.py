@@ -26,6 +26,7 @@ class Record(BaseModel):
     request: RunRequest
     model: str | None = None
     order: Literal["go", "stop", "kill"] = "go"
+    heard: int = 0  # the number of the newest message of its leader
 
 
 class Cursor(BaseModel):

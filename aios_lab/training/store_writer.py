@@ -23,10 +23,11 @@ class _Pending:
     folder: RunFolder
     metrics: list[RunMetric] = field(default_factory=list)
     text: str | None = None
+    kept: list[Callable[[], object]] = field(default_factory=list)
 
     def before(self, newer: _Pending) -> _Pending:
         text = self.text if newer.text is None else newer.text
-        return _Pending(newer.folder, self.metrics + newer.metrics, text)
+        return _Pending(newer.folder, self.metrics + newer.metrics, text, self.kept + newer.kept)
 
 
 class FolderWriter:
@@ -51,10 +52,19 @@ class FolderWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, folder: RunFolder, metrics: Sequence[RunMetric] = (), text: str | None = None) -> None:
-        """Append ``metrics`` and then, where there is one, make ``text`` the record. Returns at once."""
+    def submit(
+        self,
+        folder: RunFolder,
+        metrics: Sequence[RunMetric] = (),
+        text: str | None = None,
+        kept: Callable[[], object] | None = None,
+    ) -> None:
+        """Append ``metrics`` and then, where there is one, make ``text`` the record. Returns at once.
+
+        ``kept`` is called in the writer's thread when all that was submitted for this run is on the disk.
+        """
         with self._lock:
-            self._add(_Pending(folder, list(metrics), text))
+            self._add(_Pending(folder, list(metrics), text, [kept] if kept else []))
         self._wake.set()
 
     def close(self, timeout: float) -> None:
@@ -92,7 +102,7 @@ class FolderWriter:
             return [self._pending.pop(run_id) for run_id in ready]
 
     def _write(self, pending: _Pending) -> None:
-        folder = pending.folder
+        folder, new = pending.folder, bool(pending.metrics or pending.text)
         try:
             if pending.metrics:
                 folder.append(pending.metrics)
@@ -104,7 +114,10 @@ class FolderWriter:
             return
         self._pauses.pop(folder.run_id, None)
         self._due.pop(folder.run_id, None)
-        self._written(folder)
+        for kept in pending.kept:
+            kept()
+        if new:
+            self._written(folder)
 
     def _put_back(self, pending: _Pending, error: OSError) -> None:
         run_id = pending.folder.run_id

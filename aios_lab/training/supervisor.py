@@ -23,56 +23,125 @@ from aios_lab.training.failures import died, recorded
 from aios_lab.training.frames import FrameReader, FrameWriter
 from aios_lab.training.logs import Output
 from aios_lab.training.pipes import INCOMING, Pipes
-from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
+from aios_lab.training.spec import RANKS, RESULT, SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
 
 TICK = 0.1  # seconds between batches of events
 
-_running: dict[tuple[str, int], Supervisor] = {}
-_stores: dict[str, Any] = {}  # run id -> the TCPStore that its ranks meet at, until release()
-_over: OrderedDict[str, None] = OrderedDict()  # runs that were stopped before their rank began here
+Publish = Callable[[str, int, int, Any], None]  # kind, attempt, rank, body
+
+_running: dict[tuple[str, int, int], Supervisor] = {}  # by run, attempt and rank
+_leases: dict[str, Lease] = {}
+_over: OrderedDict[tuple[str, int], None] = OrderedDict()  # attempts stopped before their rank began here
 
 
-def supervise(spec: RankSpec, work: bytes) -> bytes | None:
-    """Run one rank to its end; its pickled return value, if it had any."""
+def supervise(spec: RankSpec, work: bytes) -> None:
+    """Hold this worker for the run, and run its rank, and those of later attempts, until it is let go. What
+    rank 0 returned lies in the run's folder then."""
     from distributed import get_worker
 
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
 
     def wanted() -> bool:
-        """False once the kernel is gone or let go of the run: its scheduler then cancels the task."""
+        """False once the leader is gone or let go of the run: the scheduler then cancels the task."""
         return task is None or task.state not in ("cancelled", "released", "forgotten")
 
-    def publish(kind: str, body: Any) -> None:
-        worker.log_event(spec.topic, {"run": spec.run_id, "rank": spec.rank, "kind": kind, "body": body})
+    def publish(kind: str, attempt: int, rank: int, body: Any) -> None:
+        told = {"run": spec.run_id, "attempt": attempt, "rank": rank, "kind": kind, "body": body}
+        worker.log_event(RANKS, told)
 
-    threads = max(1, worker.state.nthreads)
-    return Supervisor(replace(spec, threads=threads), work, publish, wanted).run()
+    lease = _leases[spec.run_id] = Lease(work, publish, wanted, max(1, worker.state.nthreads))
+    try:
+        lease.run(spec)
+    finally:
+        if _leases.get(spec.run_id) is lease:
+            del _leases[spec.run_id]
 
 
-def deliver(run_id: str, order: OrderName, values: Mapping[str, str]) -> int:
-    """Give an order to the run's ranks on this worker; how many heard it."""
-    if order != "go":
-        _over[run_id] = None
+def begin(spec: RankSpec) -> bool:
+    """Begin the rank of another attempt on a worker that the run holds; whether it does hold it."""
+    lease = _leases.get(spec.run_id)
+    if lease is not None:
+        lease.begin(spec)
+    return lease is not None
+
+
+def deliver(run_id: str, attempt: int, order: OrderName, values: Mapping[str, Any], rank: int | None) -> int:
+    """Give an order to an attempt's ranks on this worker, or to one of them; how many heard it."""
+    if order in ("stop", "kill"):
+        _over[run_id, attempt] = None
         while len(_over) > 1000:
             _over.popitem(last=False)
-    heard = [supervisor for (run, _), supervisor in list(_running.items()) if run == run_id]
+    heard = [
+        supervisor
+        for (run, number, one), supervisor in list(_running.items())
+        if (run, number) == (run_id, attempt) and rank in (None, one)
+    ]
     for supervisor in heard:
         supervisor.order(order, dict(values))
     return len(heard)
 
 
+def read_result(folder: str) -> bytes:
+    """What rank 0 returned, pickled, on its own host."""
+    return (Path(folder) / RESULT).read_bytes()
+
+
 def release(run_id: str) -> None:
-    """Forget a run that has ended: nobody needs its meeting point any more."""
-    _stores.pop(run_id, None)
+    """The run has left this worker: let go of it once its ranks here are gone."""
+    lease = _leases.get(run_id)
+    if lease is not None:
+        lease.release()
+
+
+class Lease:
+    """A run's hold on a worker: the task that keeps others away, through all of the run's attempts there.
+
+    The ranks of two attempts may be there at once: the next one gets ready while the present one trains.
+    """
+
+    def __init__(self, work: bytes, publish: Publish, wanted: Callable[[], bool], threads: int) -> None:
+        self._work, self._publish, self._wanted, self._threads = work, publish, wanted, threads
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._ranks: list[threading.Thread] = []
+        self.stores: list[Any] = []  # where the ranks of an attempt meet, which outlives its rank 0
+
+    def run(self, spec: RankSpec) -> None:
+        self.begin(spec)
+        while self._wanted() and not self._released.wait(TICK):
+            pass
+        for thread in self._ranks:
+            thread.join()
+
+    def release(self) -> None:
+        self._released.set()
+
+    def begin(self, spec: RankSpec) -> None:
+        ours = replace(spec, threads=self._threads)
+
+        def publish(kind: str, body: Any) -> None:
+            self._publish(kind, spec.attempt, spec.rank, body)
+
+        supervisor = Supervisor(ours, self._work, publish, self._wanted, self.stores)
+        thread = threading.Thread(target=supervisor.run, name=f"aios-rank-{spec.rank}", daemon=True)
+        with self._lock:
+            self._ranks.append(thread)
+        thread.start()
 
 
 class Supervisor:
     """One rank's life. ``run`` is called in a thread of the worker, ``order`` on its event loop."""
 
     def __init__(
-        self, spec: RankSpec, work: bytes, publish: Callable[[str, Any], None], wanted: Callable[[], bool]
+        self,
+        spec: RankSpec,
+        work: bytes,
+        publish: Callable[[str, Any], None],
+        wanted: Callable[[], bool],
+        stores: list[Any],
     ) -> None:
+        self._stores = stores
         self._spec = spec
         self._work = work
         self._publish = publish
@@ -89,7 +158,7 @@ class Supervisor:
         self._metrics: list[Any] = []
         self._said: dict[str, Any] | None = None
 
-    def order(self, order: OrderName, values: dict[str, str]) -> None:
+    def order(self, order: OrderName, values: dict[str, Any]) -> None:
         """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed, one that saves
         its model after SAVE_GRACE."""
         with self._lock:
@@ -107,21 +176,23 @@ class Supervisor:
     def _patience(self) -> float:
         return time.monotonic() + (SAVE_GRACE if self._saving else STOP_GRACE)
 
-    def run(self) -> bytes | None:
+    def run(self) -> None:
         """Spawn the rank, serve it until it and all that it started are gone, and publish how it ended."""
-        key = (self._spec.run_id, self._spec.rank)
+        key = (self._spec.run_id, self._spec.attempt, self._spec.rank)
         _running[key] = self
         try:
-            if self._spec.run_id in _over:
-                return self._end(End(*self._place(), outcome="killed", time=time.time()))
+            if key[:2] in _over:
+                self._end(End(*self._place(), outcome="killed", time=time.time()))
+                return
             if self._spec.rank == 0:
-                _stores[self._spec.run_id], self._port = open_store(self._spec.host)
+                store, self._port = open_store(self._spec.host)
+                self._stores.append(store)
             with Pipes() as pipes:
                 code = self._live(pipes)
-            return self._end(self._ending(code))
+            self._end(self._ending(code))
         except (OSError, RuntimeError, SpawnError) as error:
             text = f"the rank's process could not be started: {error}"
-            return self._end(End(*self._place(), outcome="failed", time=time.time(), error=text))
+            self._end(End(*self._place(), outcome="failed", time=time.time(), error=text))
         finally:
             _running.pop(key, None)
 
@@ -226,8 +297,22 @@ class Supervisor:
             return End(*self._place(), "ok", now, code)
         return End(*self._place(), "failed", now, code, recorded(error_file(self._spec)) or died(code))
 
-    def _end(self, end: End) -> bytes | None:
+    def _end(self, end: End) -> None:
         self._publish_batches(self._output.finish())
+        if end.has_result:
+            end = self._keep_result(end)
         self._publish("ended", asdict(end))
-        result: bytes | None = (self._said or {}).get("result")
-        return result
+
+    def _keep_result(self, end: End) -> End:
+        """Write the result where it outlives this worker; the end then, with the reason where it was not."""
+        assert self._said is not None
+        path = Path(self._spec.folder) / RESULT
+        draft = path.with_suffix(".draft")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(self._said["result"])
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            return replace(end, has_result=False, error=f"The result could not be kept: {error}.")
+        return end

@@ -45,11 +45,7 @@ export function SliceForecast(props: { slice: Slice }): React.ReactElement {
   }
   return (
     <div className="aios-Forecast" data-state={told?.state ?? 'asked'} aria-live="polite">
-      {told ? (
-        <When forecast={told} />
-      ) : (
-        <p className="aios-Faint">{trans.__('Asking when…')}</p>
-      )}
+      {told ? <When forecast={told} /> : <p className="aios-Faint">{trans.__('Asking when…')}</p>}
     </div>
   );
 }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from aios_lab.allocation import Node, Resources
 from aios_lab.engines.base import (
@@ -35,6 +36,7 @@ class MemoryEngine:
         self.restarts: list[str] = []
         self.calls: list[tuple[str, int]] = []
         self.graces: list[tuple[float, str]] = []
+        self.told: list[tuple[str, Mapping[str, Any]]] = []
         self.broken = ""
         self.called = asyncio.Event()
         self.go = asyncio.Event()
@@ -90,6 +92,9 @@ class MemoryEngine:
         if slice_id not in self.open:
             raise EngineError(f"Slice {slice_id} is not open.")
         self.restarts.append(slice_id)
+
+    def tell(self, slice_id: str, message: Mapping[str, Any]) -> None:
+        self.told.append((slice_id, message))
 
     async def dashboard(self, slice_id: str) -> Path:
         raise EngineError(f"Slice {slice_id} has no dashboard.")

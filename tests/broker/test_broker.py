@@ -85,14 +85,14 @@ def test_a_busy_run_keeps_its_units(tmp_path: Path) -> None:
         first, second = at.file("ada", 2), at.file("bob", 2)
         at.broker.activate(first)
         await at.active(first, 2)
-        at.broker.pin(first, "r-1", 2)
+        at.broker.holds.pin(first, "r-1", 2)
         assert at.broker.view(first).busy
         at.broker.activate(second)
         await at.until(lambda: "holds 2 of 2 CPU threads" in at.broker.view(second).reason)
         assert at.broker.view(first).target == 2
         at.broker.request(first, ClaimRequest(workers=1))
         assert "when the run that is training on it ends" in at.broker.view(first).reason
-        at.broker.unpin(first, "r-1")
+        at.broker.holds.unpin(first, "r-1")
         await at.active(second, 1)
         await at.active(first, 1)
 
@@ -104,7 +104,7 @@ def test_a_busy_run_keeps_no_more_than_it_needs(tmp_path: Path) -> None:
         first, second = at.file("ada", 2), at.file("bob", 2)
         at.broker.activate(first)
         await at.active(first, 2)
-        at.broker.pin(first, "r-1", 1)
+        at.broker.holds.pin(first, "r-1", 1)
         at.broker.activate(second)
         await at.active(second, 1)
         await at.active(first, 1)
@@ -202,7 +202,7 @@ def test_a_killed_host_frees_its_units_and_the_claim_sleeps(tmp_path: Path) -> N
         first, second = at.file("ada", 2), at.file("bob", 2)
         at.broker.activate(first)
         await at.active(first, 2)
-        at.broker.pin(first, "r-1", 2)
+        at.broker.holds.pin(first, "r-1", 2)
         at.broker.activate(second)
         at.engine.kill(first)
         await at.active(second, 2)
@@ -237,7 +237,7 @@ def test_a_restarted_kernel_keeps_its_slice(tmp_path: Path) -> None:
         one = at.file("ada", 2)
         at.broker.activate(one)
         await at.active(one, 2)
-        at.broker.pin(one, "r-1", 2)
+        at.broker.holds.pin(one, "r-1", 2)
         at.broker.recycle(one)
         await at.until(lambda: at.engine.restarts == [one])
         assert not at.broker.view(one).busy
@@ -322,7 +322,7 @@ def test_a_slice_that_is_not_there(tmp_path: Path) -> None:
             at.broker.view("s-1")
         assert refused.value.status == 404
         at.broker.end("s-1", "twice")
-        at.broker.unpin("s-1", "r-1")
+        at.broker.holds.unpin("s-1", "r-1")
 
     run(tmp_path, story)
 
@@ -363,7 +363,7 @@ def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None
         first, second = at.file("ada", 2), at.file("bob", 1)
         at.broker.activate(first)
         await at.active(first, 2)
-        at.broker.pin(second, "r-1", 2)
+        at.broker.holds.pin(second, "r-1", 2)
         other = sqlite3.connect(at.ledger.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         before = at.broker.view(second)
@@ -377,7 +377,7 @@ def test_a_ledger_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None
             at.file("cy", 1)
         assert at.broker.view(second) == before
         assert at.broker.view(first).target == 2
-        at.broker.unpin(second, "r-1")
+        at.broker.holds.unpin(second, "r-1")
         assert len(at.broker.views(None)) == 2
         at.broker.end(first, "The kernel was killed.")
         while first in at.engine.open:

@@ -117,7 +117,7 @@ def test_nothing_is_lent_of_what_is_in_use(tmp_path: Path, busy: str) -> None:
             case "tasks":
                 at.engine.compute(first, True)
             case "training":
-                at.broker.pin(first, "r-1", 1)
+                at.broker.holds.pin(first, "r-1", 1)
         at.broker.activate(second)
         await at.active(second, 1)
         await at.active(first, 1)

@@ -63,9 +63,9 @@ def do(at: Cluster, random: Random, deed: str, ids: list[str]) -> None:
         case "recycle":
             at.broker.recycle(one)
         case "pin":
-            at.broker.pin(one, "r-1", 2)
+            at.broker.holds.pin(one, "r-1", 2)
         case "unpin":
-            at.broker.unpin(one, "r-1")
+            at.broker.holds.unpin(one, "r-1")
         case "lie idle":
             at.broker.executing(one, busy=False)
         case "use":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from distributed import Client
 
 from aios_lab.allocation.types import Resources
-from aios_lab.engines.base import SliceInfo
+from aios_lab.engines.base import Answer, SliceInfo
 from aios_lab.engines.local.engine import LocalEngine
 from aios_lab.engines.local.nodes import security
 
@@ -29,6 +29,8 @@ class Heard:
         self.troubles: dict[str, str] = {}
         self.began: list[str] = []
         self.fences: dict[str, tuple[int, int]] = {}
+        self.told_by: list[tuple[str, Mapping[str, Any]]] = []
+        self.answers: Mapping[str, Any] | None = {}
 
     def lost(self, slice_id: str, why: str) -> None:
         self.gone[slice_id] = why
@@ -41,6 +43,11 @@ class Heard:
 
     def fenced(self, slice_id: str, workers: int, tasks: int) -> None:
         self.fences[slice_id] = workers, tasks
+
+    def told(self, slice_id: str, message: Mapping[str, Any], answer: Answer) -> None:
+        self.told_by.append((slice_id, message))
+        if self.answers is not None:
+            answer(self.answers)
 
     def trouble(self, slice_id: str, what: str) -> None:
         self.troubles[slice_id] = what

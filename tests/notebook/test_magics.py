@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
     shell.colors = "nocolor"
     load_ipython_extension(shell)
     yield shell
+    atexit.unregister(shell.atexit_operations)  # which would keep the shell, and all that it knows, till then
     shell.reset()
     InteractiveShell.clear_instance()
 

@@ -55,7 +55,7 @@ def test_an_idle_slice_is_lent_with_a_notice_and_comes_back_with_its_data(server
     until("it has both", lambda: workers(first) == (2,), 30)
     first.run("scattered = client.scatter(list(range(1000))); result = client.submit(sum, range(10))")
     first.run("assert result.result() == 45")
-    parked = hears(first, "This slice is parked", "second.ipynb")
+    parked = hears(first, "This slice has no workers for now", "second.ipynb")
     second.client.execute(BUSY)
     until("its workers are lent", lambda: workers(first, second) == (0, 2), 60)
     view = first.slice()

@@ -30,7 +30,8 @@ def train(ctx):
 def test_a_kernel_that_is_shut_down_says_why_its_run_is_over(tmp_path: Path):
     with serving(tmp_path, config="c.AIOSLab.inventory = {'cpus': 4, 'memory': '8GB'}\n") as server:
         kernel = server.kernel()
-        kernel.run(ENDLESS.format(name="cut").replace("%%aios train", "%%aios train --detach"))
+        kernel.run(ENDLESS.partition("\n")[2] + "import aios_lab as aios")
+        kernel.run("aios.request(workers=2); run = aios.train(train, workers=2, name='cut', wait=False)")
         until("it trains", lambda: run_named(server, "cut").get("step", 0) > 5, 60)
         server.fetch("DELETE", f"api/kernels/{kernel.id}")
         until("it is over", lambda: run_named(server, "cut")["ended"], 15)

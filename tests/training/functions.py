@@ -9,7 +9,15 @@ import time
 from typing import Any
 
 
-def regression(ctx: Any, epochs: int = 3, batch: int = 15, samples: int = 64) -> list[float]:
+def regression(
+    ctx: Any,
+    epochs: int = 3,
+    batch: int = 15,
+    samples: int = 64,
+    rule: str = "sgd",
+    fails_at: int | None = None,
+    needs_every_epoch: bool = False,
+) -> list[float]:
     """Weights after some epochs over data whose last batch is small; the same on any number of ranks."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
@@ -18,17 +26,30 @@ def regression(ctx: Any, epochs: int = 3, batch: int = 15, samples: int = 64) ->
     x = torch.randn(samples, 4)
     y = x @ torch.tensor([[1.0], [-2.0], [3.0], [0.5]]) + 0.1
     model: Any = torch.nn.Linear(4, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    if rule == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     loader: Any = DataLoader(TensorDataset(x, y), batch_size=batch, shuffle=True)
-    model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+    rates: Any = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.7)
+    model, optimizer, loader, rates = ctx.prepare(model, optimizer, loader, scheduler=rates)
     ctx.progress(total_steps=epochs * len(loader), total_epochs=epochs)
+    step = 0
     for epoch in range(epochs):
+        losses = []
         for inputs, labels in loader:
             loss = torch.nn.functional.mse_loss(model(inputs), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            losses.append(loss.item())
             ctx.report(epoch=epoch, loss=loss)
+            step += 1
+            if step == fails_at:
+                ctx.finish()  # what is being written is there before it fails
+                raise RuntimeError("broken off")
+        rates.step()
+        if needs_every_epoch:
+            print(sum(losses) / len(losses))
     inner = ctx.unwrap(model)
     return [float(v) for v in torch.cat([p.detach().flatten() for p in inner.parameters()])]
 
@@ -123,3 +144,56 @@ def with_children(ctx: Any) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(3600)
     return 7
+
+
+def counted(ctx: Any, seen: str, epochs: int = 3, samples: int = 96, pause: float = 0.01) -> list[float]:
+    """As ``regression``; each rank also writes which samples it took in which step, under its attempt. A step
+    takes ``pause`` seconds until there is a file ``fast`` beside the folder ``seen``."""
+    import json
+
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(1)
+    x = torch.randn(samples, 4)
+    y = x @ torch.tensor([[1.0], [-2.0], [3.0], [0.5]]) + 0.1
+    model: Any = torch.nn.Linear(4, 1)
+    optimizer: Any = torch.optim.Adam(model.parameters(), lr=0.05)
+    loader: Any = DataLoader(TensorDataset(x, y, torch.arange(samples)), batch_size=8, shuffle=True)
+    rates: Any = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.9)
+    model, optimizer, loader, rates = ctx.prepare(model, optimizer, loader, scheduler=rates)
+    ctx.progress(total_steps=epochs * len(loader), total_epochs=epochs)
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    with open(f"{seen}/{attempt}-{ctx.rank}", "a") as notes:
+        for epoch in range(epochs):
+            for inputs, labels, which in loader:
+                loss = torch.nn.functional.mse_loss(model(inputs), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if not os.path.exists(f"{seen}/../fast"):
+                    time.sleep(pause)
+                ctx.report(epoch=epoch, loss=loss)
+                step = round(loader.epoch * len(loader) + loader.batches.consumed / loader.batches.batch)
+                json.dump([step, epoch, which.tolist()], notes)
+                notes.write("\n")
+                notes.flush()
+            rates.step()
+    inner = ctx.unwrap(model)
+    return [float(v) for v in torch.cat([p.detach().flatten() for p in inner.parameters()])]
+
+
+def dies_at_step(ctx: Any, at: int) -> None:
+    """As out of memory: killed at the same place every time."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    model: Any = torch.nn.Linear(1, 1)
+    loader: Any = DataLoader(TensorDataset(torch.ones(20, 1)), batch_size=2)
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.1)
+    model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+    for step, (batch,) in enumerate(loader):
+        model(batch).sum().backward()
+        optimizer.step()
+        if step == at and ctx.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)

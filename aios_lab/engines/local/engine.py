@@ -11,8 +11,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aios_lab.allocation.placement import best_sets
 from aios_lab.allocation.types import Resources
@@ -184,6 +185,11 @@ class LocalEngine:
             raise EngineError(f"Slice {slice_id} is not open, so it has no dashboard.")
         return await handle.dashboard()
 
+    def tell(self, slice_id: str, message: Mapping[str, Any]) -> None:
+        """See ``Engine.tell``."""
+        if (handle := self._slices.get(slice_id)) is not None and handle.report.address:
+            handle.tell(message)
+
     async def close(self, slice_id: str) -> None:
         """See ``Engine.close``. A ``scale`` under way fails."""
         handle = self._slices.get(slice_id)
@@ -343,6 +349,11 @@ class LocalEngine:
 
     def handle_troubled(self, handle: SliceHandle, what: str) -> None:
         self._listener.trouble(handle.slice_id, what)
+
+    def handle_told(
+        self, handle: SliceHandle, message: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._listener.told(handle.slice_id, message, answer)
 
     def handle_lost(self, handle: SliceHandle, why: str) -> None:
         if self._slices.get(handle.slice_id) is handle:

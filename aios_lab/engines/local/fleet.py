@@ -8,7 +8,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from distributed import Scheduler
@@ -101,8 +101,21 @@ class Fleet:
                     asyncio.get_running_loop().call_later(_LEAVE, _end_if_alive, slot.child)
         self._changed()
 
-    async def scale(self, order: orders.Scale) -> Fenced:
-        """Bring the fleet to ``order``. Workers of another shape give way last, so that data can move.
+    def leaving(self, order: orders.Scale) -> list[Slot]:
+        """The workers that will go when the fleet comes to ``order``: those of another shape, and the surplus."""
+        fitting = [slot for slot in self._slots if slot.shape == order.shape]
+        others = [slot for slot in self._slots if slot.shape != order.shape]
+        surplus = len(fitting) - order.workers
+        leaving = others + self._least_loaded(fitting, surplus)
+        return [slot for slot in leaving if order.workers or not slot.rests]
+
+    def addresses(self, slots: Iterable[Slot]) -> tuple[str, ...]:
+        """Where their workers are; those that the scheduler does not know have none."""
+        workers = (self._way.worker(slot.name) for slot in slots)
+        return tuple(str(worker.address) for worker in workers if worker is not None)
+
+    async def scale(self, order: orders.Scale, leaving: Sequence[Slot]) -> Fenced:
+        """Bring the fleet to ``order``. Those that are ``leaving`` give way last, so that data can move.
 
         Raises:
             EngineError: a new worker did not join; those started with it are gone again.
@@ -113,10 +126,6 @@ class Fleet:
         missing = order.workers - len(fitting)
         if missing > 0:
             await self._grow(order, missing)
-        others = [slot for slot in self._slots if slot.shape != order.shape]
-        surplus = sum(slot.shape == order.shape for slot in self._slots) - order.workers
-        fitting = [slot for slot in self._slots if slot.shape == order.shape]
-        leaving = [slot for slot in others + self._least_loaded(fitting, surplus) if not slot.rests]
         return await self._shrink(leaving, time.monotonic() + order.grace, park=not order.workers)
 
     async def replace_all(self) -> None:
@@ -214,7 +223,7 @@ class Fleet:
         except (spawn.SpawnError, OSError) as error:  # out of descriptors, its folder was removed
             raise EngineError(f"A worker could not be started: {said(error)}") from error
 
-    async def _shrink(self, leaving: list[Slot], deadline: float, park: bool) -> Fenced:
+    async def _shrink(self, leaving: Sequence[Slot], deadline: float, park: bool) -> Fenced:
         """Have these workers leave: each as soon as it has ended its tasks, and all at the deadline. Of a
         slice that is to be parked, one that can keep the data of all stays to do so."""
         for slot in leaving:
@@ -255,7 +264,7 @@ class Fleet:
             else:
                 await self._all_join([slot])
 
-    def _most_loaded(self, slots: list[Slot]) -> Slot | None:
+    def _most_loaded(self, slots: Sequence[Slot]) -> Slot | None:
         """The slot whose worker is to keep the data of all; None where there is no data, and with devices,
         whose memory a process would hold."""
         workers = {slot: self._way.worker(slot.name) for slot in slots if not slot.devices}

@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from aios_lab.engines.local.newborn import Birth, live
 from aios_lab.engines.local.preload import preload
 from aios_lab.engines.local.succession import ADOPT, Heritage, admit, make_door
 from aios_lab.engines.processes import adopt_orphans, be_forkserver, children, kill
-from aios_lab.engines.spawn import KILL
+from aios_lab.engines.spawn import KILL, STAY
 
 ENGINE = 0  # stands for the engine's process, which is no child of ours
 _ORPHANS_MAY_TAKE = 10.0  # seconds that an exit is held back for the orphans it left
@@ -43,6 +43,7 @@ class Process:
     parent: int
     status: int
     requests: socket.socket | None
+    stays: bool = False  # also when no engine comes
     code: int | None = None
     ended: float = 0.0
     spawned: set[int] = field(default_factory=set)
@@ -99,16 +100,21 @@ class Forkserver:
             self._serving = False
 
     def _waits_in_vain(self) -> bool:
-        """Whether no engine came in time, or there is nothing any more to come for."""
-        until = self._waits_until
-        return until is not None and (not self._heritage.pids or time.monotonic() >= until)
+        """Whether an engine has nothing to come for; what does not stay is ended when none came in time."""
+        if self._waits_until is None:
+            return False
+        stays = kept = self._heritage.pids
+        if time.monotonic() >= self._waits_until:
+            stays = {pid for pid in kept if self._processes[pid].stays}
+            self._end(kept - stays)
+        return not stays
 
     def _patience(self) -> float | None:
         """Seconds until something has to be looked at though nothing happened."""
         if self._closing() or not self._serving:
             return 0.02
-        engine = [] if self._waits_until is None else [max(0.0, self._waits_until - time.monotonic())]
-        return min((*engine, *self._nursery.tend()), default=None)
+        left = (self._waits_until or 0.0) - time.monotonic()
+        return min((*([left] * (left > 0)), *self._nursery.tend()), default=None)
 
     def _listen(self, client: socket.socket, pid: int) -> None:
         client.setblocking(False)
@@ -190,7 +196,9 @@ class Forkserver:
         What is no proper request is dropped: the sender sees its pipe close, and no other slice is harmed.
         """
         try:
-            if data.startswith(KILL):
+            if data.startswith(STAY):
+                self._processes[pid].stays = data != STAY + b"0"
+            elif data.startswith(KILL):
                 self._kill(pid, int(data.removeprefix(KILL)))
             elif fds:
                 self._serve(pid, read_object(fds[0]), fds)
@@ -358,17 +366,14 @@ class Forkserver:
 
 def _tell(fd: int, message: dict[str, Any]) -> None:
     os.set_blocking(fd, False)
-    try:
+    with suppress(OSError):  # nobody reads any more, or it is nothing to write to
         os.write(fd, json.dumps(message).encode() + b"\n")
-    except OSError:  # nobody reads any more, or it is nothing to write to
-        return
 
 
 def _drain(bell: socket.socket) -> bytes:
-    try:
+    with suppress(BlockingIOError):
         return bell.recv(4096)
-    except BlockingIOError:
-        return b""
+    return b""
 
 
 def main() -> None:

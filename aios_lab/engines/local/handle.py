@@ -10,7 +10,7 @@ import logging
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,6 +42,11 @@ class HandleOwner(Protocol):
 
     def handle_troubled(self, handle: SliceHandle, what: str) -> None:
         """Something went wrong in the slice, which goes on."""
+
+    def handle_told(
+        self, handle: SliceHandle, message: Mapping[str, Any], answer: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Something that runs in its scheduler's process says this, until it is answered."""
 
     def handle_lost(self, handle: SliceHandle, why: str) -> None:
         """It ended without ``close``."""
@@ -187,6 +192,14 @@ class SliceHandle:
             self._has_dashboard = True
         return path
 
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Say something to what runs in its scheduler's process; it is lost where that has ended."""
+        self._write({"op": "tell", "message": message})
+
+    def _write(self, order: dict[str, Any]) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(orders.dump(order))
+
     async def order(self, op: str, **details: Any) -> None:
         """Have the host do something, and return when it is done.
 
@@ -271,6 +284,11 @@ class SliceHandle:
                 self._quiet_since = time.monotonic()
                 if self.report.computing:
                     self._owner.handle_computing(self)
+        if "told" in message:
+            answering = {"op": "answer", "number": message["number"]}
+            self._owner.handle_told(
+                self, message["told"], lambda answer: self._write(answering | {"answer": answer})
+            )
         self._hear_news(message)
         answer = self._answers.get(message.get("done", 0))
         if answer is not None and not answer.done():

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 
+from aios_lab.engines import spawn
 from aios_lab.engines.base import EngineError
 from aios_lab.engines.local import dashboard, orders, worker
 from aios_lab.engines.local.fleet import Fleet
@@ -23,6 +25,7 @@ from aios_lab.engines.local.limits import Excess, Limits, roots, watch
 from aios_lab.engines.local.nodes import SliceScheduler, configure, security
 from aios_lab.engines.local.resizing import Resize
 from aios_lab.engines.local.tasks import Tasks
+from aios_lab.engines.local.uplink import EXTENSION, Uplink
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +99,7 @@ class Host:
             on_running=lambda name: self._fleet.member_joined(name),
         )
         await self._scheduler
+        self._uplink = self._scheduler.extensions[EXTENSION] = Uplink(self._send_if_read, _stay)
         self._fleet = leavers.fleet = Fleet(self._scheduler, self._open, self._report, self._tasks)
         self._report()
         guard = asyncio.create_task(watch(self._limits, self._spawned, self._exceeded))
@@ -117,6 +121,10 @@ class Host:
                     case "hello":
                         shape = None if self._told is None else self._told.shape
                         self._send(orders.Hello(self._open, shape, self._state()))
+                    case "answer":
+                        self._uplink.answered(order["number"], order["answer"])
+                    case "tell":
+                        self._uplink.ordered(order["message"])
                     case "dashboard":
                         working.add(beside := asyncio.create_task(self._carry_out(order)))
                         beside.add_done_callback(working.discard)
@@ -159,10 +167,11 @@ class Host:
 
     async def _scale(self, order: orders.Scale) -> None:
         """Who uses the slice is told before and after; the engine hears of what had to be ended."""
-        resize = Resize(self._fleet.size, order, self._parked)
+        leaving = self._fleet.leaving(order)
+        resize = Resize(self._fleet.size, order, self._parked, self._fleet.addresses(leaving))
         if resize.told:
             self._scheduler.log_event(TOPIC, resize.first)
-        fenced = await self._fleet.scale(order)
+        fenced = await self._fleet.scale(order, leaving)
         self._parked = not order.workers
         if fenced.workers:
             self._send({"fenced": fenced._asdict()})
@@ -210,6 +219,11 @@ class Host:
     def _send(self, message: dict[str, Any] | orders.Hello) -> None:
         self._writer.write(orders.dump(message))
 
+    def _send_if_read(self, message: dict[str, Any]) -> None:
+        """Not where what was sent before still lies here: nobody reads it for now."""
+        if not self._writer.transport.get_write_buffer_size():
+            self._send(message)
+
     def _limits(self) -> list[Limits]:
         most = self._open.processes
         slots = [(slot.child, slot.shape.memory) for slot in self._fleet.slots]
@@ -228,6 +242,11 @@ class Host:
         event = {"event": excess.what, "pid": excess.culprit, "used": excess.used, "limit": excess.limit}
         self._scheduler.log_event(TOPIC, event | {"message": message})
         self._send({"problem": message})
+
+
+def _stay(wanted: bool) -> None:
+    with suppress(spawn.SpawnError):  # the forkserver is gone, and with it this process in a moment
+        spawn.stay(wanted)
 
 
 def _understood(line: bytes) -> dict[str, Any]:

@@ -154,6 +154,9 @@ class Pool:
     def handle_troubled(self, handle: SliceHandle, what: str) -> None:
         log.warning("a spare slice: %s", what)
 
+    def handle_told(self, handle: SliceHandle, *_: object) -> None:
+        """Nobody has its credentials: nothing speaks there."""
+
     def handle_lost(self, handle: SliceHandle, why: str) -> None:
         if self._spares.pop(handle, None) is not None:
             log.warning("a spare slice is lost: %s", why)

@@ -11,11 +11,13 @@ from aios_lab.engines.local import orders
 
 @dataclass(frozen=True)
 class Resize:
-    """From ``before`` workers to what the order says; a slice that was ``parked`` has its workers back."""
+    """From ``before`` workers to what the order says; a slice that was ``parked`` has its workers back.
+    ``leaving`` are the addresses of those that will be gone."""
 
     before: int
     order: orders.Scale
     parked: bool
+    leaving: tuple[str, ...] = ()
 
     @property
     def first(self) -> dict[str, Any]:
@@ -44,4 +46,5 @@ class Resize:
             "after": self.order.workers,
             "deadline": deadline,
             "reason": self.order.why,
+            "leaving": list(self.leaving),
         }

@@ -1,0 +1,109 @@
+"""A run that another kernel began, as this one holds it: its record is read as it grows."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aios_lab.notebook.errors import AIOSError
+from aios_lab.training.errors import TrainingFailed
+from aios_lab.training.live import ENDED, LiveRun
+from aios_lab.training.run import Run
+from aios_lab.training.spec import RESULT, End
+from aios_lab.training.store_files import RunFolder
+from aios_lab.wire import Run as RunView
+from aios_lab.wire import RunState
+
+if TYPE_CHECKING:
+    from aios_lab.notebook.server import Server
+
+PERIOD = 0.5  # seconds between two looks at the record
+
+
+def attach(server: Server, wanted: str | None) -> Run:
+    """A handle on a run of this user's: by its id or its name, or without either the newest that goes on.
+
+    Raises:
+        AIOSError: there is none.
+    """
+    view = server.call("GET", f"runs/{_find(server, wanted)}", RunView)
+    folder = Path(os.environ["AIOS_RUNS"]) / view.id
+    run = Run(LiveRun(view), folder, (folder / RESULT).read_bytes)
+    following = _Following(run, server, view)
+    following.look()
+    following.start()
+    return run
+
+
+def _find(server: Server, wanted: str | None) -> str:
+    _, listed = server.send("GET", "runs")
+    runs = [RunView.model_validate(one) for one in listed]
+    living = [one for one in runs if one.state not in ENDED]
+    if wanted is None and living:
+        return living[0].id
+    for one in (*living, *runs):
+        if wanted in (one.id, one.name):
+            return one.id
+    if wanted is not None and wanted.startswith("r-"):
+        return wanted  # the server says what is wrong with it
+    there = ", ".join(f"{one.name} ({one.id})" for one in runs[:5]) or "none"
+    raise AIOSError(
+        "No run goes on." if wanted is None else f"There is no run {wanted!r} to attach to.",
+        "unknown_run",
+        f"Runs of this notebook, and detached ones of other notebooks of yours: {there}.",
+    )
+
+
+class _Following(threading.Thread):
+    """Looks at the record until the run has ended, and passes on what its user wants of it."""
+
+    def __init__(self, run: Run, server: Server, view: RunView) -> None:
+        super().__init__(name=f"aios-attach-{view.id}", daemon=True)
+        self._run = run
+        self._server = server
+        self._view = view
+        self._path = f"runs/{view.id}"
+        self._folder = RunFolder(run.folder)
+        self._offset = 0
+        self._stopped = False
+
+    def run(self) -> None:
+        while not self._run.done:
+            try:
+                _, order = self._run.inbox.get(timeout=PERIOD)
+                self._pass_on(order["order"])
+            except queue.Empty:
+                self._ask()
+            except AIOSError as error:  # the next look says more
+                self._run.live.say(f"The order could not be passed on: {error.message}")
+
+    def _pass_on(self, order: str) -> None:
+        kill = order == "kill" or self._stopped
+        self._stopped = True
+        self._server.call("POST", f"{self._path}/stop?kill={int(kill)}", RunView)
+
+    def _ask(self) -> None:
+        try:
+            self._view = self._server.call("GET", self._path, RunView)
+        except AIOSError as error:
+            if error.status not in (403, 404):  # the server is away for now; the run need not be
+                return
+            now = time.time()
+            update = {"state": RunState.FAILED, "ended": now, "error": error.message}
+            self._view = self._view.model_copy(update=update)
+        self.look()
+
+    def look(self) -> None:
+        """Take in what the record has, and its end."""
+        ended = self._view.state in ENDED
+        metrics, self._offset = self._folder.metrics(self._offset)
+        self._run.live.follow(self._view, metrics)
+        if ended:
+            has_result = (self._run.folder / RESULT).exists()
+            end = End(0, "", "ok", self._view.ended or time.time(), has_result=has_result)
+            failed = self._view.state is RunState.FAILED
+            self._run.end([end], TrainingFailed.told(self._view.error) if failed else None)

@@ -1,0 +1,55 @@
+"""What a run could tell nobody: its leader leaves it in the run's folder for whoever keeps records next."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from aios_lab.training.news import News, update_of
+from aios_lab.wire import RunUpdate
+
+log = logging.getLogger("aios_lab.training")
+
+NAME = "untold.jsonl"
+
+
+class Message(BaseModel):
+    """One message of a leader for the record: its ``number`` among those of the run, the number of its
+    ``first`` metric, and what is new. It may come more than once."""
+
+    number: int
+    first: int
+    update: RunUpdate
+
+
+def leave_untold(folder: Path, news: News, number: int) -> None:
+    """Write all that is left of ``news``, in messages from ``number`` on; where the disk refuses it is lost,
+    which the log says."""
+    path = folder / NAME
+    draft = path.with_suffix(".draft")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            while news.more:
+                first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
+                file.write(json.dumps({"number": number, "first": first, "update": update}) + "\n")
+                number += 1
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        log.error("the end of run %s is told nowhere: %s", folder.name, error)
+
+
+def untold(folder: Path) -> Iterator[Message]:
+    """What was left there."""
+    try:
+        lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        yield Message.model_validate_json(line)

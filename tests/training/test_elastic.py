@@ -1,0 +1,160 @@
+"""Runs whose workers come, leave and die: they go on to the same result, and say what it cost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from aios_lab.training import LocalTracker, Run, train
+from aios_lab.training.spec import SLICE
+from aios_lab.wire import RunState
+from training import functions
+from training.helpers import Train, counts_once, ranks_left
+from training.test_failures import changing
+
+EPOCHS, SAMPLES = 3, 96
+
+
+@pytest.fixture
+def elastic() -> Iterator[LocalCluster]:
+    """A cluster of its own: its size changes."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own(elastic: LocalCluster) -> Iterator[Client]:
+    with Client(elastic) as client:
+        yield client
+
+
+@pytest.fixture
+def begin(own: Client, tmp_path: Path) -> Iterator[Train]:
+    yield partial(train, client=own, tracker=LocalTracker(tmp_path / "runs"), seed=3)
+    assert ranks_left() == []
+
+
+@pytest.fixture(scope="module")
+def expected(client: Client, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """What one rank learns without anything happening."""
+    folder = tmp_path_factory.mktemp("alone")
+    run = train(
+        functions.counted,
+        client=client,
+        tracker=LocalTracker(folder / "runs"),
+        seed=3,
+        workers=1,
+        epochs=EPOCHS,
+        samples=SAMPLES,
+        seen=str(folder),
+        pause=0.0,
+    )
+    result: list[float] = run.result(90)
+    return result
+
+
+def world(run: Run, size: int, after: int = -1) -> None:
+    """Wait until it trains on ``size`` ranks, in an attempt later than ``after``."""
+
+    def trains() -> bool:
+        view = run.view()
+        return view.world_size == size and view.attempt > after and view.state is RunState.RUNNING
+
+    changing(run, trains)
+
+
+def steps(run: Run, more: int) -> None:
+    """Wait until it has reported so many steps more."""
+    goal = run.view().step + more
+    changing(run, lambda: run.view().step >= goal)
+
+
+def leave(client: Client, count: int) -> None:
+    """Workers leave as those of a slice do: it is said first, then they retire."""
+    workers = sorted(client.scheduler_info(n_workers=-1)["workers"])[:count]
+    client.log_event(SLICE, {"event": "resize", "kind": "shrinking", "leaving": workers})
+
+
+def test_a_run_shrinks_and_grows_at_a_step_boundary(
+    begin: Train, own: Client, elastic: LocalCluster, tmp_path: Path, expected: list[float]
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=1.0)
+    steps(run, 3)
+    leave(own, 1)
+    world(run, 1, after=0)
+    elastic.scale(3)
+    world(run, 2, after=1)
+    (tmp_path / "fast").touch()
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    view = run.view()
+    assert [(resize.before, resize.after) for resize in view.resizes][:2] == [(2, 1), (1, 2)]
+    assert view.lost.steps == 0
+    assert view.resumable
+    assert view.checkpoints
+
+
+def test_a_killed_worker_costs_what_was_not_saved(
+    begin: Train, own: Client, tmp_path: Path, expected: list[float]
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    options: dict[str, Any] = {"epochs": EPOCHS, "samples": SAMPLES, "seen": str(seen), "pause": 0.1}
+    run = begin(functions.counted, checkpoint_every=4, **options)
+    changing(run, lambda: len(run.view().checkpoints) > 1)
+    os.kill(max(own.run(os.getpid).values()), signal.SIGKILL)
+    changing(run, lambda: bool(run.view().resizes))
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    view = run.view()
+    assert 0 <= view.lost.steps <= 4 + 2
+    assert view.lost.seconds > 0
+    assert view.resizes[0].why == "A rank was lost."
+
+
+def test_a_run_without_workers_waits_and_goes_on_by_itself(
+    begin: Train, own: Client, elastic: LocalCluster, tmp_path: Path, expected: list[float]
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.1)
+    steps(run, 5)
+    leave(own, 2)
+    elastic.scale(0)
+    changing(run, lambda: run.view().state is RunState.WAITING)
+    elastic.scale(1)
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+
+
+def test_a_run_that_waits_can_be_stopped(begin: Train, elastic: LocalCluster, tmp_path: Path) -> None:
+    run = begin(functions.counted, seen=str(tmp_path), pause=0.1)
+    steps(run, 2)
+    elastic.scale(0)
+    changing(run, lambda: run.view().state is RunState.WAITING)
+    run.cancel()
+    run.wait(20)
+    assert run.state is RunState.STOPPED
+
+
+def test_what_the_function_raises_is_not_tried_again(begin: Train) -> None:
+    run = begin(functions.regression, fails_at=7, checkpoint_every=2)
+    with pytest.raises(Exception, match="broken off"):
+        run.wait(60)
+    assert run.view().attempt == 0
+
+
+def test_a_rank_that_is_killed_again_and_again_is_given_up(begin: Train) -> None:
+    run = begin(functions.dies_at_step, at=3)
+    with pytest.raises(Exception, match="SIGKILL"):
+        run.wait(120)
+    assert run.view().attempt == 3

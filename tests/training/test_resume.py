@@ -1,0 +1,91 @@
+"""Runs that go on from another run's checkpoint, on any number of ranks, to the same result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aios_lab.training import TrainingFailed, checkpoints
+from training import functions
+from training.helpers import Train
+
+
+def broken_off(start: Train, at: int, **options: Any) -> str:
+    """A run that fails after step ``at``; its id."""
+    run = start(functions.regression, fails_at=at, **options)
+    with pytest.raises(TrainingFailed, match="broken off"):
+        run.wait(90)
+    return run.id
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_another_world_goes_on_to_the_same_weights(
+    start: Train, tmp_path: Path, first: int, then: int, rule: str
+) -> None:
+    whole = start(functions.regression, workers=1, seed=3, rule=rule).result(90)
+    begun = broken_off(start, 13, workers=first, seed=3, rule=rule, checkpoint_every=4)
+    kept = checkpoints.listed(checkpoints.folder_of(tmp_path / begun))
+    assert [checkpoints.verify(place).reported for place in kept] == [11, 7, 3]
+    run = start(functions.regression, workers=then, seed=3, rule=rule, resume=begun)
+    assert run.result(90) == pytest.approx(whole, abs=1e-5)
+    lines = (tmp_path / run.id / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(12, 16))
+    assert [json.loads(line)["epoch"] for line in lines] == [2, 2, 2, 2]
+
+
+def test_a_damaged_checkpoint_is_passed_over(start: Train, tmp_path: Path) -> None:
+    begun = broken_off(start, 13, workers=1, seed=3, checkpoint_every=4)
+    newest = checkpoints.listed(checkpoints.folder_of(tmp_path / begun))[0]
+    next(newest.glob("*.distcp")).write_bytes(b"nothing")
+    run = start(functions.regression, workers=1, seed=3, resume=begun)
+    run.wait(90)
+    steps = [step for step, _ in run.metrics()["loss"]]
+    assert steps == list(range(8, 16))
+
+
+def test_code_that_keeps_its_own_state_gets_it_back(start: Train) -> None:
+    def fn(ctx: Any, fail: bool) -> list[int]:
+        state = ctx.resume() or {"done": [], "next": 0}
+        for number in range(state["next"], 6):
+            state["done"].append(number)
+            ctx.checkpoint(done=state["done"], next=number + 1)
+            if fail and number == 3:
+                raise RuntimeError("broken off")
+        return list(state["done"])
+
+    run = start(fn, fail=True)
+    with pytest.raises(TrainingFailed, match="broken off"):
+        run.wait(90)
+    assert start(fn, fail=False, resume=run.id).result(90) == list(range(6))
+
+
+def test_a_model_of_another_shape_is_refused_in_words(start: Train) -> None:
+    begun = broken_off(start, 13, workers=1, checkpoint_every=4)
+
+    def fn(ctx: Any) -> None:
+        import torch
+        from torch.utils.data import DataLoader, TensorDataset
+
+        model = torch.nn.Linear(7, 1)
+        loader: Any = DataLoader(TensorDataset(torch.ones(8, 7)), batch_size=4)
+        ctx.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1), loader)
+
+    with pytest.raises(TrainingFailed, match="does not fit what ctx.prepare got"):
+        start(fn, workers=1, resume=begun).wait(90)
+
+
+def test_code_that_stumbles_over_epochs_that_are_done_is_told_how_to_skip_them(start: Train) -> None:
+    begun = broken_off(start, 13, workers=1, checkpoint_every=4)
+    run = start(functions.regression, workers=1, resume=begun, needs_every_epoch=True)
+    with pytest.raises(TrainingFailed, match=r"for epoch in ctx.epochs\(n\)"):
+        run.wait(90)
+
+
+def test_learning_rates_that_follow_the_batch(start: Train) -> None:
+    for rule in ("linear", "sqrt", "adascale"):
+        run = start(functions.regression, workers=2, batch_growth=rule, epochs=1)
+        assert len(run.result(90)) == 5
