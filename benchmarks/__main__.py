@@ -19,6 +19,8 @@ MODULES = (
     "idle",
     "kernel_start",
     "train_steps",
+    "train_launch",
+    "train_metrics",
     "decisions",
     "max_min",
     "simulator",
