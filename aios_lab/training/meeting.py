@@ -6,11 +6,12 @@ import os
 from datetime import timedelta
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import DistStoreError, PrefixStore, TCPStore
 
 PATIENCE = timedelta(minutes=2)
 FOR_EVER = timedelta(days=365)  # a rank that waits ends with its supervisor, at the latest
 
-_store: dist.TCPStore | None = None
+_store: TCPStore | None = None
 
 
 def meet(point: str, what: str) -> None:
@@ -20,12 +21,12 @@ def meet(point: str, what: str) -> None:
         RuntimeError: one did not come within ``PATIENCE``.
     """
     world = dist.get_world_size()
-    store = dist.PrefixStore(f"aios meeting {point}", _agent_store())
+    store = PrefixStore(f"aios meeting {point}", _agent_store())
     if store.add("here", 1) == world:
         store.set("all", "1")
     try:
         store.wait(["all"], PATIENCE)
-    except dist.DistStoreError:
+    except DistStoreError:
         missing = world - store.add("here", 0)
         raise RuntimeError(
             f"{what} is a call that all {world} ranks make together: {missing} did not within "
@@ -35,7 +36,7 @@ def meet(point: str, what: str) -> None:
 
 def told_by_rank_0(question: str, answer: bool) -> bool:
     """Rank 0's answer, on every rank, once rank 0 gets there."""
-    store = dist.PrefixStore(f"aios {question}", _agent_store())
+    store = PrefixStore(f"aios {question}", _agent_store())
     if dist.get_rank() == 0:
         store.set("answer", str(answer))
         return answer
@@ -43,10 +44,10 @@ def told_by_rank_0(question: str, answer: bool) -> bool:
     return bool(store.get("answer") == b"True")
 
 
-def _agent_store() -> dist.TCPStore:
+def _agent_store() -> TCPStore:
     """The store that the ranks meet at; it is the supervisor's, and so outlives a rank that ends."""
     global _store
     if _store is None:
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        _store = dist.TCPStore(host, port, is_master=False)
+        _store = TCPStore(host, port, is_master=False)
     return _store
