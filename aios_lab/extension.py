@@ -39,7 +39,7 @@ from aios_lab.routes.feed import Feed
 from aios_lab.routes.use import Use
 from aios_lab.training.store import RunStore
 from aios_lab.training.store_line import StoreLine
-from aios_lab.wire import ClaimRequest, Job, Problem
+from aios_lab.wire import ClaimRequest, Job, Problem, Run
 
 PATIENCE = 3.0  # seconds a stopping server gives MLflow; it gets what it misses after the next start
 RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
@@ -236,7 +236,15 @@ class AIOSLab(Options):
             self._transitions.run(run)
             if run.ended is not None:
                 self._unpin(run.slice_id, run.id)
+        if run.resumable and run.ended is None:
+            self._lower(run)
         self.services.feed.changed("runs")
+
+    def _lower(self, run: Run) -> None:
+        try:
+            self.services.broker.holds.lower(run.slice_id, run.id, run.min_workers)
+        except Refused as refused:
+            self.log.warning("AIOS Lab: %s %s", refused.message, refused.hint)
 
     def _unpin(self, slice_id: str, run_id: str) -> None:
         try:

@@ -21,6 +21,7 @@ MODULES = (
     "train_steps",
     "train_launch",
     "train_metrics",
+    "resize",
     "decisions",
     "max_min",
     "simulator",

@@ -1,16 +1,7 @@
 // Made from aios_lab/wire by `make types`. Change that file, not this one.
 export type JobState = 'queued' | 'running' | 'finished' | 'failed';
 export type ReplayState = 'running' | 'finished' | 'failed' | 'cancelled';
-export type RunState =
-  | 'pending'
-  | 'running'
-  | 'resizing'
-  | 'recovering'
-  | 'waiting'
-  | 'stopping'
-  | 'finished'
-  | 'stopped'
-  | 'failed';
+export type RunState = 'pending' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
 export type SliceState =
   'requested' | 'granted' | 'active' | 'resizing' | 'draining' | 'released' | 'expired' | 'failed';
 
@@ -40,14 +31,6 @@ export interface Amounts {
    * bytes
    */
   gpu_memory: number;
-}
-/**
- * A saved state that the run can be resumed from.
- */
-export interface Checkpoint {
-  step: number;
-  time: number;
-  bytes: number;
 }
 /**
  * What a kernel asks for. What is left out keeps its present or default value.
@@ -297,19 +280,6 @@ export interface Problem {
    */
   hint: string;
 }
-/**
- * What resizes and failures cost a run.
- */
-export interface Lost {
-  /**
-   * steps that were done again
-   */
-  steps: number;
-  /**
-   * seconds in which no rank trained
-   */
-  seconds: number;
-}
 export interface Model {
   name: string;
   /**
@@ -328,49 +298,6 @@ export interface Policies {
    */
   names: string[];
   in_force: string;
-}
-/**
- * One process of a run, in its present attempt.
- */
-export interface Rank {
-  rank: number;
-  host: string;
-  /**
-   * the address of its Dask worker
-   */
-  worker: string;
-  /**
-   * starting, running, paused, saving, ok, stopped, failed, killed or lost
-   */
-  state: string;
-  pid: number | null;
-}
-/**
- * What one rank and its children used when it was measured.
- */
-export interface RankUsage {
-  rank: number;
-  time: number;
-  /**
-   * percent of one CPU thread
-   */
-  cpu: number;
-  /**
-   * bytes
-   */
-  memory: number;
-  /**
-   * percent; None without an accelerator
-   */
-  gpu: number | null;
-  /**
-   * bytes; None without an accelerator
-   */
-  gpu_memory: number | null;
-  /**
-   * what its accelerator used since the last measurement, and on the first rank of a host that host's processors; None where nobody measures it
-   */
-  joules: number | null;
 }
 export interface RegisterRequest {
   run_id: string;
@@ -466,42 +393,6 @@ export interface ReplayRequest {
    */
   policies: string[];
 }
-/**
- * The run went on with another number of ranks, or with others in place of those that were lost.
- */
-export interface Resize {
-  /**
-   * when it went on
-   */
-  time: number;
-  /**
-   * the step from which it went on
-   */
-  step: number;
-  /**
-   * ranks until then
-   */
-  before: number;
-  /**
-   * ranks from then on
-   */
-  after: number;
-  /**
-   * a sentence, such as 'The slice shrank.'
-   */
-  why: string;
-  /**
-   * for how long it was paused
-   */
-  seconds: number | null;
-}
-/**
- * The checkpoint of another run that a run began from.
- */
-export interface Resumed {
-  run_id: string;
-  step: number;
-}
 export interface Run {
   id: string;
   name: string;
@@ -546,81 +437,7 @@ export interface Run {
    */
   log_tail: string[];
   /**
-   * what it does just now beside training: loading data, waiting for whom
-   */
-  note: string;
-  /**
-   * of the strategy: precision, accumulate and the like
-   */
-  options: {
-    [k: string]: unknown;
-  };
-  /**
-   * of the function
-   */
-  parameters: {
-    [k: string]: unknown;
-  };
-  /**
-   * how often its ranks were started anew
-   */
-  attempt: number;
-  /**
-   * it goes on when its kernel or the server ends
-   */
-  detached: boolean;
-  /**
-   * it can go on from a checkpoint
-   */
-  resumable: boolean;
-  resumed: Resumed | null;
-  ranks: Rank[];
-  /**
-   * the latest of each rank
-   */
-  usage: RankUsage[];
-  /**
-   * all that was measured so far
-   */
-  joules: number | null;
-  /**
-   * oldest first
-   */
-  resizes: Resize[];
-  /**
-   * those that are kept, by step
-   */
-  checkpoints: Checkpoint[];
-  lost: Lost;
-  data: RunData[];
-  /**
    * as lists give a run that has ended: few points, no log; ask for it by its id
-   */
-  abridged: boolean;
-}
-/**
- * What a run trained on, for the record.
- */
-export interface RunData {
-  name: string;
-  /**
-   * of the content, such as 'sha256:…'
-   */
-  digest: string;
-  /**
-   * where it came from: a path, a URL, or what kind of object it was
-   */
-  source: string;
-  rows: number | null;
-}
-/**
- * The end of what one rank printed.
- */
-export interface RunLog {
-  rank: number;
-  lines: string[];
-  /**
-   * there is more before these lines
    */
   abridged: boolean;
 }
@@ -657,14 +474,6 @@ export interface RunRequest {
   parameters?: {
     [k: string]: unknown;
   };
-  /**
-   * of the strategy
-   */
-  options?: {
-    [k: string]: unknown;
-  };
-  detached?: boolean;
-  resumed?: Resumed | null;
 }
 /**
  * What happened in a run since the last update; the answer says whether to stop it.
@@ -685,31 +494,6 @@ export interface RunUpdate {
    * folder of the model bundle that the run saved
    */
   model?: string | null;
-  note?: string | null;
-  world_size?: number | null;
-  attempt?: number | null;
-  resumable?: boolean | null;
-  /**
-   * all of the present attempt
-   */
-  ranks?: Rank[] | null;
-  /**
-   * all that are kept
-   */
-  checkpoints?: Checkpoint[] | null;
-  /**
-   * all so far
-   */
-  lost?: Lost | null;
-  data?: RunData[] | null;
-  /**
-   * those since the last update
-   */
-  resizes?: Resize[];
-  /**
-   * measured since the last update
-   */
-  usage?: RankUsage[];
 }
 /**
  * One claim and what it was granted. Without ``mine`` only what others may see is filled in.

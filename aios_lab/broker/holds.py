@@ -29,6 +29,21 @@ class Holds:
         runs = (*one.detached, run_id) if detached else one.detached
         self._life.put("pinned", one.step(time.time(), pins=pins, detached=runs), {"run": run_id})
 
+    def lower(self, slice_id: str, run_id: str, units: int | None) -> None:
+        """A run can go on from a checkpoint: it holds no more than these units; where None, nothing of a claim
+        that may be preempted, and one unit of another. A slice or run that is gone is fine.
+
+        Raises:
+            Refused: 'ledger_unavailable'.
+        """
+        one = self._life.slices.get(slice_id)
+        if one is None or run_id not in one.pins:
+            return
+        least = int(not one.claim.preemptible) if units is None else units
+        if least < one.pins[run_id]:
+            pins = {**one.pins, run_id: least}
+            self._life.put("pinned", one.step(time.time(), pins=pins), {"run": run_id})
+
     def unpin(self, slice_id: str, run_id: str) -> None:
         """A run ended. A slice that is gone is fine."""
         self._life.unpin(slice_id, run_id)

@@ -54,7 +54,7 @@ class AIOSMagics(Magics):
         from aios_lab.training import CannotTrain
 
         function, script = self._work(options, cell)
-        given = {**strategy_options(options), **dict(options.set)}
+        given = {**run_options(options), **dict(options.set)}
         name = options.name or getattr(function, "__name__", None) or options.script or "script"
         try:
             run = sdk.begin(
@@ -126,11 +126,13 @@ class AIOSMagics(Magics):
         return function, None
 
 
-def strategy_options(options: Namespace) -> dict[str, Any]:
-    """Those of how ranks work together that the line has."""
+def run_options(options: Namespace) -> dict[str, Any]:
+    """Those of how ranks work together, and of how the run is kept, that the line has."""
+    from aios_lab.training.keeping import Keeping
     from aios_lab.training.strategies import StrategyOptions
 
-    names = (field.name for field in fields(StrategyOptions) if field.name != "strategy")
+    given = (*fields(StrategyOptions), *fields(Keeping))
+    names = (field.name for field in given if field.name != "strategy")
     return {name: getattr(options, name) for name in names if name in options}
 
 

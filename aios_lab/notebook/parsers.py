@@ -134,6 +134,7 @@ def _train() -> Parser:
         "--workers", type=int, metavar="N", help="ranks, one a worker; all there are when left out"
     )
     _strategy(parser)
+    _keeping(parser)
     parser.add_argument("--function", metavar="NAME", help="which function of the cell")
     parser.add_argument(
         "--script",
@@ -195,6 +196,28 @@ def _strategy(parser: Parser) -> None:
         ("--cpu-offload", "fsdp: keep parameters and optimizer state in the host's memory"),
     ):
         parser.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=what)
+
+
+def _keeping(parser: Parser) -> None:
+    """How a run is kept and goes on; what is left out stays out, as with those of the strategy."""
+    for name, what in (
+        ("--checkpoint-every", "save each so many global batches (every 30 seconds)"),
+        ("--checkpoint-keep", "how many checkpoints are kept (3)"),
+        ("--min-workers", "with fewer the run waits (1)"),
+    ):
+        parser.add_argument(name, type=int, metavar="N", default=argparse.SUPPRESS, help=what)
+    parser.add_argument(
+        "--batch-growth",
+        metavar="RULE",
+        default=argparse.SUPPRESS,
+        help="let the global batch follow the workers, and the learning rate by linear, sqrt or adascale",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        default=argparse.SUPPRESS,
+        help="begin with the newest checkpoint of this run, or with this checkpoint",
+    )
 
 
 def _models() -> Parser:

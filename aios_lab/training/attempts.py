@@ -272,11 +272,15 @@ class Attempts:
         """Begin the next world, where the run should have another size or other places."""
         if self.over or self.next is not None or not self.resumable or self._ending:
             return []
-        if self._hold is not None:  # one thing at a time
+        changing = self.world is not None and self.change is not None
+        if self._hold is not None or changing:  # one thing at a time
             self._plan_at = now
             return []
         there = () if self.world is None else self.world.places
         wanted = self.scaling.wanted(there, self.workers - self.leaving)
+        if wanted is None and self.world is not None and {*there} & self.leaving:
+            self.change = Change("Workers were taken away.", len(there), planned=True)
+            return self._new_hold("pause", now)
         if wanted is None or {*wanted} == {*there}:
             return []
         if self.change is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-import torch.distributed as dist
+import torch.distributed
 from torch.distributed.checkpoint.api import CheckpointException
 
 from aios_lab.training import checkpoints, state
@@ -279,6 +279,7 @@ class Continuity:
         """The ranks' meeting point, for what they must agree on."""
         if self._store is None:
             address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+            dist: Any = torch.distributed
             client = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
             self._store = dist.PrefixStore("aios", client)
         return self._store

@@ -114,7 +114,7 @@ class Controller:
             case "held":
                 return attempts.on_held(attempt, rank, body)
             case "resumable":
-                self._teller.tell(resumable=True)
+                self._teller.tell(resumable=True, min_workers=self._lead.specs[0].keeping.min_workers)
                 return attempts.on_resumable(body["most"], now)
             case "checkpoint":
                 self._chronicle.checkpoint(body["step"], body["time"], body["bytes"])

@@ -144,9 +144,16 @@ class Leader(SchedulerPlugin):
             controller.post(msg["kind"], msg["rank"], msg["body"], msg["attempt"])
         elif topic == ORDERS and (controller := self._runs.get(msg["run"])):
             controller.post(msg["order"], body=msg.get("body"))
-        elif topic == SLICE and msg.get("kind") == "shrinking":
+        elif topic == SLICE and msg.get("event") == "resize":
             for controller in self._runs.values():
-                controller.post("leaving", body=msg.get("leaving", ()))
+                self._resized(controller, msg)
+
+    def _resized(self, controller: Controller, told: Mapping[str, Any]) -> None:
+        if told["kind"] == "shrinking":
+            controller.post("leaving", body=told["leaving"])
+        elif told["kind"] in ("shrunk", "grown", "resumed"):  # those that are there stay
+            for address in self._scheduler.workers:
+                controller.post("worker", body=address)
 
     def _host_of(self, address: str) -> str:
         worker = self._scheduler.workers.get(address)

@@ -23,6 +23,7 @@ NEWS = (
     "world_size",
     "attempt",
     "resumable",
+    "min_workers",
     "ranks",
     "checkpoints",
     "lost",

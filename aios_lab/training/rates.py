@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-Rule = Literal["linear", "sqrt", "adascale"]
-RULES: tuple[str, ...] = get_args(Rule)
 _SMOOTH = 0.999  # of the moving averages, at the batch that the run began with
 
 
@@ -25,9 +23,9 @@ def gain(variance: float, square: float, scale: float) -> float:
 
 
 class Rate:
-    """One rule for one optimizer. ``scale`` is the global batch against the one that the run began with."""
+    """One rule of ``keeping.GROWTH`` for one optimizer. ``scale`` is the global batch against the one that the run began with."""
 
-    def __init__(self, rule: Rule, optimizer: Any, scale: float) -> None:
+    def __init__(self, rule: str, optimizer: Any, scale: float) -> None:
         self._rule, self._optimizer, self.scale = rule, optimizer, scale
         self.variance, self.square, self._seen = 0.0, 0.0, 0.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import filesystem, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
@@ -62,8 +62,10 @@ class Saver:
         begin = time.monotonic()
         draft = checkpoints.draft(self._folder, manifest.steps, manifest.attempt)
         try:
-            writer = dcp.FileSystemWriter(draft)
-            dcp.save(state, storage_writer=writer, process_group=self._group, no_dist=self._group is None)
+            writer = filesystem.FileSystemWriter(draft)
+            state_dict_saver.save(
+                state, storage_writer=writer, process_group=self._group, no_dist=self._group is None
+            )
             if self._rank == 0:
                 _, whole = checkpoints.commit(draft, manifest, self._keep)
                 self._saved(whole, time.monotonic() - begin)

@@ -16,9 +16,9 @@ from typing import Any
 
 import cloudpickle
 import torch
-import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlanner
-from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import _load_state_dict, load
 
 _REST = "rest"
 
@@ -39,7 +39,7 @@ def packed(tree: Mapping[str, Any], rank: int) -> dict[str, Any]:
 
 def unpacked(checkpoint: Path, rank: int) -> tuple[Saved, dict[str, Any] | None]:
     """What was kept, and the rank's random states if it had any."""
-    reader = dcp.FileSystemReader(checkpoint)
+    reader = FileSystemReader(checkpoint)
     names = frozenset(reader.read_metadata().state_dict_metadata)
     flat = _read(checkpoint, {_REST, _random(rank)} & names)
     states = flat.get(_random(rank))
@@ -70,7 +70,7 @@ class Saved:
         saved = set(_places(part))
         if missing := sorted(tensors.keys() - saved):
             raise ValueError(f"it has no {missing[0].removeprefix(name + '.')}")
-        dcp.load(tensors, storage_reader=dcp.FileSystemReader(self._checkpoint), no_dist=True)
+        load(tensors, storage_reader=FileSystemReader(self._checkpoint), no_dist=True)
         return _with_tensors(part, tensors | _read(self._checkpoint, saved - tensors.keys()))
 
     def _at(self, path: tuple[Any, ...]) -> Any:
@@ -86,8 +86,9 @@ def _read(checkpoint: Path, names: set[str]) -> dict[str, Any]:
     """These entries of a checkpoint, whole and on the CPU."""
     flat: dict[str, Any] = {}
     if names:
-        planner = _EmptyStateDictLoadPlanner(keys=names)
-        _load_state_dict(flat, storage_reader=dcp.FileSystemReader(checkpoint), planner=planner, no_dist=True)
+        make: Any = _EmptyStateDictLoadPlanner  # it has no types
+        planner = make(keys=names)
+        _load_state_dict(flat, storage_reader=FileSystemReader(checkpoint), planner=planner, no_dist=True)
     return flat
 
 
@@ -119,7 +120,8 @@ def _random_state() -> dict[str, Any]:
     states: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
     if "numpy" in sys.modules:
         states["numpy"] = sys.modules["numpy"].random.get_state()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    cuda: Any = torch.cuda  # it has hardly any types
+    if cuda.is_available() and cuda.is_initialized():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 

@@ -48,6 +48,7 @@ def follow(optimizer: Any, pace: Pace, around: Callable[[Callable[[], Any]], Any
     step = optimizer.step
     pace.optimizers += 1
 
+    @functools.wraps(step)  # and so the marks that schedulers leave on it
     def paced(_self: Any, *args: Any, **options: Any) -> Any:
         if not pace.counts:
             return _loss_of(*args, **options)

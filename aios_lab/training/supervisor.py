@@ -31,6 +31,7 @@ Publish = Callable[[str, int, int, Any], None]  # kind, attempt, rank, body
 
 _running: dict[tuple[str, int, int], Supervisor] = {}  # by run, attempt and rank
 _leases: dict[str, Lease] = {}
+_early: dict[str, list[RankSpec]] = {}  # ranks of runs whose lease has not begun
 _over: OrderedDict[tuple[str, int], None] = OrderedDict()  # attempts stopped before their rank began here
 
 
@@ -58,12 +59,13 @@ def supervise(spec: RankSpec, work: bytes) -> None:
             del _leases[spec.run_id]
 
 
-def begin(spec: RankSpec) -> bool:
-    """Begin the rank of another attempt on a worker that the run holds; whether it does hold it."""
+def begin(spec: RankSpec) -> None:
+    """Begin the rank of another attempt on a worker that the run holds, or is about to."""
     lease = _leases.get(spec.run_id)
-    if lease is not None:
+    if lease is None:
+        _early.setdefault(spec.run_id, []).append(spec)
+    else:
         lease.begin(spec)
-    return lease is not None
 
 
 def deliver(run_id: str, attempt: int, order: OrderName, values: Mapping[str, Any], rank: int | None) -> int:
@@ -108,7 +110,8 @@ class Lease:
         self.stores: list[Any] = []  # where the ranks of an attempt meet, which outlives its rank 0
 
     def run(self, spec: RankSpec) -> None:
-        self.begin(spec)
+        for one in [spec, *_early.pop(spec.run_id, [])]:
+            self.begin(one)
         while self._wanted() and not self._released.wait(TICK):
             pass
         for thread in self._ranks:

@@ -57,6 +57,9 @@ class Run(Wire):
     attempt: int = Field(0, description="how often its ranks were started anew")
     detached: bool = Field(False, description="it goes on when its kernel or the server ends")
     resumable: bool = Field(False, description="it can go on from a checkpoint")
+    min_workers: int | None = Field(
+        None, description="what a resumable run holds of its slice; None where it may be preempted as a whole"
+    )
     resumed: Resumed | None = None
     ranks: list[Rank] = Field(default_factory=list)
     usage: list[RankUsage] = Field(default_factory=list, description="the latest of each rank")
@@ -112,6 +115,7 @@ class RunUpdate(Wire):
     world_size: int | None = None
     attempt: int | None = None
     resumable: bool | None = None
+    min_workers: int | None = None
     ranks: list[Rank] | None = Field(None, description="all of the present attempt")
     checkpoints: list[Checkpoint] | None = Field(None, description="all that are kept")
     lost: Lost | None = Field(None, description="all so far")
