@@ -34,6 +34,30 @@ def meet(point: str, what: str) -> None:
         ) from None
 
 
+class Parting:
+    """Where ranks that were told to stop do so together: a sharded model is whole only where all are.
+
+    Each rank says once that it knows. When all have, rank 0 names its next report; a rank that averages
+    gradients with it cannot be past that one.
+    """
+
+    def __init__(self) -> None:
+        self._at: int | None = None
+        self._said = False
+
+    def due(self, reports: int) -> bool:
+        """Whether to stop at this rank's report of that number."""
+        store = PrefixStore("aios parting", _agent_store())
+        everyone = store.add("know", 0 if self._said else 1) == dist.get_world_size()
+        self._said = True
+        if self._at is None and dist.get_rank() == 0 and everyone:
+            self._at = reports + 1
+            store.set("at", str(self._at))
+        elif self._at is None and store.check(["at"]):
+            self._at = int(store.get("at"))
+        return self._at is not None and reports >= self._at
+
+
 def told_by_rank_0(question: str, answer: bool) -> bool:
     """Rank 0's answer, on every rank, once rank 0 gets there."""
     store = PrefixStore(f"aios {question}", _agent_store())
