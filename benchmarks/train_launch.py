@@ -17,7 +17,7 @@ from benchmarks import first_step
 from benchmarks.figure import Figure
 from benchmarks.serving import server
 
-RUNS = 2
+RUNS = 10
 SETTLE = 2.0  # seconds in which the next spare processes are made: nobody trains twice in a moment
 TARGET = 15.0
 PEERS = {"accelerate": "accelerate's notebook_launcher", "ray": "Ray Train"}

@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 
 import torch.distributed as dist
-from torch._C._distributed_c10d import DistStoreError, PrefixStore, TCPStore
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 PATIENCE = timedelta(minutes=2)
 FOR_EVER = timedelta(days=365)  # a rank that waits ends with its supervisor, at the latest
@@ -26,7 +26,7 @@ def meet(point: str, what: str) -> None:
         store.set("all", "1")
     try:
         store.wait(["all"], PATIENCE)
-    except DistStoreError:
+    except dist.DistStoreError:
         missing = world - store.add("here", 0)
         raise RuntimeError(
             f"{what} is a call that all {world} ranks make together: {missing} did not within "
