@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.figure import Figure
 from benchmarks.serving import server
 
-RUNS = int(__import__("os").environ.get("R", 10))
+RUNS = 10
 
 # Two ranks train an MLP of 1.3 million parameters; what each change cost is what the run itself reports.
 CELL = """

@@ -354,7 +354,7 @@ class Attempts:
         if self._hold is not None and self._hold.why == "pause" and self.world is not None:
             return acts  # the pause goes on, and what follows it is planned then
         if self.world is not None:
-            self._plan_at = now + GROW_AFTER
+            self.change, self._plan_at = None, now + GROW_AFTER
             return acts
         wanted = self.scaling.wanted((), self.workers - self.leaving)
         return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted)
