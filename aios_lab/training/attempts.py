@@ -2,8 +2,8 @@
 
 Each attempt is a world of ranks. A planned change begins with the next world: once all of it is ready, the
 present one is held, settles on a step, saves and ends there, and the next one goes. After a crash
-what is left of the world is killed, and the next one goes on from the newest checkpoint with the workers that there are;
-with too few of them the run waits.
+what is left of the world is killed, and the next one goes on from the newest checkpoint with the workers that
+there are; with too few of them the run waits.
 """
 
 from __future__ import annotations
