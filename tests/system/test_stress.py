@@ -72,7 +72,8 @@ class Storm:
             case "release":
                 claim.release()
             case "restart":
-                self.server.fetch("POST", f"api/kernels/{claim.kernel}/restart")
+                with suppress(TimeoutError):  # Jupyter waits a minute for one that another deed kills
+                    self.server.fetch("POST", f"api/kernels/{claim.kernel}/restart")
             case "kill":
                 with suppress(AssertionError):  # one that Jupyter is just starting again
                     send(signal.SIGKILL, claim.kernel_pid())
