@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     from torch.distributed import ProcessGroup
 
+    from aios_lab.training.meeting import Parting
+
 MODEL_FOLDER = "model"
 
 
@@ -44,6 +46,8 @@ class Context:
         self._continuity = Continuity(spec, link, self._pace, self._strategy, self._join, leave)
         self._model: torch.nn.Module | None = None
         self.model_saved = False
+        self._reports = 0
+        self._parting: Parting | None = None
 
     @property
     def device(self) -> torch.device:
@@ -148,9 +152,18 @@ class Context:
             if self._pace.last:
                 self._step = self._step + 1 if given is None else given
                 self._report(epoch, self._pieces.take())
-        if self._link.stopping.is_set():
+        self._reports += 1
+        if self._link.stopping.is_set() and self._all_stop():
             self._link.raised = True
             raise Stopped(f"the run was stopped at step {self._step}")
+
+    def _all_stop(self) -> bool:
+        if not self._strategy.sharded or self._model is None:
+            return True
+        from aios_lab.training import meeting
+
+        self._parting = self._parting or meeting.Parting()
+        return self._parting.due(self._reports)
 
     def checkpoint(self, state: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Save this state with the run, and all that ``prepare`` got; returns while it is written.

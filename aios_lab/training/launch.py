@@ -103,7 +103,8 @@ def train(
         total_steps=_total("total_steps", total_steps),
         total_epochs=_total("total_epochs", total_epochs),
         source=source or _source(work),
-        parameters={key: _plain(value) for key, value in {**how.changed, **options}.items()},
+        parameters={key: _plain(value) for key, value in options.items()},
+        options=how.changed,
         detached=detach,
     )
     sources = payload.cell_sources(work)
