@@ -101,7 +101,7 @@ class Life:
 
     def release(self, one: Slice) -> None:
         if one.wanted or one.held or one.state == SliceState.FAILED:
-            self._leave(one, "given_back", ASLEEP)
+            self._leave(one, "given_back", GONE if one.orphaned == "gone" else ASLEEP)
 
     def end(self, slice_id: str, why: str) -> None:
         """The owner is gone for good."""
@@ -315,11 +315,13 @@ class Life:
         """Fail, clear away what is left, then rest in a state from which the owner can ask again."""
 
         def failed(one: Slice) -> Slice:
-            changes = {"wanted": False, "problem": why, "parked": False, **UNPINNED}
+            gone = one.gone or one.orphaned == "gone"
+            changes = {"wanted": False, "gone": gone, "problem": why, "parked": False, **UNPINNED}
             return one.step(time.time(), SliceState.FAILED, **changes)
 
         def emptied(one: Slice) -> Slice:
-            return one.emptied(time.time(), SliceState.REQUESTED if one.wanted else rest)
+            after = SliceState.RELEASED if one.gone else rest
+            return one.emptied(time.time(), SliceState.REQUESTED if one.wanted else after)
 
         await self._note(slice_id, "failed", failed, {"why": why}, turn)
         await self._clear(slice_id)

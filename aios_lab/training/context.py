@@ -114,8 +114,8 @@ class Context:
             scaler: a GradScaler; kept in checkpoints.
 
         Raises:
-            CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.batches_of`),
-                or what is given does not fit the checkpoint that the run goes on from.
+            CannotTrain: the DataLoader cannot be shared out (see :func:`.sharding.batches_of`), or
+                what is given does not fit the checkpoint that the run goes on from.
         """
         shared = dataloader if dataloader is None else self._share(dataloader)
         self._join()

@@ -22,6 +22,7 @@ log = logging.getLogger("aios_lab.training")
 
 POLL = 0.25  # seconds between looks at the client's connection
 LEAVE_WAIT = 2.0  # seconds that a kernel which ends gives its runs to say so
+MAY_GO_ON = "it was detached and may go on: aios.attach() finds it again"
 LOST_AFTER = 5.0  # seconds without the scheduler until the run counts as lost
 
 
@@ -94,7 +95,7 @@ class Hearing(threading.Thread):
             return
         self._apart_since = self._apart_since or time.monotonic()
         if time.monotonic() - self._apart_since > LOST_AFTER or self._client.status == "closed":
-            self._give_up(CUT_OFF)
+            self._give_up(f"{CUT_OFF}; {MAY_GO_ON}" if self._lead.detached else CUT_OFF)
 
     def _give_up(self, why: str) -> None:
         """Nobody will say how the run ended."""

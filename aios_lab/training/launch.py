@@ -77,8 +77,8 @@ def train(
         source: the text that is trained, for the record; the function's source by default.
         detach: let it go on when this process ends.
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
-        checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the run
-            is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
+        checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the
+            run is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
 
     Raises:
         CannotTrain: it cannot start as asked; nothing was started.

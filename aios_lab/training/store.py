@@ -198,13 +198,15 @@ class RunStore:
             ) from error
 
     def take(self, run_id: str, message: Message, kept: Callable[[], None]) -> None:
-        """Take in a message of the run's leader; ``kept`` is called when it is on the disk."""
+        """Take in a message of the run's leader; ``kept`` is called when it is on the disk. While this is
+        closed it is left to whoever comes next."""
         entry, loop = self._entry(run_id), self._loop
+        if loop is None:
+            return
         try:
             self.update(run_id, entry.new_of(message))
         except RunRefused as refused:  # the model that it names is none of its own
             log.warning("run %s: %s", run_id, refused.message)
-        assert loop is not None
         on_loop: Callable[[], object] = partial(loop.call_soon_threadsafe, kept)
         self._writer.submit(entry.folder, kept=on_loop)
 

@@ -35,7 +35,7 @@ class StoreLine:
             if self._store.get(run_id).slice_id != slice_id:
                 raise KeyError(run_id)
             message = Message.model_validate({name: said[name] for name in Message.model_fields})
-        except (RunRefused, KeyError):
+        except (RunRefused, KeyError, TypeError):
             answer({"order": "kill"})
             return
         except ValidationError as error:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from aios_lab.training.news import News, update_of
 from aios_lab.wire import RunUpdate
@@ -49,7 +49,10 @@ def untold(folder: Path) -> Iterator[Message]:
     """What was left there."""
     try:
         lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return
     for line in lines:
-        yield Message.model_validate_json(line)
+        try:
+            yield Message.model_validate_json(line)
+        except ValidationError as error:  # the user's own code can write there, too
+            log.warning("what run %s left cannot be understood: %s", folder.name, error)

@@ -74,6 +74,9 @@ class Running:
     def scale(self, slice_id: str, workers: int, unit: Resources = UNIT, **how: Any) -> SliceInfo:
         return self.call(self.engine.scale(slice_id, unit, workers, **how))
 
+    def tell(self, slice_id: str, message: Mapping[str, Any]) -> None:
+        self._loop.call_soon_threadsafe(self.engine.tell, slice_id, message)
+
     def close(self, slice_id: str) -> None:
         self.call(self.engine.close(slice_id))
 

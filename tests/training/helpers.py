@@ -29,16 +29,15 @@ def ranks_left(patience: float = 5.0) -> list[str]:
 
 def _ranks() -> list[psutil.Process]:
     """What the forkservers of workers have forked, and what that started."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            forked = FORKSERVER in process.cmdline() and not any(
-                FORKSERVER in above.cmdline() for above in process.parents()
-            )
-            found += process.children(recursive=True) if forked else []
-        except psutil.Error:  # it went away while we looked
-            continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in psutil.Process().children(recursive=True) if _is_forked(process)]
+
+
+def _is_forked(process: psutil.Process) -> bool:
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and any(FORKSERVER in above.cmdline() for above in process.parents())
+    except psutil.Error:  # it went away while we looked
+        return False
 
 
 def samples_by_step(folder: Path) -> dict[int, tuple[int, list[int]]]:

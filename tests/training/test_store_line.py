@@ -1,0 +1,106 @@
+"""What leaders tell reaches the record once, whatever was killed in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aios_lab.training.news import News
+from aios_lab.training.store import RunStore
+from aios_lab.training.store_files import RunFolder
+from aios_lab.training.store_line import StoreLine
+from aios_lab.training.untold import leave_untold
+from aios_lab.wire import Resize, RunMetric, RunRequest, RunState
+
+REQUEST = RunRequest(name="digits", strategy="ddp", world_size=2, detached=True)
+GROWN = Resize(time=1.0, step=3, before=1, after=2, why="The slice grew.", seconds=0.5)
+
+
+class Record:
+    """A store with its line, opened as a server does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = RunStore(folder / "runs", f"sqlite:///{folder / 'mlflow.db'}")
+        self.said: list[tuple[str, Mapping[str, Any]]] = []
+        self.line = StoreLine(self.store, lambda slice_id, message: self.said.append((slice_id, message)))
+
+    async def tell(self, message: Mapping[str, Any], slice_id: str = "s-1") -> Mapping[str, Any]:
+        answered: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self.line.told(slice_id, message, answered.set_result)
+        return await asyncio.wait_for(answered, 20)
+
+
+def metrics(first: int, count: int) -> list[RunMetric]:
+    return [RunMetric(step=n, time=1000.0 + n, values={"loss": 1.0}) for n in range(first, first + count)]
+
+
+def message(run_id: str, number: int, first: int, count: int, **more: Any) -> dict[str, Any]:
+    told = {"metrics": [one.model_dump(mode="json") for one in metrics(first, count)], **more}
+    return {"run": run_id, "number": number, "first": first, "update": told}
+
+
+def steps(store: RunStore, run_id: str) -> list[int]:
+    return [metric.step for metric in RunFolder(store.runs_dir / run_id).metrics()[0]]
+
+
+async def test_what_comes_twice_counts_once_also_for_the_next_server(tmp_path: Path) -> None:
+    killed = Record(tmp_path)
+    await killed.store.start()
+    run = await killed.store.begin(REQUEST, "s-1", "ada")
+    resized = message(run.id, 1, 0, 5, state="running", resizes=[GROWN.model_dump()])
+    assert await killed.tell(resized) == {"order": "go"}
+    assert steps(killed.store, run.id) == [0, 1, 2, 3, 4], "what was answered is on the disk"
+    assert await killed.tell(resized) == {"order": "go"}
+    heir = Record(tmp_path)  # the first one is killed: it closes nothing
+    await heir.store.start(lambda slice_id: slice_id == "s-1")
+    await heir.tell(resized)
+    await heir.tell(message(run.id, 2, 3, 6, logs=["rank 0: hello"]))
+    assert steps(heir.store, run.id) == list(range(9))
+    seen = heir.store.get(run.id)
+    assert (seen.step, seen.log_tail, seen.resizes) == (8, ["rank 0: hello"], [GROWN])
+    heir.store.stop(run.id)
+    assert heir.said == [("s-1", {"run": run.id, "order": "stop"})]
+    assert await heir.tell(message(run.id, 3, 9, 0)) == {"order": "stop"}
+    await heir.tell(message(run.id, 4, 9, 0, state="stopped"))
+    assert heir.store.get(run.id).state is RunState.STOPPED
+    await heir.store.close()
+    await killed.store.close(leave={"s-1"})
+
+
+async def test_a_slice_speaks_for_its_own_runs_alone(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    await record.store.start()
+    run = await record.store.begin(REQUEST, "s-1", "ada")
+    forged = message(run.id, 1, 0, 5, state="failed")
+    assert await record.tell(forged, slice_id="s-2") == {"order": "kill"}
+    assert await record.tell({**forged, "run": "r-0000000000"}) == {"order": "kill"}
+    assert await record.tell({**forged, "update": {"state": "elsewhere"}}) == {}
+    assert await record.tell({"nonsense": 1}) == {"order": "kill"}
+    assert record.store.get(run.id).state is RunState.PENDING
+    await record.store.close()
+
+
+async def test_the_next_server_reads_what_a_leader_could_tell_nobody(tmp_path: Path) -> None:
+    killed = Record(tmp_path)
+    await killed.store.start()
+    run, other = [await killed.store.begin(REQUEST, "s-1", "ada") for _ in range(2)]
+    await killed.tell(message(run.id, 1, 0, 5, state="running"))
+    news = News()
+    news.add(metrics=metrics(0, 3))
+    news.take()
+    news.add(metrics=metrics(3, 7), logs=["rank 0: the end"])
+    news.tell(state=RunState.FINISHED, ended=2000.0)
+    leave_untold(killed.store.runs_dir / run.id, news, 2)
+    (killed.store.runs_dir / other.id / "untold.jsonl").write_text("nonsense\n" + json.dumps({"first": "x"}))
+    heir = Record(tmp_path)
+    await heir.store.start()
+    seen = heir.store.get(run.id)
+    assert (seen.state, seen.ended, seen.step) == (RunState.FINISHED, 2000.0, 9)
+    assert seen.log_tail == ["rank 0: the end"]
+    assert heir.store.get(other.id).error == "The server restarted while this run was going on."
+    await heir.store.close()
+    assert steps(heir.store, run.id) == list(range(10))
+    await killed.store.close(leave={"s-1"})
