@@ -19,6 +19,8 @@ MODULES = (
     "idle",
     "kernel_start",
     "train_steps",
+    "train_launch",
+    "train_metrics",
     "resize",
     "decisions",
     "max_min",

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.figure import Figure
 from benchmarks.serving import server
 
-RUNS = int(__import__("os").environ.get("R", 10))
+RUNS = 10
 
 # Two ranks train an MLP of 1.3 million parameters; what each change cost is what the run itself reports.
 CELL = """
@@ -26,7 +26,8 @@ def train(ctx):
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 768), nn.ReLU(), nn.Linear(768, 10))
+    layers = nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 768), nn.ReLU(), nn.Linear(768, 10)
+    model = nn.Sequential(*layers)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     data = TensorDataset(torch.randn(6400, 512), torch.randint(10, (6400,)))
     model, optimizer, batches = ctx.prepare(model, optimizer, DataLoader(data, batch_size=64, shuffle=True))
@@ -62,8 +63,9 @@ def kill_worker():
 
 def torchrun():
     begin = time.time()
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script, out]
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launcher, script, out], check=True, env=environment, timeout=300)
     return float(Path(out).read_text()) - begin
 
 aios.request(workers=2, memory="1GB", cpus=1)

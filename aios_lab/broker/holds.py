@@ -30,8 +30,8 @@ class Holds:
         self._life.put("pinned", one.step(time.time(), pins=pins, detached=runs), {"run": run_id})
 
     def lower(self, slice_id: str, run_id: str, units: int | None) -> None:
-        """A run can go on from a checkpoint: it holds no more than these units; where None, nothing of a claim
-        that may be preempted, and one unit of another. A slice or run that is gone is fine.
+        """A run can go on from a checkpoint: it holds no more than these units; where None, nothing of a
+        claim that may be preempted, and one unit of another. A slice or run that is gone is fine.
 
         Raises:
             Refused: 'ledger_unavailable'.

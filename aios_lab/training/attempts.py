@@ -1,9 +1,9 @@
 """A run over all its attempts, as a pure state machine: what happened goes in, what is to be done comes out.
 
 Each attempt is a world of ranks. A planned change begins with the next world: once all of it is ready, the
-present one is held, settles on a step, saves and ends there, and the next one goes. After a crash what is left
-of the world is killed, and the next one goes on from the newest checkpoint with the workers that there are;
-with too few of them the run waits.
+present one is held, settles on a step, saves and ends there, and the next one goes. After a crash
+what is left of the world is killed, and the next one goes on from the newest checkpoint with the workers that
+there are; with too few of them the run waits.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Attempts:
         """How the ranks of the last world ended."""
         return self.last.gang.ends
 
-    # --- what happens to the ranks ---------------------------------------------------------------------------
+    # --- what happens to the ranks ----------------------------------------------------------------
 
     def on_ready(self, attempt: int, rank: int, now: float) -> list[Act]:
         world = self._world(attempt)
@@ -202,7 +202,7 @@ class Attempts:
             self.resumable, self._saved, self._plan_at = True, now, now + GROW_AFTER
         return []
 
-    # --- what happens to the workers ----------------------------------------------------------------------------
+    # --- what happens to the workers --------------------------------------------------------------
 
     def on_worker(self, address: str, now: float) -> list[Act]:
         """A worker is there."""
@@ -231,7 +231,7 @@ class Attempts:
             acts += self.on_end(world.attempt, End(rank, end.host, "lost", end.time, error=end.error), now)
         return acts
 
-    # --- what people want ---------------------------------------------------------------------------------------
+    # --- what people want -------------------------------------------------------------------------
 
     def on_stop(self, now: float) -> list[Act]:
         """The first stop lets ranks end by themselves; the next kills."""
@@ -266,7 +266,7 @@ class Attempts:
             acts += self._plan(now)
         return acts + self._save_if_due(now)
 
-    # --- from world to world ------------------------------------------------------------------------------------
+    # --- from world to world ----------------------------------------------------------------------
 
     def _plan(self, now: float) -> list[Act]:
         """Begin the next world, where the run should have another size or other places."""
@@ -354,7 +354,7 @@ class Attempts:
         if self._hold is not None and self._hold.why == "pause" and self.world is not None:
             return acts  # the pause goes on, and what follows it is planned then
         if self.world is not None:
-            self._plan_at = now + GROW_AFTER
+            self.change, self._plan_at = None, now + GROW_AFTER
             return acts
         wanted = self.scaling.wanted((), self.workers - self.leaving)
         return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted)

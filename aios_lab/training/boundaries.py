@@ -23,7 +23,7 @@ class Store(Protocol):
 
 
 class Boundaries:
-    """One rank's side. ``hold`` and ``settle`` are called by its listening thread, ``due`` by its training."""
+    """One rank's side: ``hold`` and ``settle`` are for its listening thread, ``due`` for its training."""
 
     def __init__(self, rank: int, world: int, every: int | None = None) -> None:
         """``every``: also save each so many steps."""

@@ -1,7 +1,8 @@
 """Checkpoints of a run on disk: whole or not there, verified before they are used, the newest few kept.
 
-A checkpoint is a folder ``step-<number>`` with the shards of all ranks, as torch.distributed.checkpoint writes
-them, and a manifest with the SHA-256 of every file. It is written under another name, synced and then renamed.
+A checkpoint is a folder ``step-<number>`` with the shards of all ranks, as torch.distributed.checkpoint
+writes them, and a manifest with the SHA-256 of every file. It is written under another name, synced and then
+renamed.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
     from aios_lab.training.data import Source
+    from aios_lab.training.meeting import Parting
 
 MODEL_FOLDER = "model"
 
@@ -49,6 +50,8 @@ class Context:
         self._continuity = Continuity(spec, link, self._pace, self._strategy, self._join, leave)
         self._model: torch.nn.Module | None = None
         self.model_saved = False
+        self._reports = 0
+        self._parting: Parting | None = None
 
     @property
     def device(self) -> torch.device:
@@ -126,8 +129,8 @@ class Context:
             scaler: a GradScaler; kept in checkpoints.
 
         Raises:
-            CannotTrain: the DataLoader cannot be shared out (see :func:`aios_lab.training.sharding.batches_of`),
-                or what is given does not fit the checkpoint that the run goes on from.
+            CannotTrain: the DataLoader cannot be shared out (see :func:`.sharding.batches_of`), or
+                what is given does not fit the checkpoint that the run goes on from.
         """
         shared = dataloader if dataloader is None else self._share(dataloader)
         self._join()
@@ -164,9 +167,18 @@ class Context:
             if self._pace.last:
                 self._step = self._step + 1 if given is None else given
                 self._report(epoch, self._pieces.take())
-        if self._link.stopping.is_set():
+        self._reports += 1
+        if self._link.stopping.is_set() and self._all_stop():
             self._link.raised = True
             raise Stopped(f"the run was stopped at step {self._step}")
+
+    def _all_stop(self) -> bool:
+        if not self._strategy.sharded or self._model is None:
+            return True
+        from aios_lab.training import meeting
+
+        self._parting = self._parting or meeting.Parting()
+        return self._parting.due(self._reports)
 
     def checkpoint(self, state: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Save this state with the run, and all that ``prepare`` got; returns while it is written.

@@ -74,7 +74,7 @@ class Continuity:
         self.steps = 0  # boundaries passed, in all worlds
         self.reported = 0
 
-    # --- going on -------------------------------------------------------------------------------------------
+    # --- going on ---------------------------------------------------------------------------------
 
     def add(self, part: Part) -> None:
         """Keep a prepared part from now on; it goes on where the checkpoint has it."""
@@ -180,7 +180,7 @@ class Continuity:
                 raise CannotTrain(f"The checkpoint {place} is damaged: {damage}.") from None
         return found
 
-    # --- between two steps ------------------------------------------------------------------------------------
+    # --- between two steps ------------------------------------------------------------------------
 
     def boundary(self) -> None:
         """Before a global batch of the prepared loader."""

@@ -253,7 +253,7 @@ class Controller:
         future.add_done_callback(done)
 
     def _lease_broken(self, address: str, future: Any) -> None:
-        if self._leases.get(address) is not future:
+        if address not in self._leases or self._leases[address] is not future:
             return
         del self._leases[address]
         text = repr(future.exception()) if future.status == "error" else RESTARTED

@@ -31,10 +31,11 @@ class Replicated(DistributedDataParallel):
         self.skeleton: Skeleton | None = None
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
+        forward: Any = super().forward  # it has no types
         if self._dtype == torch.float32:
-            return super().forward(*inputs, **options)
+            return forward(*inputs, **options)
         with torch.autocast(self._device, self._dtype):
-            return as_float32(super().forward(*inputs, **options))
+            return as_float32(forward(*inputs, **options))
 
 
 class DDP(Base):
@@ -46,6 +47,7 @@ class DDP(Base):
         pace: Pace | None = None,
     ) -> torch.nn.Module:
         model = model.to(device)
+        self.same_everywhere(model)
         if not any(p.requires_grad for p in model.parameters()):
             return model
         skeleton = Skeleton(model) if self.options.checkpoint_activations else None

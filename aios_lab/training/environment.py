@@ -56,7 +56,7 @@ def error_file(spec: RankSpec) -> Path:
 
 
 def changed_here() -> dict[str, str]:
-    """The variables that this process's code set since it began: a notebook's, which its ranks are to have."""
+    """Variables that this process's code set since it began: a notebook's, which its ranks are to have."""
     try:
         first = Path("/proc/self/environ").read_bytes().split(b"\0")
     except OSError:  # another system than Linux

@@ -47,8 +47,11 @@ def root_cause(ends: Sequence[End]) -> TrainingFailed:
     return TrainingFailed(_failure(cause), followed)
 
 
-def died(code: int) -> str:
-    """How a process ended that did not say anything itself; ``code`` as of subprocess."""
+def died(code: int, last_words: str = "") -> str:
+    """How a process ended that did not say anything itself; ``code`` as of subprocess.
+
+    ``last_words`` are those of native code, if it printed any.
+    """
     if code >= 0:
         return f"its process ended with exit code {code} before the function returned"
     try:
@@ -60,6 +63,10 @@ def died(code: int) -> str:
         "SIGSEGV": " (segmentation fault in native code); the log has the Python lines where it happened",
         "SIGABRT": " (native code gave up); the log has the Python lines where it happened",
     }.get(name, "")
+    if last_words:
+        why = f" (native code gave up: {last_words})"
+        if "preamble.length" in last_words:  # Gloo, where a peer sent more or less than was waited for
+            why += ": ranks called the same collective with tensors of different sizes"
     return f"its process was killed by {name}{why}"
 
 

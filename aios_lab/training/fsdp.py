@@ -48,6 +48,7 @@ class FSDP(Base):
         pace: Pace | None = None,
     ) -> torch.nn.Module:
         model = model.to(device)
+        self.same_everywhere(model)
         if not any(p.requires_grad for p in model.parameters()):
             return model
         if optimizer is not None and optimizer.state:
@@ -71,7 +72,7 @@ class FSDP(Base):
     def _shard(self, model: torch.nn.Module, device: torch.device) -> None:
         """Blocks one by one, so that no more than one of them is whole at a time; the rest with the model."""
         low = self.dtype if self.dtype != torch.float32 else None
-        options = {
+        options: dict[str, Any] = {
             "mesh": init_device_mesh(device.type, (dist.get_world_size(),)),
             "mp_policy": MixedPrecisionPolicy(
                 param_dtype=low,
@@ -156,4 +157,5 @@ def _weighed(outputs: Any, by: float) -> Any:
     """Sharded parameters have no gradient hooks: what a rank's part of the batch counts is put here."""
     if by == 1.0:
         return outputs
-    return tree_map_only(torch.Tensor, lambda t: _Weighed.apply(t, by) if t.requires_grad else t, outputs)
+    weighed: Any = _Weighed.apply  # it has no types
+    return tree_map_only(torch.Tensor, lambda t: weighed(t, by) if t.requires_grad else t, outputs)

@@ -44,8 +44,8 @@ class Keeping:
             )
         if self.batch_growth not in ("", *GROWTH):
             raise CannotTrain(
-                f"There is no batch_growth {self.batch_growth!r}. Use one of: {', '.join(GROWTH)}; leave it out "
-                "to keep the global batch."
+                f"There is no batch_growth {self.batch_growth!r}. Use one of: {', '.join(GROWTH)}; leave it "
+                "out to keep the global batch."
             )
 
     def source(self, runs: Path) -> str:

@@ -83,8 +83,8 @@ def train(
         seed: seeds torch on every rank, and the shuffle of prepared DataLoaders.
         data: what to train on, for ``ctx.data``: files, arrays, a Dask collection or a dataset; see
             :func:`aios_lab.training.data.find.look`. It is made ready before this returns.
-        checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the run
-            is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
+        checkpoint_every: with ``checkpoint_keep``, ``min_workers``, ``batch_growth`` and ``resume``, how the
+            run is kept and goes on: see :class:`aios_lab.training.keeping.Keeping`.
 
     Raises:
         CannotTrain: it cannot start as asked; nothing was started.

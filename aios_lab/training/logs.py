@@ -13,6 +13,9 @@ BURST = 400
 TAIL = 20  # newest lines that are streamed in the end whatever was left out
 
 
+WHAT = b"what():"  # how C++ tells of an exception that nobody caught
+
+
 class LogFile:
     """``rank<k>.log``: append only, bounded; a disk that refuses it costs the file, never the run."""
 
@@ -57,6 +60,7 @@ class Output:
         self._then = time.monotonic()
         self._left_out = 0
         self._tail = b""
+        self.last_words = ""  # of native code that gave up
 
     def feed(self, stream: str, data: bytes) -> None:
         head, newline, rest = (self._rest[stream] + data).rpartition(b"\n")
@@ -65,6 +69,8 @@ class Output:
         self._rest[stream] = rest
         if whole := head + newline:
             self._file.write(whole)
+            if stream == "stderr" and WHAT in whole:
+                self.last_words = _readable(whole.rpartition(WHAT)[2].partition(b"\n")[0]).strip()
             self._stream(whole)
 
     def take(self) -> list[str]:

@@ -28,8 +28,9 @@ from aios_lab.training.spec import RESULT_LIMIT, STOP_LAG, RankSpec, Work
 
 _OWN_FILES = (__file__, script.__file__, "<frozen runpy>")
 _CATCHING_UP = (
-    "This run goes on from a checkpoint: its function began anew, and loops over the prepared DataLoader yield "
-    "nothing for epochs that are done. Write 'for epoch in ctx.epochs(n)' to begin with the epoch that is not."
+    "This run goes on from a checkpoint: its function began anew, and loops over the prepared DataLoader "
+    "yield nothing for epochs that are done. Write 'for epoch in ctx.epochs(n)' to begin with the one that "
+    "is not."
 )
 _kept_groups: list[Any] = []  # process groups, held until os._exit: see _keep_process_groups
 

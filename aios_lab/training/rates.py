@@ -23,7 +23,8 @@ def gain(variance: float, square: float, scale: float) -> float:
 
 
 class Rate:
-    """One rule of ``keeping.GROWTH`` for one optimizer. ``scale`` is the global batch against the one that the run began with."""
+    """One rule of ``keeping.GROWTH`` for one optimizer. ``scale`` is the global batch against the one that
+    the run began with."""
 
     def __init__(self, rule: str, optimizer: Any, scale: float) -> None:
         self._rule, self._optimizer, self.scale = rule, optimizer, scale

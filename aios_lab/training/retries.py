@@ -19,7 +19,7 @@ def is_crash(end: End) -> bool:
 
 @dataclass
 class Retries:
-    """What users' functions raise is never tried again; crashes a few times; preemption as often as it comes."""
+    """What users' functions raise is never tried again; crashes are, a few times; preemptions, always."""
 
     crashes: int = 0
 

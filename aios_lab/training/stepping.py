@@ -14,7 +14,7 @@ from aios_lab.training.pace import Pace
 
 
 def weigh_gradients(model: torch.nn.Module, pace: Pace) -> None:
-    """Scale gradients by the piece's share of the global batch, and hold back those of pieces before the last.
+    """Scale gradients by the piece's share of the global batch, and hold back those of all but the last.
 
     With n of N samples in a piece of one of W ranks, the mean over ranks of the sums of n·W/N · (the
     piece's mean) is the mean over the N samples. Terms that do not depend on samples (weight decay in the

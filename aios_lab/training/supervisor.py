@@ -303,7 +303,13 @@ class Supervisor:
             return End(*self._place(), "killed", now, code)
         if code == 0:  # os._exit(0): as torchrun sees it, the rank is done
             return End(*self._place(), "ok", now, code)
-        return End(*self._place(), "failed", now, code, recorded(error_file(self._spec)) or died(code))
+        return End(
+            *self._place(),
+            "failed",
+            now,
+            code,
+            recorded(error_file(self._spec)) or died(code, self._output.last_words),
+        )
 
     def _end(self, end: End) -> None:
         self._publish_batches(self._output.finish())

@@ -1,4 +1,4 @@
-"""Runs on real slices whose size changes: by their owner, by a worker's death, by a claim that goes before."""
+"""Runs on real slices whose size changes: by their owner, a death, a claim that goes before."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from aios_lab.training.scaling import GROW_AFTER, Scaling
 from aios_lab.training.spec import End, Outcome
 from aios_lab.wire import RunState
 
+ANY = Scaling(1)
 A, B, C = "tcp://h:1", "tcp://h:2", "tcp://h:3"
 
 
@@ -22,9 +23,7 @@ def end(rank: int, outcome: Outcome = "ok", error: str = "", code: int | None = 
     return End(rank, "h", outcome, 0.0, code, error, "Traceback" if error else "")
 
 
-def running(
-    places: tuple[str, ...] = (A, B), scaling: Scaling = Scaling(1), by_clock: bool = False
-) -> Attempts:
+def running(places: tuple[str, ...] = (A, B), scaling: Scaling = ANY, by_clock: bool = False) -> Attempts:
     run = Attempts(places, scaling, by_clock)
     for rank in range(len(places)):
         run.on_ready(0, rank, 0)

@@ -169,10 +169,7 @@ def test_an_error_that_is_recorded_is_told(start: Train, torchrun: Torchrun, how
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        (
-            "test_ops.py",
-            "sending tensors across devices",
-        ),  # without accelerators it works alone, as under torchrun
+        ("test_ops.py", "sending tensors across devices"),  # on CPUs it works alone, under torchrun too
         ("test_sync.py", "**Test Distributed `no_sync` context manager with multiple forwards**"),
         ("test_script.py", "Num processes: 2"),
     ],

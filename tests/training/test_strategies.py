@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -226,3 +227,27 @@ def test_what_a_run_was_asked_is_recorded(begin: Train, tmp_path: Path) -> None:
     assert '"precision"' in record
     assert '"accumulate"' in record
     assert dataclasses.asdict(StrategyOptions())["precision"] == "fp32"
+
+
+def test_a_stop_keeps_the_whole_of_a_sharded_model(begin: Train) -> None:
+    def fn(ctx: Any) -> None:
+        import torch
+
+        model = torch.nn.Linear(2, 2)
+        optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.1)
+        model, optimizer = ctx.prepare(model, optimizer)
+        while True:
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            ctx.report(value=1)
+
+    run = begin(fn, strategy="fsdp", workers=2)
+    changed = threading.Event()
+    run.live.on_change(changed.set)
+    while not run.metrics():
+        assert changed.wait(120)
+        changed.clear()
+    run.cancel()
+    run.wait(120)
+    assert run.state is RunState.STOPPED
+    assert run.view().has_model, run.logs()

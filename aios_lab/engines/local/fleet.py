@@ -102,7 +102,7 @@ class Fleet:
         self._changed()
 
     def leaving(self, order: orders.Scale) -> list[Slot]:
-        """The workers that will go when the fleet comes to ``order``: those of another shape, and the surplus."""
+        """The workers that go when the fleet comes to ``order``: those of another shape, and the surplus."""
         fitting = [slot for slot in self._slots if slot.shape == order.shape]
         others = [slot for slot in self._slots if slot.shape != order.shape]
         surplus = len(fitting) - order.workers
