@@ -70,7 +70,7 @@ class LocalTracker:
         (self.runs_dir / run.id).mkdir(parents=True)
         self.runs[run.id] = run
         self._write(run)
-        return run
+        return run.model_copy(deep=True)  # what is told of it comes back by `update`
 
     def update(self, run_id: str, update: RunUpdate) -> RunOrder:
         with self._lock:

@@ -99,6 +99,25 @@ def test_a_busy_run_keeps_its_units(tmp_path: Path) -> None:
     run(tmp_path, story)
 
 
+def test_a_run_that_can_resume_holds_only_its_minimum(tmp_path: Path) -> None:
+    async def story(at: Cluster) -> None:
+        first, second = at.file("ada", 2), at.file("bob", 2)
+        at.broker.activate(first)
+        await at.active(first, 2)
+        at.broker.holds.pin(first, "r-1", 2)
+        at.broker.activate(second)
+        await at.until(lambda: "holds 2 of 2 CPU threads" in at.broker.view(second).reason)
+        at.broker.holds.lower(first, "r-1", 1)
+        await at.active(second, 1)
+        await at.active(first, 1)
+        at.broker.holds.lower(first, "r-1", None)
+        assert at.broker.view(first).busy
+        at.broker.holds.lower(first, "r-2", 1)
+        at.broker.holds.lower("s-gone", "r-1", 1)
+
+    run(tmp_path, story)
+
+
 def test_a_busy_run_keeps_no_more_than_it_needs(tmp_path: Path) -> None:
     async def story(at: Cluster) -> None:
         first, second = at.file("ada", 2), at.file("bob", 2)

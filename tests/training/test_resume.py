@@ -37,6 +37,15 @@ def test_another_world_goes_on_to_the_same_weights(
     assert [json.loads(line)["epoch"] for line in lines] == [2, 2, 2, 2]
 
 
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_a_sharded_model_goes_on_in_another_world(start: Train, first: int, then: int) -> None:
+    options: dict[str, Any] = {"seed": 3, "rule": "adam", "strategy": "fsdp"}
+    whole = start(functions.regression, workers=1, seed=3, rule="adam").result(90)
+    begun = broken_off(start, 13, workers=first, checkpoint_every=4, **options)
+    run = start(functions.regression, workers=then, resume=begun, **options)
+    assert run.result(90) == pytest.approx(whole, abs=1e-4)
+
+
 def test_a_damaged_checkpoint_is_passed_over(start: Train, tmp_path: Path) -> None:
     begun = broken_off(start, 13, workers=1, seed=3, checkpoint_every=4)
     newest = checkpoints.listed(checkpoints.folder_of(tmp_path / begun))[0]
