@@ -13,7 +13,7 @@ from test_panel import notebook_of
 TRAIN = """import torch
 from torch import nn
 
-def train(ctx, epochs=1, pause=0.0):
+def train(ctx, epochs=1, pause=0.05):
     import time
     torch.manual_seed(0)
     x = torch.randn(64, 4)

@@ -42,6 +42,12 @@ describe('the plot of a run', () => {
     });
   });
 
+  it('leaves no room for how fast it was where nobody can tell', () => {
+    const { data, layout } = figure(node, { loss: points([1]) }, [], true);
+    expect(data).toHaveLength(1);
+    expect(layout.yaxis2).toBeUndefined();
+  });
+
   it('puts a mark before all points at the first one', () => {
     expect(marks(points([5, 6]), [resize({ step: 2, time: 0 })])).toEqual({ x: [2], y: [0.2] });
   });

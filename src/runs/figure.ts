@@ -96,8 +96,9 @@ export function figure(
     data.push(resizeTrace(series[names[0]], resizes, text));
     whole.layout.shapes = resizes.map(one => upright(one, text));
   }
-  if (names.length > 0 && withPace) {
-    data.push(paceTrace(series[names[0]], text));
+  const speed = withPace && names.length > 0 ? pace(series[names[0]]) : null;
+  if (speed !== null && speed.x.length > 0) {
+    data.push(paceTrace(speed, text));
     whole.layout.yaxis = { ...yaxis, domain: [0.34, 1] };
     whole.layout.yaxis2 = { ...yaxis, domain: [0, 0.22], nticks: 3, rangemode: 'tozero' };
     whole.layout.yaxis2.title = { text: 'steps/s', font: { size: 9 } };
@@ -137,14 +138,14 @@ function upright(resize: Resize, colour: string): Partial<Plotly.Shape> {
   };
 }
 
-function paceTrace(points: Point[], colour: string): Trace {
+function paceTrace(speed: Line, colour: string): Trace {
   return {
     type: 'scatter',
     mode: 'lines',
     name: '',
     showlegend: false,
     yaxis: 'y2',
-    ...pace(points),
+    ...speed,
     line: { color: colour, width: 1, shape: 'hv' },
     hovertemplate: '%{x}: %{y:.3g}/s<extra></extra>'
   };
