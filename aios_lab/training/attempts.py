@@ -9,77 +9,18 @@ there are; with too few of them the run waits.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import Any
 
 from aios_lab.training.gang import Gang, Phase
 from aios_lab.training.retries import Retries, is_crash
 from aios_lab.training.scaling import GROW_AFTER, Scaling
 from aios_lab.training.spec import End, OrderName
+from aios_lab.training.worlds import Act, Change, Hold, Leave, Send, Start, World
 from aios_lab.wire import RunState
 
 SAVE_EVERY = 30.0  # seconds from one checkpoint to the next, where the user gave no number of steps
 SAVE_LONGEST = 300.0  # seconds after which a checkpoint that nobody hears of is given up
 PAUSE_LAG = 10.0  # seconds by which one rank may pause later than another
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Begin the ranks of a new attempt, one at each of these workers."""
-
-    attempt: int
-    places: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Give an order to the ranks of an attempt: to all, or to one."""
-
-    attempt: int
-    order: OrderName
-    values: dict[str, Any] = field(default_factory=dict)
-    rank: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Give back the run's hold on all workers but these."""
-
-    places: frozenset[str]
-
-
-Act = Start | Send | Leave
-
-
-@dataclass
-class World:
-    """One attempt."""
-
-    attempt: int
-    places: tuple[str, ...]
-    gang: Gang
-    gone: bool = False  # its ranks were told to go
-
-
-@dataclass
-class Hold:
-    """Ranks were asked to stop, or only to save, at one step."""
-
-    number: int
-    why: str
-    since: float
-    held: set[int] = field(default_factory=set)
-    paused: float | None = None  # when the first rank had
-
-
-@dataclass
-class Change:
-    """From one world to the next: for the record, and for what it costs."""
-
-    why: str
-    before: int
-    planned: bool
-    since: float | None = None  # when training stopped
+LATEST_PLAN = 60.0  # seconds after which a world that could not be made is tried again, at most
 
 
 class Attempts:
@@ -104,6 +45,8 @@ class Attempts:
         self._plan_at: float | None = None
         self._saved = 0.0
         self._announced = False
+        self._unmade = 0  # worlds in a row that never got ready
+        self._wanted_end = False  # somebody said stop, or kill
         self._ended: RunState | None = None
 
     @property
@@ -149,7 +92,7 @@ class Attempts:
         if world is None:
             return []
         if world is self.next:
-            return self._drop_next(now)
+            return self._unready(world, end, now)
         orders = world.gang.on_end(end, now)
         if end.outcome == "paused" and self._hold is not None:
             self._hold.paused = self._hold.paused or now
@@ -236,6 +179,7 @@ class Attempts:
     def on_stop(self, now: float) -> list[Act]:
         """The first stop lets ranks end by themselves; the next kills."""
         acts = self._kill_next()
+        self._wanted_end = True
         if self.world is None:
             self._ended = self._ended or RunState.STOPPED
             return acts
@@ -243,6 +187,7 @@ class Attempts:
 
     def on_kill(self, now: float) -> list[Act]:
         acts = self._kill_next()
+        self._wanted_end = True
         if self.world is None:
             self._ended = self._ended or RunState.STOPPED
             return acts
@@ -319,7 +264,7 @@ class Attempts:
         if len(self.next.gang.ready) < len(self.next.places):
             return []
         self.world = self.last = self.next
-        self.next, self._hold, self._announced = None, None, False
+        self.next, self._hold, self._announced, self._unmade = None, None, False, 0
         self.world.gone, self._saved = True, now
         self._plan_at = self._plan_at or now + GROW_AFTER  # what came meanwhile
         return [Send(self.world.attempt, "go"), Leave(frozenset(self.world.places))]
@@ -332,6 +277,8 @@ class Attempts:
             return self._conclude(gang.state)
         if not self.retries.goes_on(gang.ends.values(), self._announced):
             return self._conclude(gang.state)
+        if self._wanted_end:  # it failed just then, and would have been begun anew
+            return self._conclude(RunState.STOPPED)
         crashed = any(end.outcome != "paused" for end in gang.ends.values())
         if crashed:
             why = "Workers were taken away." if self._announced else "A rank was lost."
@@ -346,6 +293,18 @@ class Attempts:
     def _conclude(self, state: RunState) -> list[Act]:
         acts = self._kill_next()
         self._ended = state
+        return acts
+
+    def _unready(self, world: World, end: End, now: float) -> list[Act]:
+        """A rank ended before its world could go: a run can do without a change, not without a world."""
+        if self.world is None and not self.retries.goes_on([end], self._announced):
+            self.last = world
+            world.gang.ends[end.rank] = end
+            return self._conclude(RunState.FAILED)
+        self._unmade += 1
+        acts = self._drop_next(now)
+        if self.world is not None:
+            self._plan_at = now + min(LATEST_PLAN, GROW_AFTER * 2**self._unmade)
         return acts
 
     def _drop_next(self, now: float) -> list[Act]:
@@ -367,7 +326,8 @@ class Attempts:
         return [Send(dropped.attempt, "kill")]
 
     def _save_if_due(self, now: float) -> list[Act]:
-        ready = self._by_clock and self.resumable and self.world is not None and self.next is None
+        """Also while the next world, which may take long, gets ready."""
+        ready = self._by_clock and self.resumable and self.world is not None
         if not ready or self._hold is not None or self._ending or now < self._saved + SAVE_EVERY:
             return []
         return self._new_hold("save", now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aios_lab.training.attempts import Change
 from aios_lab.training.spec import End, RankSpec
+from aios_lab.training.worlds import Change
 from aios_lab.wire import Checkpoint, Lost, Rank, Resize, RunMetric
 
 _STEADY = frozenset({"ok", "stopped", "paused", "failed", "killed", "lost"})

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from aios_lab.training import supervisor
-from aios_lab.training.attempts import Act, Attempts, Leave, Send, Start
+from aios_lab.training.attempts import Attempts
 from aios_lab.training.chronicle import Chronicle
 from aios_lab.training.environment import is_loopback
 from aios_lab.training.failures import root_cause
@@ -20,6 +20,7 @@ from aios_lab.training.placement import numbered, where
 from aios_lab.training.scaling import Scaling
 from aios_lab.training.spec import End, Lead, RankSpec
 from aios_lab.training.teller import Teller
+from aios_lab.training.worlds import Act, Leave, Send, Start
 from aios_lab.wire import RankUsage, RunMetric, RunState
 
 log = logging.getLogger("aios_lab.training")
@@ -103,7 +104,7 @@ class Controller:
     def _on_event(self, kind: str, attempt: int, rank: int, body: Any) -> list[Act]:
         now, attempts = time.monotonic(), self._attempts
         match kind:
-            case "metrics" | "log" | "progress" | "model" | "resumed" | "pausing":
+            case "metrics" | "log" | "progress" | "model" | "resumed" | "pausing" | "usage":
                 self._hear(kind, rank, body)
             case "ready":
                 return self._ready(attempt, rank, body, now)
@@ -340,7 +341,7 @@ class Controller:
         """Take what came while the run was ending, such as the last lines of a killed rank."""
         while not self._inbox.empty():
             kind, _, rank, body = self._inbox.get_nowait()
-            if kind in ("metrics", "log", "model", "progress"):
+            if kind in ("metrics", "log", "model", "progress", "usage"):
                 self._hear(kind, rank, body)
             elif kind == "saving":
                 self._saving = body

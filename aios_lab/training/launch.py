@@ -127,6 +127,7 @@ def train(
                 run_id=begun.id,
                 rank=rank,
                 world_size=len(places),
+                first_world=len(places),
                 strategy=how,
                 folder=str(folder),
                 cwd=os.getcwd(),

@@ -89,8 +89,7 @@ def _that_fit(values: list[Any]) -> int:
     """How many of the first values fit into one message, at least one."""
     size = 0
     for count, value in enumerate(values):
-        text = value if isinstance(value, str) else json.dumps(value.model_dump(mode="json"))
-        size += len(text)
+        size += len(json.dumps(value if isinstance(value, str) else value.model_dump(mode="json")))
         if count and size > LARGEST:
             return count
     return len(values)

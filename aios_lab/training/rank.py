@@ -27,6 +27,7 @@ from aios_lab.training.link import Link
 from aios_lab.training.spec import RESULT_LIMIT, STOP_LAG, RankSpec, Work
 
 _OWN_FILES = (__file__, script.__file__, "<frozen runpy>")
+LONGEST_ERROR, LONGEST_TRACEBACK = 4_000, 50_000  # characters that are told
 _CATCHING_UP = (
     "This run goes on from a checkpoint: its function began anew, and loops over the prepared DataLoader "
     "yield nothing for epochs that are done. Write 'for epoch in ctx.epochs(n)' to begin with the one that "
@@ -188,12 +189,14 @@ def _exited(error: SystemExit, link: Link) -> dict[str, Any]:
         return _outcome("ok")
     if link.raised:
         return _outcome("stopped")
-    return _outcome("failed", code, error=f"sys.exit({error.code!r})", traceback=_formatted(error))
+    return _outcome(
+        "failed", code, error=_cut(f"sys.exit({error.code!r})", LONGEST_ERROR), traceback=_formatted(error)
+    )
 
 
 def _failed(error: BaseException) -> dict[str, Any]:
     line = traceback.format_exception_only(error)[-1].strip()
-    return _outcome("failed", 1, error=line, traceback=_formatted(error))
+    return _outcome("failed", 1, error=_cut(line, LONGEST_ERROR), traceback=_formatted(error))
 
 
 def _formatted(error: BaseException) -> str:
@@ -201,7 +204,14 @@ def _formatted(error: BaseException) -> str:
     shown = traceback.TracebackException.from_exception(error)
     stack = [f for f in shown.stack if f.filename not in _OWN_FILES]
     shown.stack = traceback.StackSummary.from_list(stack) if stack else shown.stack
-    return "".join(shown.format())
+    return _cut("".join(shown.format()), LONGEST_TRACEBACK)
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning and the end of a text that is too long to be told."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}\n[… {len(text) - most} characters …]\n{text[-most // 2 :]}"
 
 
 def _leave(link: Link, outcome: dict[str, Any]) -> NoReturn:

@@ -205,10 +205,7 @@ class RunStore:
         entry, loop = self._entry(run_id), self._loop
         if loop is None:
             return
-        try:
-            self.update(run_id, entry.new_of(message))
-        except RunRefused as refused:  # the model that it names is none of its own
-            log.warning("run %s: %s", run_id, refused.message)
+        self._take_in(entry, message)
         on_loop: Callable[[], object] = partial(loop.call_soon_threadsafe, kept)
         self._writer.submit(entry.folder, kept=on_loop)
 
@@ -217,7 +214,13 @@ class RunStore:
         if not entry.living:
             return
         for message in untold(entry.folder.path):
+            self._take_in(entry, message)
+
+    def _take_in(self, entry: Entry, message: Message) -> None:
+        try:
             self.update(entry.run.id, entry.new_of(message))
+        except RunRefused as refused:  # the model that it names is none of its own
+            log.warning("run %s: %s", entry.run.id, refused.message)
 
     def order(self, run_id: str) -> str:
         """What is wanted of a run."""

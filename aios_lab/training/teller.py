@@ -75,13 +75,11 @@ class Teller:
         while not self._ending.is_set() or self._news.more:
             await self._pause()
             first, taken = self._news.first, self._news.take()
+            told = {"number": next(self._numbers), "first": first, "update": _plain(taken)}
             try:
-                number = next(self._numbers)
-                told = {"number": number, "first": first, "update": _plain(taken)}
                 answer = await line.tell({"run": self._run_id, **told})
             except asyncio.CancelledError:  # nobody answers, and there is no more time
-                self._news.put_back(taken)
-                await asyncio.to_thread(leave_untold, self._folder, self._news, number)
+                await asyncio.to_thread(leave_untold, self._folder, told, self._news)
                 raise
             self._hear(answer)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,17 +28,19 @@ class Message(BaseModel):
     update: RunUpdate
 
 
-def leave_untold(folder: Path, news: News, number: int) -> None:
-    """Write all that is left of ``news``, in messages from ``number`` on; where the disk refuses it is lost,
-    which the log says."""
+def leave_untold(folder: Path, unanswered: Mapping[str, Any], news: News) -> None:
+    """Write the message that nobody answered as it was, since it may have been heard, and all that is left of
+    ``news`` in messages after it; where the disk refuses it is lost, which the log says."""
+    number = unanswered["number"]
     path = folder / NAME
     draft = path.with_suffix(".draft")
     try:
         with draft.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(unanswered) + "\n")
             while news.more:
+                number += 1
                 first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
                 file.write(json.dumps({"number": number, "first": first, "update": update}) + "\n")
-                number += 1
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

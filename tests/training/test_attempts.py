@@ -9,10 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aios_lab.training.attempts import PAUSE_LAG, SAVE_EVERY, Act, Attempts, Leave, Send, Start
+from aios_lab.training.attempts import PAUSE_LAG, SAVE_EVERY, Attempts
 from aios_lab.training.retries import CRASHES
 from aios_lab.training.scaling import GROW_AFTER, Scaling
 from aios_lab.training.spec import End, Outcome
+from aios_lab.training.worlds import Act, Leave, Send, Start
 from aios_lab.wire import RunState
 
 ANY = Scaling(1)
@@ -298,3 +299,48 @@ class AnyLife(RuleBasedStateMachine):
 
 AnyLife.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestAnyLife = AnyLife.TestCase
+
+
+def test_who_stops_a_run_that_fails_just_then_has_stopped_it() -> None:
+    run = running()
+    run.on_lost(B, end(1, "lost"), 2)
+    assert run.on_stop(2.05) == []
+    assert run.on_end(0, end(0, "killed"), 2.1) == []
+    assert run.state is RunState.STOPPED
+
+
+def test_a_world_that_never_gets_ready_is_not_begun_for_ever() -> None:
+    run = running()
+    run.on_lost(B, end(1, "lost"), 2)
+    assert run.on_end(0, end(0, "killed"), 2.1) == [Start(1, (A,))]
+    for attempt in range(1, CRASHES):
+        acts = run.on_end(attempt, end(0, "failed", code=-9), 3)
+        assert acts == [Send(attempt, "kill"), Start(attempt + 1, (A,))]
+    run.on_end(CRASHES, end(0, "failed", code=-9), 3)
+    assert run.over
+    assert run.state is RunState.FAILED
+    assert run.ends[0].code == -9
+
+
+def test_what_the_users_code_raises_before_a_world_is_ready_ends_the_run_that_has_no_other() -> None:
+    run = running()
+    run.on_lost(B, end(1, "lost"), 2)
+    run.on_end(0, end(0, "killed"), 2.1)
+    assert run.on_end(1, end(0, "failed", "SyntaxError: a module", code=1), 3) == [Send(1, "kill")]
+    assert run.state is RunState.FAILED
+
+
+def test_a_change_that_cannot_be_made_is_tried_again_later_each_time() -> None:
+    run = running((A,))
+    run.on_worker(B, 2)
+    now, waits = 2.0, []
+    for attempt in range(1, 5):
+        begun = now
+        while not (acts := run.tick(now)):
+            now += 0.01
+        assert acts == [Start(attempt, (A, B))]
+        waits.append(now - begun)
+        run.on_end(attempt, end(1, "failed", "ImportError: there", code=1), now)
+    assert waits == sorted(waits)
+    assert waits[-1] > 4 * waits[0]
+    assert run.state is RunState.RUNNING
