@@ -142,9 +142,9 @@ class Context:
         part = Part(wrapped, optimizer, mine, scheduler, scaler)
         if optimizer is not None:
             part.rate = self._follow(optimizer, own)
-        for thing, method in ((scheduler, "step"), (scaler, "update")):
+        for thing, methods in ((scheduler, ("step",)), (scaler, ("unscale_", "step", "update"))):
             if thing is not None:
-                stepping.hold(thing, method, self._pace)
+                stepping.hold(thing, methods, self._pace)
         self._continuity.add(part)
         given = [x for x in (wrapped, optimizer, shared, scheduler, scaler) if x is not None]
         return given[0] if len(given) == 1 else tuple(given)

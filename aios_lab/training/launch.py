@@ -102,6 +102,7 @@ def train(
     tracker = tracker or LocalTracker()
     keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
     keeping.check(len(places))
+    _measurable(how, keeping)
     keeping = replace(keeping, resume=keeping.source(Path(tracker.runs_dir)))
     request = RunRequest(
         name=name or _name(work),
@@ -155,6 +156,19 @@ def train(
     except BaseException as error:
         _take_back(tracker, begun.id, error)
         raise
+
+
+def _measurable(how: StrategyOptions, keeping: Keeping) -> None:
+    """AdaScale compares the squares of ranks' own gradients with that of their mean.
+
+    Raises:
+        CannotTrain: no rank has its own whole gradients, in their own scale.
+    """
+    if keeping.batch_growth == "adascale" and (how.strategy != "ddp" or how.precision == "fp16"):
+        raise CannotTrain(
+            "batch_growth='adascale' measures whole gradients: it needs strategy='ddp' and precision 'fp32' "
+            "or 'bf16'. Take 'linear' or 'sqrt' instead."
+        )
 
 
 def _begin(tracker: Tracker, request: RunRequest, meanwhile: Callable[[], object]) -> wire.Run:

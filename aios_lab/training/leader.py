@@ -149,7 +149,7 @@ class Leader(SchedulerPlugin):
                 self._resized(controller, msg)
 
     def _resized(self, controller: Controller, told: Mapping[str, Any]) -> None:
-        if told["kind"] == "shrinking":
+        if told["kind"] in ("shrinking", "growing"):  # also before workers of another size take their place
             controller.post("leaving", body=told["leaving"])
         elif told["kind"] in ("shrunk", "grown", "resumed"):  # those that are there stay
             for address in self._scheduler.workers:

@@ -4,7 +4,7 @@ pieces a rank computes it."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import MethodType
 from typing import Any
 
@@ -59,19 +59,22 @@ def follow(optimizer: Any, pace: Pace, around: Callable[[Callable[[], Any]], Any
     optimizer.step = MethodType(paced, optimizer)
 
 
-def hold(thing: Any, method: str, pace: Pace) -> None:
-    """Have a scheduler's or scaler's ``method`` do nothing where the optimizer does not step either.
+def hold(thing: Any, methods: Collection[str], pace: Pace) -> None:
+    """Have a scheduler's or scaler's ``methods`` do nothing where the optimizer does not step either.
 
     It gets a class of its own: a scheduler's state is all that is set on the object.
     """
     own = type(thing)
-    original = getattr(own, method)
 
-    @functools.wraps(original)
-    def held(self: Any, *args: Any, **options: Any) -> Any:
-        return original(self, *args, **options) if pace.counts else None
+    def held(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **options: Any) -> Any:
+            return original(self, *args, **options) if pace.counts else None
 
-    thing.__class__ = type(own.__name__, (own,), {method: held, "__module__": own.__module__})
+        return call
+
+    calls = {method: held(getattr(own, method)) for method in methods}
+    thing.__class__ = type(own.__name__, (own,), {**calls, "__module__": own.__module__})
 
 
 def _loss_of(closure: Callable[[], Any] | None = None, **_: Any) -> Any:

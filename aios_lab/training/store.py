@@ -205,7 +205,7 @@ class RunStore:
         entry, loop = self._entry(run_id), self._loop
         if loop is None:
             return
-        self._take_in(entry, message)
+        self._believe(entry, message)
         on_loop: Callable[[], object] = partial(loop.call_soon_threadsafe, kept)
         self._writer.submit(entry.folder, kept=on_loop)
 
@@ -214,9 +214,9 @@ class RunStore:
         if not entry.living:
             return
         for message in untold(entry.folder.path):
-            self._take_in(entry, message)
+            self._believe(entry, message)
 
-    def _take_in(self, entry: Entry, message: Message) -> None:
+    def _believe(self, entry: Entry, message: Message) -> None:
         try:
             self.update(entry.run.id, entry.new_of(message))
         except RunRefused as refused:  # the model that it names is none of its own

@@ -208,7 +208,6 @@ class Supervisor:
             "aios_lab.training.rank:main", payload, pipes.theirs, env=rank_environment(self._spec), cwd=folder
         )
         pipes.close_theirs()
-        self._meter = Meter(child.pid, self._spec.local_rank)
         with self._lock:
             self._child = child
             self._control = FrameWriter(pipes.ours["control"])
@@ -217,6 +216,7 @@ class Supervisor:
             elif self._stop_by is not None:
                 self._control.send(("stop", {}))
         try:
+            self._meter = Meter(child.pid, self._spec.local_rank)
             return self._serve(child, pipes)
         finally:
             with self._lock:

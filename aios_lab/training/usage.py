@@ -104,8 +104,10 @@ class Device:
         visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
         if not visible and "CUDA_VISIBLE_DEVICES" in os.environ:
             return None  # the worker is to use none
-        import pynvml
-
+        try:
+            import pynvml
+        except ImportError:  # a worker of another cluster may lack it
+            return None
         try:
             pynvml.nvmlInit()
             if visible and not visible[0].isdigit():
