@@ -40,6 +40,8 @@ SUITES = {
     "pytest": [sys.executable, "-m", "pytest", "--ignore=tests/system", "--junitxml={report}"],
 }  # fmt: skip
 
+ALONE = {"pytest"}  # keeps both cores busy by itself
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -103,8 +105,10 @@ def main() -> int:
     parser.add_argument("what", nargs="+", choices=["lint", *SUITES])
     wanted = parser.parse_args().what
     os.environ["PYTHONUNBUFFERED"] = "1"
+    beside = [what for what in wanted if what not in ALONE]
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        outcomes = [outcome for done in pool.map(run_all, wanted) for outcome in done]
+        outcomes = [outcome for done in pool.map(run_all, beside) for outcome in done]
+    outcomes += [outcome for what in wanted if what in ALONE for outcome in run_all(what)]
     print("\n=== summary", *(outcome.row() for outcome in outcomes), sep="\n")
     tests, failed, skipped = (
         sum(getattr(o, key) for o in outcomes) for key in ("tests", "failed", "skipped")

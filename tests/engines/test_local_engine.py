@@ -218,9 +218,9 @@ def test_a_worker_over_its_memory_is_ended_and_only_it(engine: Running):
         result = client.submit(lambda: list(range(1000)), workers=[good], pure=False)
         result.result(30)
         future = client.submit(swallow, workers=[bad], retries=0)
-        until("one worker is replaced", lambda: len(before - _present(client)) == 1, seconds=30)
+        until("one worker is replaced", lambda: len(before - _present(client)) == 1, seconds=90)
         future.cancel()
-        until("two workers are up", lambda: len(_present(client)) == 2, seconds=30)
+        until("two workers are up", lambda: len(_present(client)) == 2, seconds=90)
         ((_, event),) = client.get_events("aios")
         assert event["event"] == "memory"
         assert event["used"] > event["limit"] == 512 << 20

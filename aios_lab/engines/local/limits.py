@@ -15,6 +15,7 @@ from aios_lab.engines.processes import children, proportional, resident, tree
 log = logging.getLogger(__name__)
 
 _EVERY = 0.5  # seconds
+_ANSWER = 2.0  # seconds that the forkserver has to say what the workers have spawned
 
 Trees = Mapping[int, list[int]]  # by its leader, which is the worker or was spawned below it
 
@@ -49,20 +50,25 @@ async def watch(
 
     ``spawned`` hears of all that this process and its workers asked the forkserver for: pid to asker.
     """
+    family: dict[int, int] = {}
     while True:
         await asyncio.sleep(_EVERY)
         known = list(limits())
         if not known:
             continue
         try:
-            family = await asyncio.to_thread(spawn.family)
+            family = await asyncio.to_thread(spawn.family, _ANSWER)
             spawned(family)
+        # A forkserver too busy to answer (were it gone, so were we), or no descriptor left to ask it with:
+        # what it said last still counts.
+        except (spawn.SpawnError, OSError, ValueError) as error:
+            log.warning("what the workers have spawned could not be asked: %s", error)
+        try:
             for excess in await asyncio.to_thread(_look, known, family):
                 exceeded(excess)
                 spawn.kill(excess.culprit)
-        # A forkserver too busy to answer (were it gone, so were we), or no descriptor left to ask it with.
-        except (spawn.SpawnError, OSError) as error:
-            log.warning("the workers could not be watched: %s", error)
+        except Exception:  # it costs this look, not the limits
+            log.exception("the workers could not be watched")
 
 
 def _look(known: list[Limits], family: dict[int, int]) -> list[Excess]:
