@@ -37,14 +37,15 @@ from aios_lab.routes.base import sentence
 from aios_lab.routes.events import Transitions, register
 from aios_lab.routes.feed import Feed
 from aios_lab.routes.use import Use
-from aios_lab.training.store import RunStore
-from aios_lab.training.store_line import StoreLine
+from aios_lab.training.record.line import StoreLine
+from aios_lab.training.record.store import RunStore
 from aios_lab.wire import ClaimRequest, Job, Problem, Run
 
 PATIENCE = 3.0  # seconds a stopping server gives MLflow; it gets what it misses after the next start
 RESTART = "Mend this and restart the server; kernels work meanwhile, without slices."
 AGAIN = "Mend this; the server tries again every few seconds. Kernels work meanwhile, without slices."
-LEADER = ("aios_lab.training.leader", "aios_lab.training.rank")  # what a slice that trains has imported
+# Imported in slices that train.
+LEADER = ("aios_lab.training.leader.plugin", "aios_lab.training.rank.process")
 PROVISIONER = "aios-provisioner"
 STOPPED = Problem(
     message="This server is shutting down.",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from aios_lab.notebook.errors import AIOSError
 from aios_lab.training.errors import TrainingFailed
-from aios_lab.training.live import ENDED, LiveRun
-from aios_lab.training.run import Run
+from aios_lab.training.kernel.live import ENDED, LiveRun
+from aios_lab.training.kernel.run import Run
+from aios_lab.training.record.files import RunFolder
 from aios_lab.training.spec import RESULT, End
-from aios_lab.training.store_files import RunFolder
 from aios_lab.wire import Run as RunView
 from aios_lab.wire import RunState
 

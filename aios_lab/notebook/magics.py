@@ -153,7 +153,7 @@ class AIOSMagics(Magics):
 def run_options(options: Namespace) -> dict[str, Any]:
     """Those of how ranks work together, and of how the run is kept, that the line has."""
     from aios_lab.training.keeping import Keeping
-    from aios_lab.training.strategies import StrategyOptions
+    from aios_lab.training.strategies.base import StrategyOptions
 
     given = (*fields(StrategyOptions), *fields(Keeping))
     names = (field.name for field in given if field.name != "strategy")

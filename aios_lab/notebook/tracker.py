@@ -30,7 +30,7 @@ class HTTPTracker:
 
         Raises TrackerUnavailable for every other trouble: the same news may be told again.
         """
-        from aios_lab.training.tracker import TrackerUnavailable
+        from aios_lab.training.kernel.tracker import TrackerUnavailable
         from aios_lab.wire import RunOrder
 
         try:

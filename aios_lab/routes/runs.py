@@ -6,7 +6,7 @@ from functools import partial
 
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Call, Query, Route
-from aios_lab.training.store import new_run_id
+from aios_lab.training.record.store import new_run_id
 from aios_lab.wire import Run, RunLog, RunOrder, RunRequest, RunUpdate
 
 

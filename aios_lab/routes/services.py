@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aios_lab.routes.call import Call, Route
     from aios_lab.routes.feed import Feed
     from aios_lab.routes.use import Use
-    from aios_lab.training.store import RunStore
+    from aios_lab.training.record.store import RunStore
 
 T = TypeVar("T")
 

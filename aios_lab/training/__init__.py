@@ -2,9 +2,9 @@
 
 from aios_lab.training.data import Files
 from aios_lab.training.errors import CannotTrain, RankFailure, Stopped, TrainingFailed
-from aios_lab.training.launch import train
-from aios_lab.training.run import Run
-from aios_lab.training.tracker import LocalTracker, Tracker, TrackerUnavailable
+from aios_lab.training.kernel.launch import train
+from aios_lab.training.kernel.run import Run
+from aios_lab.training.kernel.tracker import LocalTracker, Tracker, TrackerUnavailable
 
 __all__ = [
     "CannotTrain",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from aios_lab.training import checkpoints
 from aios_lab.training.errors import CannotTrain
+from aios_lab.training.saving import checkpoints
 from aios_lab.wire import Resumed
 
 GROWTH = ("linear", "sqrt", "adascale")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from aios_lab.training.data import Source
 from aios_lab.training.keeping import Keeping
-from aios_lab.training.strategies import StrategyOptions
+from aios_lab.training.strategies.base import StrategyOptions
 
 OrderName = Literal["go", "hold", "settle", "stop", "kill"]
 Outcome = Literal["ok", "stopped", "paused", "failed", "killed", "lost"]

@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aios_lab.training.attempts import PAUSE_LAG, SAVE_EVERY, Attempts
-from aios_lab.training.retries import CRASHES
-from aios_lab.training.scaling import GROW_AFTER, Scaling
+from aios_lab.training.leader.attempts import PAUSE_LAG, SAVE_EVERY, Attempts
+from aios_lab.training.leader.retries import CRASHES
+from aios_lab.training.leader.scaling import GROW_AFTER, Scaling
+from aios_lab.training.leader.worlds import Act, Leave, Send, Start
 from aios_lab.training.spec import End, Outcome
-from aios_lab.training.worlds import Act, Leave, Send, Start
 from aios_lab.wire import RunState
 
 ANY = Scaling(1)

@@ -10,7 +10,7 @@ import pytest
 from distributed import Client
 
 from aios_lab.training import TrainingFailed
-from aios_lab.training.logs import FILE_LIMIT
+from aios_lab.training.worker.logs import FILE_LIMIT
 from training import functions
 from training.helpers import Train
 

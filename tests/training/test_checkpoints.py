@@ -13,12 +13,12 @@ import torch.distributed.checkpoint as dcp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios_lab.training import checkpoints, state
-from aios_lab.training.boundaries import AHEAD, Boundaries
-from aios_lab.training.checkpoints import Damaged, Manifest, commit, draft, listed, newest_good, verify
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.keeping import Keeping
-from aios_lab.training.rates import Rate, gain
+from aios_lab.training.pacing.rates import Rate, gain
+from aios_lab.training.rank.boundaries import AHEAD, Boundaries
+from aios_lab.training.saving import checkpoints, state
+from aios_lab.training.saving.checkpoints import Damaged, Manifest, commit, draft, listed, newest_good, verify
 
 
 def written(folder: Path, steps: int, keep: int = 3) -> Path:

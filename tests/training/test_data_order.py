@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios_lab.training.data.order import LaneOrder, lanes_for
-from aios_lab.training.sharding import ShardedBatches, part
+from aios_lab.training.pacing.sharding import ShardedBatches, part
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=25)
 

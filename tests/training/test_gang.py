@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aios_lab.training.failures import root_cause
-from aios_lab.training.gang import CAUSE_GRACE, KILL_GRACE, PEER_GRACE, Gang
+from aios_lab.training.leader.gang import CAUSE_GRACE, KILL_GRACE, PEER_GRACE, Gang
 from aios_lab.training.spec import SAVE_GRACE, STOP_GRACE, End, Outcome
 from aios_lab.wire import RunState
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from aios_lab.training.kernel.reporter import Reporter
+from aios_lab.training.kernel.tracker import LocalTracker
 from aios_lab.training.numbers import metric, whole
-from aios_lab.training.reporter import Reporter
-from aios_lab.training.tracker import LocalTracker
 from aios_lab.wire import RunOrder, RunRequest, RunState, RunUpdate
 from training.helpers import Train
 

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.frames import FrameReader, FrameWriter
-from aios_lab.training.loader import SharedLoader
-from aios_lab.training.logs import BURST, LINE_LIMIT, Output
-from aios_lab.training.pace import Pace
-from aios_lab.training.sharding import ShardedBatches, batches_of, part
+from aios_lab.training.pacing.loader import SharedLoader
+from aios_lab.training.pacing.pace import Pace
+from aios_lab.training.pacing.sharding import ShardedBatches, batches_of, part
+from aios_lab.training.worker.logs import BURST, LINE_LIMIT, Output
 
 
 @given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 200), st.booleans(), st.booleans())

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
-from aios_lab.training.loader import SharedLoader
-from aios_lab.training.pace import Pace, Pieces
-from aios_lab.training.sharding import batches_of
-from aios_lab.training.stepping import follow, weigh_gradients
+from aios_lab.training.pacing.loader import SharedLoader
+from aios_lab.training.pacing.pace import Pace, Pieces
+from aios_lab.training.pacing.sharding import batches_of
+from aios_lab.training.pacing.stepping import follow, weigh_gradients
 
 Seen = list[tuple[int, int]]  # epoch, sample
 

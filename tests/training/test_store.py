@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from aios_lab.training.store import RunRefused, RunStore
-from aios_lab.training.store_files import RunFolder
+from aios_lab.training.record.files import RunFolder
+from aios_lab.training.record.store import RunRefused, RunStore
 from aios_lab.wire import RunMetric, RunRequest, RunState, RunUpdate
 
 REQUEST = RunRequest(

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from aios_lab.training import store_entry
-from aios_lab.training.store import KEPT, LISTED, RunStore
-from aios_lab.training.store_files import METRICS, RunFolder
-from aios_lab.training.store_writer import FolderWriter
+from aios_lab.training.record import entry as store_entry
+from aios_lab.training.record.files import METRICS, RunFolder
+from aios_lab.training.record.store import KEPT, LISTED, RunStore
+from aios_lab.training.record.writer import FolderWriter
 from aios_lab.wire import Run, RunMetric, RunRequest, RunState, RunUpdate
 
 REQUEST = RunRequest(name="digits", strategy="ddp", world_size=1)

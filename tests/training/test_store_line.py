@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from aios_lab.training.news import News
-from aios_lab.training.store import RunStore
-from aios_lab.training.store_files import RunFolder
-from aios_lab.training.store_line import StoreLine
+from aios_lab.training.record.files import RunFolder
+from aios_lab.training.record.line import StoreLine
+from aios_lab.training.record.store import RunStore
 from aios_lab.training.untold import leave_untold
 from aios_lab.wire import Resize, RunMetric, RunRequest, RunState
 

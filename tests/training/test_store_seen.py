@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities import Run as Tracked
 from mlflow.tracking import MlflowClient
 
-from aios_lab.training.store import RunStore
+from aios_lab.training.record.store import RunStore
 from aios_lab.wire import (
     Checkpoint,
     Lost,

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from aios_lab.training import CannotTrain, LocalTracker, TrainingFailed, train
-from aios_lab.training.strategies import StrategyOptions
+from aios_lab.training.strategies.base import StrategyOptions
 from aios_lab.wire import RunState
 from training import learners
 from training.helpers import Train, ranks_left
@@ -125,7 +125,7 @@ def test_what_only_rank_0_asks_of_a_sharded_model_is_told(
 
         import torch
 
-        from aios_lab.training import meeting
+        from aios_lab.training.strategies import meeting
 
         meeting.PATIENCE = timedelta(seconds=1)
         model = ctx.prepare(torch.nn.Linear(2, 2))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aios_lab.training.usage import Meter, packages
+from aios_lab.training.worker.usage import Meter, packages
 from aios_lab.wire import RankUsage
 
 BUSY = """

@@ -17,7 +17,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from aios_lab.training.sharding import part
+from aios_lab.training.pacing.sharding import part
 
 LANES = 12  # at most: many for a good mixture, few to be open at a time
 # So many ranks share out whole lanes; the later ones if there are lanes for it.

@@ -1,0 +1,1 @@
+"""Which samples a rank takes of each global batch, and how its optimizer steps with them."""

@@ -1,0 +1,85 @@
+"""Optimizers and gradients in step with the prepared loader: a global batch is one step, in however many
+pieces a rank computes it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from types import MethodType
+from typing import Any
+
+import torch
+
+from aios_lab.training.pacing.pace import Pace
+
+
+def weigh_gradients(model: torch.nn.Module, pace: Pace) -> None:
+    """Scale gradients by the piece's share of the global batch, and hold back those of all but the last.
+
+    With n of N samples in a piece of one of W ranks, the mean over ranks of the sums of n·W/N · (the
+    piece's mean) is the mean over the N samples. Terms that do not depend on samples (weight decay in the
+    loss) keep their size. Until the last piece the parameters' own gradients are zero, so that code which
+    clips them or sets them to zero between the pieces changes nothing.
+    """
+    held: dict[torch.Tensor, torch.Tensor] = {}
+
+    def weighed(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor | None:
+        if pace.last and pace.weight == 1.0 and parameter not in held:
+            return None
+        gradient = gradient * pace.weight
+        if parameter in held:
+            gradient = gradient + held.pop(parameter)
+        if pace.last:
+            return gradient
+        held[parameter] = gradient
+        return torch.zeros_like(gradient)
+
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            hooks: Any = parameter  # Tensor.register_hook has no types
+            hooks.register_hook(functools.partial(weighed, parameter))
+
+
+def follow(optimizer: Any, pace: Pace, around: Callable[[Callable[[], Any]], Any] | None = None) -> None:
+    """Have ``optimizer.step`` step only where a global batch ends; ``around`` is called with each such step.
+
+    The optimizer stays the same object: schedulers and scalers that hold it need not know.
+    """
+    step = optimizer.step
+    pace.optimizers += 1
+
+    @functools.wraps(step)  # and so the marks that schedulers leave on it
+    def paced(_self: Any, *args: Any, **options: Any) -> Any:
+        if not pace.counts:
+            return _loss_of(*args, **options)
+        pace.stepped += 1
+        whole = functools.partial(step, *args, **options)
+        return whole() if around is None else around(whole)
+
+    optimizer.step = MethodType(paced, optimizer)
+
+
+def hold(thing: Any, methods: Collection[str], pace: Pace) -> None:
+    """Have a scheduler's or scaler's ``methods`` do nothing where the optimizer does not step either.
+
+    It gets a class of its own: a scheduler's state is all that is set on the object.
+    """
+    own = type(thing)
+
+    def held(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(self: Any, *args: Any, **options: Any) -> Any:
+            return original(self, *args, **options) if pace.counts else None
+
+        return call
+
+    calls = {method: held(getattr(own, method)) for method in methods}
+    thing.__class__ = type(own.__name__, (own,), {**calls, "__module__": own.__module__})
+
+
+def _loss_of(closure: Callable[[], Any] | None = None, **_: Any) -> Any:
+    """What a step returns that does not step: a closure still has to compute its gradients."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()

@@ -1,0 +1,1 @@
+"""The record of runs that the server keeps: in folders and in MLflow."""
