@@ -115,6 +115,14 @@ class Claim:
             if problem.status != 404:
                 raise
 
+    def given_up(self) -> bool:
+        """Whether its kernel is gone: Jupyter starts one that keeps dying again five times in a row, no more."""
+        try:
+            self.server.get(f"api/kernels/{self.kernel}")
+        except HTTPProblem as problem:
+            return problem.status == 404
+        return False
+
     def reaches(self, state: str, workers: int, seconds: float = 60) -> None:
         """Wait until it is in this state with so many workers."""
 

@@ -56,8 +56,11 @@ class Storm:
                 claims[number] = self.do(claims[number], random, deed)
                 self.done[deed] += 1
             except HTTPProblem as problem:
-                # Jupyter is just starting this kernel again.
-                if deed not in ("restart", "replace"):
+                if claims[number].given_up():
+                    claims[number] = self.server.claim()
+                    self.done["given up"] += 1
+                # Else Jupyter is just starting this kernel again.
+                elif deed not in ("restart", "replace"):
                     self.wrong.append(f"{deed}: {problem}")
             pause.wait(random.random() / 10)
         return claims
