@@ -116,7 +116,7 @@ class Claim:
                 raise
 
     def given_up(self) -> bool:
-        """Whether its kernel is gone: Jupyter starts one that keeps dying again five times in a row, no more."""
+        """Whether its kernel is gone: Jupyter starts one that keeps dying again five times, no more."""
         try:
             self.server.get(f"api/kernels/{self.kernel}")
         except HTTPProblem as problem:
