@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aios_lab.training.errors import CannotTrain
@@ -24,6 +24,7 @@ class Keeping:
             ``linear``, ``sqrt`` or ``adascale``. Empty keeps the global batch.
         resume: begin with the newest good checkpoint of this run, with the one at a step of it, as in
             ``r-0123456789@40``, or with the checkpoint in this folder.
+        passed_over: what is to be said of newer checkpoints that were damaged.
     """
 
     checkpoint_every: int | None = None
@@ -31,6 +32,7 @@ class Keeping:
     min_workers: int | None = None
     batch_growth: str = ""
     resume: str = ""
+    passed_over: tuple[str, ...] = ()
 
     def check(self, workers: int) -> None:
         """Raises CannotTrain, with what is possible."""
@@ -48,8 +50,8 @@ class Keeping:
                 "out to keep the global batch."
             )
 
-    def source(self, runs: Path) -> str:
-        """The folder of the checkpoint to begin with; empty for none.
+    def found(self, runs: Path) -> Keeping:
+        """The same, with the folder of the checkpoint to begin with as ``resume``.
 
         Args:
             runs: the folder of runs, in which ``resume`` may name one.
@@ -58,21 +60,26 @@ class Keeping:
             CannotTrain: there is none, or none that is whole.
         """
         if not self.resume:
-            return ""
+            return self
         run, _, step = self.resume.partition("@")
         named = Path(self.resume).expanduser()
         folder = checkpoints.folder_of(runs / run) if len(named.parts) == 1 else named
-        found = [folder] if (folder / checkpoints.MANIFEST).exists() else checkpoints.listed(folder)
-        for checkpoint in found:
-            try:
-                if not step or checkpoints.read_manifest(checkpoint).reported == int(step):
-                    checkpoints.verify(checkpoint)
-                    return str(checkpoint.resolve())
-            except (checkpoints.Damaged, ValueError):
+        one = (folder / checkpoints.MANIFEST).exists()
+        damaged = []
+        for checkpoint in [folder] if one else checkpoints.listed(folder):
+            at = checkpoints.step_of(checkpoint)
+            if step and str(at) != step:
                 continue
-        what = f"has none at step {step}" if step else "is damaged" if found else "has no checkpoint"
+            try:
+                checkpoints.verify(checkpoint)
+            except checkpoints.Damaged as damage:
+                damaged.append(f"The checkpoint at step {at} is damaged: {damage}.")
+            else:
+                return replace(self, resume=str(checkpoint.resolve()), passed_over=tuple(damaged))
+        none = f"{folder} has none at step {step}." if step else f"{folder} has no checkpoint."
+        why = " ".join(damaged) or none
         raise CannotTrain(
-            f"resume={self.resume!r}: {folder} {what}. Give a run's id, RUN@STEP, or a checkpoint's folder."
+            f"resume={self.resume!r}: {why} Give a run's id, RUN@STEP, or a checkpoint's folder."
         )
 
     @property

@@ -25,6 +25,16 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def four() -> Iterator[Client]:
+    """Four workers, for the tests of one file."""
+    with (
+        LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
 @pytest.fixture
 def start(client: Client, tmp_path: Path) -> Iterator[Train]:
     """``train`` on the cluster; afterwards no rank may be left."""

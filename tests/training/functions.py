@@ -158,15 +158,17 @@ def problem(samples: int) -> tuple[Any, Any, Any]:
 def counted(
     ctx: Any, seen: str, epochs: int = 3, samples: int = 96, pause: float = 0.01, given: bool = False
 ) -> list[float]:
-    """As ``regression``; each rank also writes which samples it took in which step, under its attempt. A step
-    takes ``pause`` seconds until there is a file ``fast`` beside the folder ``seen``. With ``given``
-    it trains on the run's data, which is to be ``problem``."""
+    """As ``regression``, but it reports the loss over all samples before each step, the same on any number of
+    ranks. Each rank also writes which samples it took in which step, under its attempt. A step takes
+    ``pause`` seconds until there is a file ``fast`` beside the folder ``seen``. With ``given`` it trains on
+    the run's data, which is to be ``problem``."""
     import json
 
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    data = TensorDataset(*problem(samples))
+    x, y, numbers = problem(samples)
+    data = TensorDataset(x, y, numbers)
     model: Any = torch.nn.Linear(4, 1)
     optimizer: Any = torch.optim.Adam(model.parameters(), lr=0.05)
     loader: Any = DataLoader(ctx.data if given else data, batch_size=8, shuffle=True)
@@ -178,12 +180,14 @@ def counted(
         for epoch in range(epochs):
             for inputs, labels, which in loader:
                 loss = torch.nn.functional.mse_loss(model(inputs), labels)
+                with torch.no_grad():
+                    whole = torch.nn.functional.mse_loss(model(x), y)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 if not os.path.exists(f"{seen}/../fast"):
                     time.sleep(pause)
-                ctx.report(epoch=epoch, loss=loss)
+                ctx.report(epoch=epoch, loss=whole)
                 step = round(loader.epoch * len(loader) + loader.batches.consumed / loader.batches.batch)
                 json.dump([step, epoch, which.tolist()], notes)
                 notes.write("\n")
@@ -191,6 +195,28 @@ def counted(
             rates.step()
     inner = ctx.unwrap(model)
     return [float(v) for v in torch.cat([p.detach().flatten() for p in inner.parameters()])]
+
+
+def spoils_its_second_checkpoint(ctx: Any, harm: str, **options: Any) -> list[float]:
+    """As ``counted``, but rank 0 dies once while it writes a checkpoint, or with one that is not what it
+    wrote."""
+    from aios_lab.training.saving import checkpoints
+
+    commit, written = checkpoints.commit, []
+
+    def spoil(*args: Any) -> Any:
+        written.append(1)
+        if len(written) == 2 and harm == "half written":
+            os.kill(os.getpid(), signal.SIGKILL)
+        place, manifest = commit(*args)
+        if len(written) == 2:
+            next(place.glob("*.distcp")).write_bytes(b"nothing")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return place, manifest
+
+    if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        checkpoints.commit = spoil
+    return counted(ctx, **options)
 
 
 def dies_at_step(ctx: Any, at: int) -> None:

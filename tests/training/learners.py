@@ -7,8 +7,9 @@ from typing import Any
 STEPS = 50
 
 
-def classifier(ctx: Any) -> dict[str, Any]:
-    """A small network with blocks: the loss over all samples before each of its steps, weights, accuracy.
+def classifier(ctx: Any, after: int = 0) -> dict[str, Any]:
+    """A small network with blocks: the loss over all samples before each of its first steps, the weights
+    then, and after so many steps more the accuracy on samples that it has not seen.
 
     253 samples in batches of 22 are 11 whole ones and one of 11.
     """
@@ -16,22 +17,26 @@ def classifier(ctx: Any) -> dict[str, Any]:
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
 
-    x, y = problem(253)
+    x, y, unseen, theirs = problem(253)
     torch.manual_seed(5)
     model: Any = net()
     optimizer: Any = torch.optim.AdamW(model.parameters(), lr=0.01)
     loader: Any = DataLoader(TensorDataset(x, y), batch_size=22)
     model, optimizer, loader = ctx.prepare(model, optimizer, loader)
     losses: list[float] = []
+    weights: list[float] = []
     taken = [0]
     optimizer.register_step_post_hook(lambda *_: taken.append(1))
-    while len(losses) < STEPS:
+    while len(losses) < STEPS or len(taken) < STEPS + after:
         for inputs, labels in loader:
-            if len(losses) < len(taken):
+            if len(losses) < len(taken) <= STEPS:
                 with torch.no_grad():
                     losses.append(float(nn.functional.cross_entropy(model(x), y)))
                 if len(losses) == STEPS:
-                    break
+                    inner = ctx.unwrap(model)
+                    weights = torch.cat([p.detach().flatten() for p in inner.parameters()]).tolist()
+            if len(losses) == STEPS and len(taken) == STEPS + after:
+                break
             loss = nn.functional.cross_entropy(model(inputs), labels)
             optimizer.zero_grad()
             loss.backward()
@@ -39,10 +44,8 @@ def classifier(ctx: Any) -> dict[str, Any]:
             optimizer.step()
             ctx.report(loss=losses[-1])
     with torch.no_grad():
-        accuracy = float((model(x).argmax(1) == y).float().mean())
-    inner = ctx.unwrap(model)
-    weights = torch.cat([p.detach().flatten() for p in inner.parameters()])
-    return {"losses": losses, "weights": weights.tolist(), "accuracy": accuracy, "type": type(inner).__name__}
+        accuracy = float((model(unseen).argmax(1) == theirs).float().mean())
+    return {"losses": losses, "weights": weights, "accuracy": accuracy, "type": type(inner).__name__}
 
 
 def plainly(*given: Any) -> Any:
@@ -50,13 +53,15 @@ def plainly(*given: Any) -> Any:
     return given
 
 
-def problem(samples: int) -> tuple[Any, Any]:
+def problem(samples: int) -> tuple[Any, Any, Any, Any]:
+    """Inputs and labels to learn from, and a thousand others."""
     import torch
 
     generator = torch.Generator().manual_seed(11)
     x = torch.randn(samples, 12, generator=generator)
-    labels = (x @ torch.randn(12, 4, generator=generator)).argmax(1)
-    return x, labels
+    rule = torch.randn(12, 4, generator=generator)
+    unseen = torch.randn(1000, 12, generator=generator)
+    return x, (x @ rule).argmax(1), unseen, (unseen @ rule).argmax(1)
 
 
 def net() -> Any:

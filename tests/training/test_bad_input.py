@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from distributed import Client
 
-from aios_lab.training import TrainingFailed
+from aios_lab.training import CannotTrain, Run, TrainingFailed
 from aios_lab.training.worker.logs import FILE_LIMIT
+from aios_lab.wire import RunState
 from training import functions
-from training.helpers import Train
+from training.helpers import Train, ranks_left
 
 BOUND = 120  # seconds on a loaded machine; torch's own patience is half an hour
 
@@ -21,6 +26,118 @@ def failure(start: Train, fn: Any, **options: Any) -> TrainingFailed:
     with pytest.raises(TrainingFailed) as caught:
         start(fn, **options).wait(BOUND)
     return caught.value
+
+
+class Config:
+    """Has an object of its own that cannot travel."""
+
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+
+
+def test_what_cannot_travel_is_named_however_deep_it_lies(start: Train, tmp_path: Path) -> None:
+    config, lines = Config(), (line for line in "text")
+
+    def helper() -> bool:
+        return config.guard.locked()
+
+    def uses() -> bool:
+        return helper()
+
+    def takes(ctx: Any, source: Any = None) -> None: ...
+
+    for fn, options, named in (
+        (uses, {}, r"'config' \(a Config\), which .*helper\(\) uses, cannot be sent"),
+        (takes, {"source": lines}, r"The argument 'source' \(a generator\) cannot be sent"),
+        (takes, {"args": [tmp_path.open]}, None),  # a method of what travels does
+    ):
+        if named is None:
+            start(fn, **options).wait(BOUND)
+            continue
+        with pytest.raises(CannotTrain, match=named):
+            start(fn, **options)
+    assert len(list(tmp_path.iterdir())) == 1, "no run was begun but for the last"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [("'out of data'", "sys.exit('out of data')"), ("7", "sys.exit(7)")]
+)
+def test_a_function_that_exits(start: Train, code: str, says: str) -> None:
+    def fn(code: str) -> None:
+        import sys
+
+        sys.exit(eval(code))
+
+    assert says in str(failure(start, fn, code=code))
+
+
+def test_a_function_that_exits_well(start: Train) -> None:
+    def fn() -> None:
+        import sys
+
+        sys.exit()
+
+    assert start(fn).wait(BOUND).state is RunState.FINISHED
+
+
+class Stuck:
+    """Unpickling it never ends."""
+
+    def __reduce__(self) -> Any:
+        return time.sleep, (3600,)
+
+
+def test_a_function_that_hangs_before_it_begins(start: Train) -> None:
+    stuck = Stuck()
+
+    def fn() -> Any:
+        return stuck
+
+    run = start(fn)
+    with pytest.raises(TimeoutError, match="goes on after"):
+        run.wait(0.1)
+    while len(ranks_left(0)) < 2:
+        time.sleep(0.05)
+    ends_when_stopped(run)
+
+
+@pytest.mark.parametrize("how", ["computes", "sleeps", "waits for a thread", "reads what nobody writes"])
+def test_a_function_that_hangs(start: Train, how: str) -> None:
+    """Whatever it hangs in, its user stops it and has his workers again."""
+
+    def fn(ctx: Any, how: str) -> None:
+        import os
+        import threading
+        import time
+
+        print("hangs", flush=True)
+        if how == "computes":
+            sum(1 for _ in iter(int, 1))
+        elif how == "sleeps":
+            while True:
+                try:
+                    time.sleep(3600)
+                except KeyboardInterrupt:  # it will have none of it
+                    continue
+        elif how == "waits for a thread":
+            thread = threading.Thread(target=time.sleep, args=[3600])
+            thread.start()
+            thread.join()
+        else:
+            os.read(os.pipe()[0], 1)
+
+    run = start(fn, how=how)
+    while run.logs().count("hangs") < 2:
+        assert not run.done
+        time.sleep(0.05)
+    ends_when_stopped(run)
+
+
+def ends_when_stopped(run: Run) -> None:
+    run.cancel()
+    run.wait(20)
+    assert run.state is RunState.STOPPED
+    assert ranks_left(0.5) == []
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
@@ -136,18 +253,45 @@ def test_endless_output_without_a_line(start: Train) -> None:
     assert start(fn, workers=1).result(BOUND) == "done"
 
 
-def test_ranks_that_fork(start: Train) -> None:
-    def fn() -> int:
+@pytest.mark.parametrize("end", ["returns", "raises", "is killed"])
+def test_ranks_that_fork(start: Train, tmp_path: Path, end: str) -> None:
+    """What they leave has sessions of its own, parents that are gone, and ears for nothing."""
+
+    def fn(folder: str, end: str) -> str:
         import os
+        import signal
         import time
 
-        for _ in range(20):
+        for _ in range(10):
             if os.fork() == 0:
                 os.setsid()
-                time.sleep(3600)
-        return len(os.listdir("/proc/self/fd"))
+                if os.fork() == 0:
+                    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                        signal.signal(number, signal.SIG_IGN)
+                    open(f"{folder}/{os.getpid()}", "w").close()
+                    time.sleep(3600)
+                os._exit(0)
+        while len(os.listdir(folder)) < 20:
+            time.sleep(0.01)
+        if end == "raises":
+            raise ValueError("had enough")
+        if end == "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
 
-    assert start(fn).result(BOUND) > 0
+    left = tmp_path / "left"
+    left.mkdir()
+    if end == "returns":
+        assert start(fn, folder=str(left), end=end).result(BOUND) == "done"
+    else:
+        says = "had enough" if end == "raises" else "SIGKILL"
+        assert says in str(failure(start, fn, folder=str(left), end=end))
+    pids = [int(name) for name in os.listdir(left)]
+    assert len(pids) == 20
+    gone, alive = psutil.wait_procs(
+        [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=5
+    )
+    assert not alive, f"{len(gone)} have gone"
 
 
 def test_the_cluster_is_whole_afterwards(start: Train) -> None:

@@ -109,15 +109,15 @@ def trains(run: Run, more: int) -> None:
 
 
 def curve(run: Run) -> dict[int, float]:
-    """The loss of each step, as it counts: the last one reported for it."""
+    """The loss over all samples before each step, as it counts: the last one reported for it."""
     return dict(run.metrics()["loss"])
 
 
 def same(run: Run, seen: Path, alone: Run) -> None:
-    """It ended on the loss curve of a run that nothing happened to, each sample counted once an epoch."""
+    """It went along the loss curve of a run that nothing happened to, each sample counted once an epoch."""
     assert counts_once(seen, EPOCHS, SAMPLES)
+    assert curve(run) == pytest.approx(curve(alone), abs=1e-3)
     assert run.result() == pytest.approx(alone.result(), abs=1e-3)
-    assert sorted(curve(run)) == sorted(curve(alone))
 
 
 def test_a_run_resized_five_times_and_killed_twice_ends_on_the_same_curve(
@@ -154,8 +154,7 @@ def test_a_run_resized_five_times_and_killed_twice_ends_on_the_same_curve(
         assert blows.resized == 5
         assert blows.killed == 2
         assert len(view.resizes) >= 7
-        first, last = curve(run)[1], [curve(run)[step] for step in sorted(curve(run))[-12:]]
-        assert sum(last) / len(last) < first
+        assert curve(run)[EPOCHS * SAMPLES // 8] < 0.01 * curve(run)[1]
     assert ranks_left() == []
 
 

@@ -206,14 +206,21 @@ def test_the_gain_lies_between_one_and_the_scale(variance: float, square: float,
 def test_a_run_to_go_on_from_is_found_by_its_id_or_its_checkpoint(tmp_path: Path) -> None:
     folder = checkpoints.folder_of(tmp_path / "r-1")
     first, second = written(folder, 1), written(folder, 2)
-    assert Keeping(resume="r-1").source(tmp_path) == str(second)
-    assert Keeping(resume=str(first)).source(tmp_path) == str(first)
+    assert Keeping(resume="r-1").found(tmp_path) == Keeping(resume=str(second))
+    assert Keeping(resume="r-1@1").found(tmp_path) == Keeping(resume=str(first))
+    assert Keeping(resume=str(first)).found(tmp_path) == Keeping(resume=str(first))
     flip(second)
-    assert Keeping(resume="r-1").source(tmp_path) == str(first)
-    with pytest.raises(CannotTrain, match="is damaged"):
-        Keeping(resume=str(second)).source(tmp_path)
-    with pytest.raises(CannotTrain, match="has no checkpoint"):
-        Keeping(resume="r-2").source(tmp_path)
+    instead = Keeping(resume="r-1").found(tmp_path)
+    assert instead.resume == str(first)
+    assert [said.partition(":")[0] for said in instead.passed_over] == ["The checkpoint at step 2 is damaged"]
+    for name in (str(second), "r-1@2"):
+        with pytest.raises(CannotTrain, match="The checkpoint at step 2 is damaged: its file"):
+            Keeping(resume=name).found(tmp_path)
+    for name, says in (("r-2", "has no checkpoint"), ("r-1@7", "has none at step 7"), ("r-1@x", "step x")):
+        with pytest.raises(CannotTrain, match=says):
+            Keeping(resume=name).found(tmp_path)
+    copied = first.rename(tmp_path / "best")
+    assert Keeping(resume=str(copied)).found(tmp_path).resume == str(copied)
 
 
 @pytest.mark.parametrize(

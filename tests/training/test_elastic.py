@@ -83,12 +83,14 @@ def leave(client: Client, count: int) -> None:
     client.log_event(SLICE, {"event": "resize", "kind": "shrinking", "leaving": workers})
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_run_shrinks_and_grows_at_a_step_boundary(
-    begin: Train, own: Client, elastic: LocalCluster, tmp_path: Path, expected: list[float]
+    begin: Train, own: Client, elastic: LocalCluster, tmp_path: Path, expected: list[float], strategy: str
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=1.0)
+    options: dict[str, Any] = {"epochs": EPOCHS, "samples": SAMPLES, "seen": str(seen), "pause": 1.0}
+    run = begin(functions.counted, strategy=strategy, **options)
     steps(run, 3)
     leave(own, 1)
     world(run, 1, after=0)
@@ -125,6 +127,24 @@ def test_a_killed_worker_costs_what_was_not_saved(
     assert 0 <= view.lost.steps <= 4 + 2
     assert view.lost.seconds > 0
     assert view.resizes[0].why == "A rank was lost."
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [("half written", "at step 8 was not written to its end"), ("corrupt", "at step 7 is damaged")],
+)
+def test_a_crash_that_costs_the_newest_checkpoint_too_goes_on_from_the_one_before(
+    begin: Train, tmp_path: Path, expected: list[float], harm: str, says: str
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    options: dict[str, Any] = {"epochs": EPOCHS, "samples": SAMPLES, "seen": str(seen), "pause": 0.05}
+    run = begin(functions.spoils_its_second_checkpoint, harm=harm, checkpoint_every=4, **options)
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    assert says in run.logs(0)
+    assert [resize.why for resize in run.view().resizes] == ["A rank was lost."]
+    assert run.view().attempt == 1
 
 
 def test_a_run_without_workers_waits_and_goes_on_by_itself(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client
 
-from aios_lab.training import TrainingFailed, checkpoints
+from aios_lab.training import CannotTrain, LocalTracker, TrainingFailed, train
+from aios_lab.training.saving import checkpoints
 from training import functions
 from training.helpers import Train
 
@@ -46,14 +50,48 @@ def test_a_sharded_model_goes_on_in_another_world(start: Train, first: int, then
     assert run.result(90) == pytest.approx(whole, abs=1e-4)
 
 
-def test_a_damaged_checkpoint_is_passed_over(start: Train, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_one_checkpoint_is_read_by_worlds_of_any_size(
+    start: Train, four: Client, tmp_path: Path, strategy: str
+) -> None:
+    """Written by three ranks and by one, read by one to four; batches of 15 divide by 1 and 3 alone."""
+    whole = start(functions.regression, workers=1, seed=3, rule="adam").result(90)
+    options: dict[str, Any] = {"seed": 3, "rule": "adam", "strategy": strategy}
+    begin = partial(train, client=four, tracker=LocalTracker(tmp_path))
+    for first, others in ((3, (1, 2, 4)), (1, (4,))):
+        begun = broken_off(begin, 13, workers=first, checkpoint_every=4, **options)
+        for then in others:
+            found = begin(functions.regression, workers=then, resume=begun, **options).result(90)
+            assert found == pytest.approx(whole, abs=1e-4), (first, then)
+
+
+def emptied(place: Path) -> None:
+    next(place.glob("*.distcp")).write_bytes(b"nothing")
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_that_is_said(
+    start: Train, tmp_path: Path
+) -> None:
     begun = broken_off(start, 13, workers=1, seed=3, checkpoint_every=4)
-    newest = checkpoints.listed(checkpoints.folder_of(tmp_path / begun))[0]
-    next(newest.glob("*.distcp")).write_bytes(b"nothing")
+    emptied(checkpoints.listed(checkpoints.folder_of(tmp_path / begun))[0])
     run = start(functions.regression, workers=1, seed=3, resume=begun)
     run.wait(90)
     steps = [step for step, _ in run.metrics()["loss"]]
     assert steps == list(range(8, 16))
+    assert "The checkpoint at step 11 is damaged" in run.logs(0)
+
+
+def test_without_one_good_checkpoint_nothing_begins(start: Train, tmp_path: Path) -> None:
+    begun = broken_off(start, 13, workers=1, checkpoint_every=4)
+    folder = checkpoints.folder_of(tmp_path / begun)
+    for place in checkpoints.listed(folder):
+        emptied(place)
+    with pytest.raises(CannotTrain, match="is damaged"):
+        start(functions.regression, workers=1, resume=begun)
+    shutil.rmtree(folder)
+    with pytest.raises(CannotTrain, match="has no checkpoint"):
+        start(functions.regression, workers=1, resume=begun)
+    assert len(list(tmp_path.glob("r-*"))) == 1
 
 
 def test_code_that_keeps_its_own_state_gets_it_back(start: Train) -> None:

@@ -107,7 +107,7 @@ def train(
     keeping = Keeping(checkpoint_every, checkpoint_keep, min_workers, batch_growth, str(resume))
     keeping.check(len(places))
     _measurable(how, keeping)
-    keeping = replace(keeping, resume=keeping.source(Path(tracker.runs_dir)))
+    keeping = keeping.found(Path(tracker.runs_dir))
     request = RunRequest(
         name=name or _name(work),
         strategy=strategy,

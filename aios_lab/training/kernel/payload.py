@@ -133,13 +133,20 @@ def _culprit(work: Work) -> str:
     for place, value in [*enumerate(work.args), *(work.options or {}).items()]:
         if not _travels(value):
             return f"The argument {place!r} (a {type(value).__qualname__})"
-    function = work.function
-    if isinstance(function, FunctionType):
-        used = inspect.getclosurevars(function)
-        for name, value in {**used.globals, **used.nonlocals}.items():
-            if not _travels(value):
-                return f"{name!r} (a {type(value).__qualname__}), which {_name(function)}() uses,"
-    return f"{_name(function)}()"
+    return _culprit_of(work.function, set()) or f"{_name(work.function)}()"
+
+
+def _culprit_of(function: Any, seen: set[Any]) -> str:
+    """What a function uses that cannot be pickled, or one that it calls; empty where nothing is found."""
+    if not isinstance(function, FunctionType) or function in seen:
+        return ""
+    seen.add(function)
+    used = inspect.getclosurevars(function)
+    for name, value in {**used.globals, **used.nonlocals}.items():
+        if not _travels(value):
+            itself = f"{name!r} (a {type(value).__qualname__}), which {_name(function)}() uses,"
+            return _culprit_of(value, seen) or itself
+    return ""
 
 
 def _travels(value: Any) -> bool:

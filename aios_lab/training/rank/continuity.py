@@ -174,6 +174,8 @@ class Continuity:
         found = checkpoints.newest_good(own, _say)
         if found is None and self._spec.keeping.resume:
             place = Path(self._spec.keeping.resume)
+            for text in self._spec.keeping.passed_over:
+                _say(text)
             try:
                 return place, checkpoints.verify(place)
             except checkpoints.Damaged as damage:

@@ -116,7 +116,7 @@ def read_manifest(checkpoint: Path) -> Manifest:
 def newest_good(folder: Path, say: Callable[[str], None]) -> tuple[Path, Manifest] | None:
     """The newest checkpoint that is whole; what is not is set aside, and said."""
     for left in sorted(folder.glob(f"{_DRAFT}*")):
-        say(f"The checkpoint at step {_number(left)} was not written to its end; it is not used.")
+        say(f"The checkpoint at step {step_of(left)} was not written to its end; it is not used.")
         shutil.rmtree(left, ignore_errors=True)
     candidates = listed(folder)
     for index, checkpoint in enumerate(candidates):
@@ -125,9 +125,9 @@ def newest_good(folder: Path, say: Callable[[str], None]) -> tuple[Path, Manifes
         except Damaged as damage:
             before = candidates[index + 1 : index + 2]
             instead = (
-                f"the one at step {_number(before[0])} is tried" if before else "there is none before it"
+                f"the one at step {step_of(before[0])} is tried" if before else "there is none before it"
             )
-            say(f"The checkpoint at step {_number(checkpoint)} is damaged: {damage}; {instead}.")
+            say(f"The checkpoint at step {step_of(checkpoint)} is damaged: {damage}; {instead}.")
             _set_aside(checkpoint)
     return None
 
@@ -138,10 +138,14 @@ def _set_aside(checkpoint: Path) -> None:
     checkpoint.rename(place)
 
 
-def _number(path: Path) -> int:
-    """The step in a checkpoint's name; -1 where somebody named it otherwise."""
-    digits = path.name.split("-")[1]
-    return int(digits) if digits.isdigit() else -1
+def step_of(checkpoint: Path) -> int:
+    """The step that people saw; where it cannot be read, the number of batches in the name, and -1 where
+    somebody named it otherwise."""
+    try:
+        return read_manifest(checkpoint).reported
+    except Damaged:
+        digits = checkpoint.name.removeprefix(_WHOLE).removeprefix(_DRAFT).partition("-")[0]
+        return int(digits) if digits.isdigit() else -1
 
 
 def _digest(path: Path) -> str:
