@@ -37,6 +37,7 @@ def train(ctx, epochs=1, pause=0.05):
 NOTEBOOK = "window.jupyterapp.shell.currentWidget.content"
 LINES = f"() => {NOTEBOOK}.activeCell.model.sharedModel.getSource().split('\\n')"
 CURVE = ".js-plotly-plot"
+POINTS = "node => node.data[0].x.length"
 
 
 def opened(page: Page, server: Server, source: str) -> BrowserLab:
@@ -161,6 +162,10 @@ def test_a_resize_is_marked_on_the_curve(page: Page, server: Server):
     slice_id = run_of(server)["slice_id"]
     server.fetch("PATCH", f"aios/api/slices/{slice_id}", {"workers": 1})
     display = lab.notebook().locator(".aios-RunOutput")
+    curve = display.locator(CURVE)
+    expect(curve).to_be_visible(timeout=60_000)
+    drawn = curve.evaluate(POINTS)
+    until("the curve grows while it trains", lambda: curve.evaluate(POINTS) > drawn, 30)
     expect(display).to_contain_text("1 resize", timeout=60_000)
     expect(display.locator(f"{CURVE} .textpoint")).to_contain_text("2→1", timeout=30_000)
     resizes = run_of(server)["resizes"]
@@ -169,3 +174,5 @@ def test_a_resize_is_marked_on_the_curve(page: Page, server: Server):
     expect(display.locator(".aios-Resizes")).to_contain_text(f"step {resizes[0]['step']}")
     display.get_by_role("button", name=re.compile("^Stop")).click()
     expect(display.locator(".aios-Chip")).to_have_text("stopped", timeout=30_000)
+    assert run_of(server)["has_model"], "what it has learned is kept"
+    expect(display.get_by_role("button", name=re.compile("Register"))).to_be_visible()

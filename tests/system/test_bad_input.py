@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,62 @@ def test_a_rank_that_raises_is_the_error_of_the_cell(server: Server, kernel):
     assert "seventh image" in run["error"]
     after = kernel.run("import aios_lab as aios\nprint(aios.client().submit(sum, [1, 2]).result())")
     assert after.strip().endswith("3"), "the slice can be used again"
+
+
+@pytest.fixture(scope="module")
+def at_rest(server: Server, kernel) -> set[int]:
+    """The processes of a slice that has trained, and trains no more."""
+    kernel.run("%%aios train --workers 2\ndef train(ctx):\n    ctx.report(loss=1.0)")
+    ranks = "[r['pid'] for r in run.view().model_dump()['ranks'] if r['pid']]"
+    pids = set(eval(kernel.run(f"print({ranks})").splitlines()[-1]))
+    until("its ranks are gone", lambda: not pids & set(server.processes()))
+    return set(server.processes())
+
+
+WRONG = {
+    "cannot travel": ("return guard.locked()", ["'guard' (a lock), which train() uses, cannot be sent"]),
+    "exits": ("__import__('sys').exit('out of data')", ["Rank", "sys.exit('out of data')"]),
+    "no CUDA": ("torch.ones(1, device='cuda')", ["Rank", "CUDA"]),
+    "other shapes": ("ctx.prepare(torch.nn.Linear(2, 1 + ctx.rank))", ["All ranks must make the same model"]),
+    "other sizes": ("ctx.process_group and dist.all_reduce(torch.ones(9 + ctx.rank))", ["different sizes"]),
+    "dies": ("__import__('os').kill(__import__('os').getpid(), 11)", ["Rank", "SIGSEGV"]),
+    "leaves processes": ("sum(__import__('os').fork() for _ in range(4)) and 1 / 0", ["ZeroDivisionError"]),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_goes_wrong_in_a_cell_is_said_and_over(server: Server, kernel, at_rest: set[int], what: str):
+    line, words = WRONG[what]
+    text = failure(
+        kernel,
+        "%%aios train --workers 2\n"
+        "import threading, torch\nimport torch.distributed as dist\nguard = threading.Lock()\n"
+        f"def train(ctx):\n    {line}\n",
+    )
+    for word in words:
+        assert word in text
+    until("nothing of it runs", lambda: set(server.processes()) <= at_rest)
+    assert not [run for run in server.get("aios/api/runs") if not run["ended"]]
+
+
+def test_a_cell_that_hangs_is_interrupted(server: Server, kernel, at_rest: set[int]):
+    cell = "%%aios train --workers 2 --name hung\ndef train(ctx):\n    print('hangs')\n    while True: pass"
+    with ThreadPoolExecutor(1) as background:
+        answer = background.submit(kernel.run, cell)
+        until("it hangs", lambda: "".join(server.get("aios/api/runs")[0]["log_tail"]).count("hangs") == 2, 60)
+        server.fetch("POST", f"api/kernels/{kernel.id}/interrupt")
+        assert "stopped" in answer.result(60)
+    assert server.get("aios/api/runs")[0]["state"] == "stopped"
+    until("nothing of it runs", lambda: set(server.processes()) <= at_rest)
+
+
+def test_more_workers_than_there_are(server: Server, kernel, at_rest: set[int]):
+    begun = len(server.get("aios/api/runs"))
+    text = failure(kernel, "%%aios train --workers 50\ndef train(ctx): ...")
+    assert "50" in text
+    assert "room for 4" in text
+    assert len(server.get("aios/api/runs")) == begun
+    assert set(server.processes()) <= at_rest
 
 
 def test_an_unknown_option_prints_the_usage(kernel):

@@ -287,5 +287,25 @@ def test_ranks_that_fork(start: Train, tmp_path: Path, end: str) -> None:
     assert alive == []
 
 
+@pytest.mark.parametrize("end", ["returns", "raises"])
+def test_a_process_that_a_rank_forked_does_not_speak_for_it(start: Train, end: str) -> None:
+    def fn(ctx: Any, end: str) -> int:
+        import os
+
+        ctx.report(value=1)
+        if child := os.fork():
+            os.waitpid(child, 0)
+            ctx.report(value=2)
+            return 1
+        ctx.report(value=3)
+        if end == "raises":
+            raise ValueError("of the child")
+        return 2
+
+    run = start(fn, end=end)
+    assert run.result(BOUND) == 1
+    assert run.metrics()["value"] == [(1, 1.0), (2, 2.0)]
+
+
 def test_the_cluster_is_whole_afterwards(start: Train) -> None:
     assert start(functions.plain_ddp).result(BOUND) == 3.0

@@ -38,11 +38,15 @@ class Link:
         self.raised = False
         self.interrupts = False  # true while user code runs that may be interrupted by a signal
         self.at_once = True  # interrupt plain code at once; code with a context at its next report
+        self._mute = False
+        os.register_at_fork(after_in_child=self._fall_silent)
         threading.Thread(target=self._listen, name="aios-control", daemon=True).start()
         threading.Thread(target=self._flush_often, name="aios-report", daemon=True).start()
 
     def send(self, kind: str, body: Any = None) -> None:
         """Send a message now, after the metrics that were reported before it."""
+        if self._mute:
+            return
         self._flush()
         self._writer.send((kind, body))
 
@@ -71,7 +75,14 @@ class Link:
         self._closing.set()
         self._flush()
 
+    def _fall_silent(self) -> None:
+        """A process that the user's code forked is no rank: whatever it does is not told as the rank's."""
+        self._mute = True
+        self._flushing = threading.Lock()  # somebody may have held it
+
     def _flush(self) -> None:
+        if self._mute:
+            return
         with self._flushing:
             batch = []
             while self._queue:

@@ -137,13 +137,17 @@ def _callable(spec: RankSpec, work: Work, context: Context) -> Callable[[], Any]
 
 
 def _call(function: Callable[[], Any], link: Link) -> Any:
+    rank = os.getpid()
     try:
         link.interrupts = True
         if link.stopping.is_set():
             raise Stopped("the run was stopped")
-        return function()
+        value = function()
     finally:
         link.interrupts = False
+    if os.getpid() != rank:  # a process that the function forked: what it returns is nobody's result
+        raise SystemExit
+    return value
 
 
 def _unwrapped(context: Context, value: Any) -> Any:
