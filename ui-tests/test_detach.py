@@ -47,12 +47,12 @@ def shown_from_its_beginning(lab: BrowserLab) -> Locator:
 def test_a_detached_run_is_taken_up_after_a_restart_of_its_kernel_and_of_the_server(
     page: Page, server: Server
 ):
+    page.on("dialog", lambda dialog: dialog.accept())  # it asks whether to leave what is not saved
     (server.work / "again.ipynb").write_text(notebook(ATTACH))
     (server.work / "train.ipynb").write_text(notebook(BEGIN, ATTACH))
     lab = BrowserLab(page, server).open("train.ipynb")
     lab.ready()
     panel = lab.panel()
-    lab.command("notebook:move-cursor-up")
     lab.command("notebook:run-cell-and-select-next")
     until("it trains", lambda: [run for run in server.get("aios/api/runs") if run["step"] > 5], 90)
 

@@ -179,9 +179,9 @@ def counted(
     with open(f"{seen}/{attempt}-{ctx.rank}", "a") as notes:
         for epoch in range(epochs):
             for inputs, labels, which in loader:
-                loss = torch.nn.functional.mse_loss(model(inputs), labels)
                 with torch.no_grad():
                     whole = torch.nn.functional.mse_loss(model(x), y)
+                loss = torch.nn.functional.mse_loss(model(inputs), labels)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
