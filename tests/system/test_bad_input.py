@@ -70,7 +70,10 @@ WRONG = {
     "exits": ("__import__('sys').exit('out of data')", ["Rank", "sys.exit('out of data')"]),
     "no CUDA": ("torch.ones(1, device='cuda')", ["Rank", "CUDA"]),
     "other shapes": ("ctx.prepare(torch.nn.Linear(2, 1 + ctx.rank))", ["All ranks must make the same model"]),
-    "other sizes": ("ctx.process_group and dist.all_reduce(torch.ones(9 + ctx.rank))", ["different sizes"]),
+    "other sizes": (
+        "ctx.process_group and dist.all_reduce(torch.ones(999 << ctx.rank))",
+        ["different sizes"],
+    ),
     "dies": ("__import__('os').kill(__import__('os').getpid(), 11)", ["Rank", "SIGSEGV"]),
     "leaves processes": ("sum(__import__('os').fork() for _ in range(4)) and 1 / 0", ["ZeroDivisionError"]),
 }
