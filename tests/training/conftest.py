@@ -25,9 +25,9 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def four() -> Iterator[Client]:
-    """Four workers, for the tests of one file."""
+    """Four workers: what they import for their first rank takes them a while."""
     with (
         LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
         Client(cluster) as client,

@@ -188,7 +188,8 @@ def counted(
                 if not os.path.exists(f"{seen}/../fast"):
                     time.sleep(pause)
                 ctx.report(epoch=epoch, loss=whole)
-                step = round(loader.epoch * len(loader) + loader.batches.consumed / loader.batches.batch)
+                done = loader.batches.consumed // loader.batches.batch  # with this one at its last piece only
+                step = loader.epoch * len(loader) + done + (not ctx._pace.last)
                 json.dump([step, epoch, which.tolist()], notes)
                 notes.write("\n")
                 notes.flush()

@@ -240,16 +240,21 @@ def test_an_interrupt_while_data_is_loaded_leaves_nothing(client: Client, tmp_pa
     data = datasets.delayed(partial(_hangs, str(tmp_path)), 4)
     with pytest.raises(KeyboardInterrupt):
         train(learns, client=client, tracker=tracker, data=data)
+    while client.run_on_scheduler(_tasks) or any(client.run(_waiting).values()):
+        time.sleep(0.05)
     (tmp_path / "go").touch()
     (run,) = tracker.runs.values()
     assert run.state is RunState.STOPPED
     assert said == ["Loading data: 0 of 4 partitions loaded, 0 bytes"]
     assert not (tmp_path / "runs" / run.id / "data").exists()
     assert client.submit(int, 3).result(60) == 3
-    while client.run_on_scheduler(_tasks):
-        time.sleep(0.05)
     assert len(list(tmp_path.glob("began-*"))) <= 2
 
 
 def _tasks(dask_scheduler: Any) -> int:
     return sum(1 for name in dask_scheduler.tasks if "write_value" in str(name) or "_hangs" in str(name))
+
+
+def _waiting(dask_worker: Any) -> int:
+    """Tasks that a worker would begin next."""
+    return len(dask_worker.state.ready)

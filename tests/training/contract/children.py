@@ -40,21 +40,21 @@ async def later() -> int:
     return await process.wait()
 
 
-def loaded(**options: object) -> list[int]:
-    loader = DataLoader(Numbers(), batch_size=5, num_workers=2, **options)  # type: ignore[arg-type]
+def loaded(workers: int, **options: object) -> list[int]:
+    loader = DataLoader(Numbers(), batch_size=5, num_workers=workers, **options)  # type: ignore[arg-type]
     return [int(v) for batch in loader for v in batch]
 
 
 def main() -> None:
     folder, rank = sys.argv[1], os.environ["RANK"]
-    mp.spawn(spawned, args=(folder,), nprocs=2)
-    with ProcessPoolExecutor(2, mp_context=mp.get_context("spawn")) as pool:
+    mp.spawn(spawned, args=(folder,), nprocs=1)  # each that is spawned imports torch, which takes seconds
+    with ProcessPoolExecutor(1, mp_context=mp.get_context("spawn")) as pool:
         squares = list(pool.map(square, range(4)))
     with mp.Pool(2) as forked:
         squares += forked.map(square, range(4))
     facts = {
-        "forked": loaded(),
-        "spawned": loaded(multiprocessing_context="spawn", persistent_workers=True),
+        "forked": loaded(2),
+        "spawned": loaded(1, multiprocessing_context="spawn", persistent_workers=True),
         "squares": squares,
         "ran": subprocess.run([sys.executable, "-c", "print(6*7)"], capture_output=True, text=True).stdout,
         "later": asyncio.run(later()),
