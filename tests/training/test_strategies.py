@@ -22,7 +22,7 @@ from training.learners import STEPS
 
 TIGHT = 2e-6  # float32: batches are summed up in another order
 HALF = {"bf16": 0.01, "fp16": 0.001}
-AFTER = 190  # steps after the first ones: twenty epochs in all
+AFTER = 94  # steps after the first ones: twelve epochs in all
 
 
 @pytest.fixture
