@@ -20,7 +20,9 @@ from aios_lab.wire import RunState
 SAVE_EVERY = 30.0  # seconds from one checkpoint to the next, where the user gave no number of steps
 SAVE_LONGEST = 300.0  # seconds after which a checkpoint that nobody hears of is given up
 PAUSE_LAG = 10.0  # seconds by which one rank may pause later than another
+READY_WITHIN = 30.0  # seconds that a world has to get ready; twice as long after each that had not
 LATEST_PLAN = 60.0  # seconds after which a world that could not be made is tried again, at most
+NEVER_READY = "it did not get ready in time"
 
 
 class Attempts:
@@ -113,6 +115,7 @@ class Attempts:
         hold.held.add(rank)
         if len(hold.held) < len(world.places):
             return []
+        hold.settled = True
         return [Send(attempt, "settle", {"number": number, "why": hold.why}, rank=0)]
 
     def on_going(self, attempt: int) -> Change | None:
@@ -135,7 +138,8 @@ class Attempts:
         if self._hold is not None and self._hold.why == "save":
             self._hold = None
             return self._pause(now)
-        return []
+        pausing = self._hold is not None and self._hold.settled and self._hold.paused is None
+        return [] if good or not pausing else self._go_on(now)
 
     def on_resumable(self, most: int | None, now: float) -> list[Act]:
         """The function keeps what it needs to go on; ``most`` is its global batch, and so of its ranks."""
@@ -206,6 +210,8 @@ class Attempts:
         if hold is not None and hold.why == "save" and now > hold.since + SAVE_LONGEST:
             self._hold = None
             acts += self._pause(now)
+        if self.next is not None and now > self.next.due and self._hold is None:
+            acts += self._late(self.next, now)
         if self._plan_at is not None and now >= self._plan_at:
             self._plan_at = None
             acts += self._plan(now)
@@ -238,11 +244,12 @@ class Attempts:
                 else "Workers change."
             )
             self.change = Change(why, len(self.last.places), planned=True)
-        return self._begin(wanted)
+        return self._begin(wanted, now)
 
-    def _begin(self, places: tuple[str, ...]) -> list[Act]:
+    def _begin(self, places: tuple[str, ...], now: float) -> list[Act]:
         self._attempt += 1
-        self.next = World(self._attempt, places, Gang(len(places)))
+        due = now + READY_WITHIN * 2**self._unmade
+        self.next = World(self._attempt, places, Gang(len(places)), due=due)
         return [Start(self._attempt, places)]
 
     def _pause(self, now: float) -> list[Act]:
@@ -288,7 +295,7 @@ class Attempts:
         if self.next is not None:
             return self._let_go(now)
         wanted = self.scaling.wanted((), self.workers - self.leaving)
-        return [Leave(frozenset())] if wanted is None else self._begin(wanted)
+        return [Leave(frozenset())] if wanted is None else self._begin(wanted, now)
 
     def _conclude(self, state: RunState) -> list[Act]:
         acts = self._kill_next()
@@ -301,6 +308,22 @@ class Attempts:
             self.last = world
             world.gang.ends[end.rank] = end
             return self._conclude(RunState.FAILED)
+        return self._try_again(now)
+
+    def _late(self, world: World, now: float) -> list[Act]:
+        """It does not get ready in time: as if a rank that is not had crashed."""
+        if len(world.gang.ready) == len(world.places):  # the present one is about to save
+            return []
+        rank = min({*range(len(world.places))} - world.gang.ready)
+        return self._unready(world, End(rank, world.places[rank], "failed", now, error=NEVER_READY), now)
+
+    def _go_on(self, now: float) -> list[Act]:
+        """The checkpoint that the next world was to begin with does not stand: the present one goes on."""
+        self._hold = None
+        return self._try_again(now)
+
+    def _try_again(self, now: float) -> list[Act]:
+        """Another change takes this one's place: at once where no world trains, else later each time."""
         self._unmade += 1
         acts = self._drop_next(now)
         if self.world is not None:
@@ -316,7 +339,7 @@ class Attempts:
             self.change, self._plan_at = None, now + GROW_AFTER
             return acts
         wanted = self.scaling.wanted((), self.workers - self.leaving)
-        return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted)
+        return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted, now)
 
     def _kill_next(self) -> list[Act]:
         dropped, self.next = self.next, None

@@ -108,7 +108,7 @@ class Controller:
                 self._hear(kind, rank, body)
             case "ready":
                 return self._ready(attempt, rank, body, now)
-            case "saving":
+            case "saving" if rank == 0:  # others tell their supervisors
                 self._saving = body
                 self._chronicle.saving(body)
                 return attempts.on_saving(attempt, body, now)
@@ -121,6 +121,7 @@ class Controller:
                 self._chronicle.checkpoint(body["step"], body["time"], body["bytes"])
                 return attempts.on_saved(attempt, now)
             case "unsaved":
+                self._chronicle.moves()
                 return attempts.on_saved(attempt, now, good=False)
             case "going":
                 if change := attempts.on_going(attempt):
@@ -343,7 +344,7 @@ class Controller:
             kind, _, rank, body = self._inbox.get_nowait()
             if kind in ("metrics", "log", "model", "progress", "usage"):
                 self._hear(kind, rank, body)
-            elif kind == "saving":
+            elif kind == "saving" and rank == 0:
                 self._saving = body
             elif kind == "checkpoint":
                 self._chronicle.checkpoint(body["step"], body["time"], body["bytes"])

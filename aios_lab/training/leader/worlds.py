@@ -45,6 +45,7 @@ class World:
     places: tuple[str, ...]
     gang: Gang
     gone: bool = False  # its ranks were told to go
+    due: float = float("inf")  # when all of them must be ready
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Hold:
     why: str
     since: float
     held: set[int] = field(default_factory=set)
+    settled: bool = False  # all hold, and are told where
     paused: float | None = None  # when the first rank had
 
 
