@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.keeping import Keeping
 from aios_lab.training.pacing.rates import Rate, gain
-from aios_lab.training.rank.boundaries import AHEAD, Boundaries
+from aios_lab.training.rank.boundaries import AHEAD, LONGEST_PART, SHORTEST_PART, Boundaries
 from aios_lab.training.saving import checkpoints, state
 from aios_lab.training.saving.checkpoints import Damaged, Manifest, commit, draft, listed, newest_good, verify
 
@@ -147,6 +147,10 @@ class Shared(dict[str, str]):
     def check(self, keys: list[str]) -> bool:
         return all(key in self for key in keys)
 
+    def add(self, key: str, amount: int) -> int:
+        self[key] = str(int(super().get(key, "0")) + amount)
+        return int(self[key])
+
 
 @given(st.integers(2, 4), st.data())
 def test_all_ranks_stop_at_the_same_step_whenever_they_hear_of_it(world: int, data: Any) -> None:
@@ -169,6 +173,43 @@ def test_all_ranks_stop_at_the_same_step_whenever_they_hear_of_it(world: int, da
     assert stopped == dict.fromkeys(range(world), settled + 1 + AHEAD)
 
 
+@given(st.integers(2, 4), st.data())
+def test_all_ranks_part_at_the_same_step_soon_after_all_know_of_the_stop(world: int, data: Any) -> None:
+    store = Shared()
+    ranks = [Boundaries(rank, world) for rank in range(world)]
+    heard = [data.draw(st.integers(1, 6)) for _ in ranks]
+    parted: dict[int, int] = {}
+    for step in range(1, 20):
+        for rank in data.draw(st.permutations(range(world))):
+            if rank in parted:
+                continue
+            if step == heard[rank]:
+                ranks[rank].part(store)
+            if ranks[rank].due(step, store) == "stop":
+                parted[rank] = step
+    assert len(parted) == world
+    assert len({*parted.values()}) == 1
+    assert max(heard) < parted[0] <= max(heard) + 2
+
+
+def test_a_stop_waits_for_a_step_only_where_steps_are_known_to_be_short() -> None:
+    alone = Boundaries(0, 1)
+    assert alone.patience == 0
+    alone.due(1, None)
+    assert SHORTEST_PART <= alone.patience <= LONGEST_PART
+    alone._took = LONGEST_PART
+    assert alone.patience == 0
+    alone.part(None)
+    assert alone.parting
+    assert alone.stay()
+    assert alone.due(2, None) is None
+    alone.part(None)
+    assert alone.due(3, None) == "stop"
+    assert not alone.stay()  # what it ends with is being saved
+    assert alone.parting
+    assert alone.stay(even_here=True)
+
+
 def test_one_rank_alone_stops_at_once_and_saves_each_so_many_steps() -> None:
     alone = Boundaries(0, 1, every=4)
     assert [alone.due(step, None) for step in range(1, 9)] == [None, None, None, "save"] * 2
@@ -189,8 +230,8 @@ def test_the_learning_rate_follows_the_batch_by_its_rule() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.1
     noisy, agreed = Rate("adascale", optimizer, 4.0), Rate("adascale", optimizer, 4.0)
     for _ in range(50):
-        noisy.measure(own=4.0, mean=1.0, ranks=4)  # four orthogonal gradients of length 2
-        agreed.measure(own=4.0, mean=4.0, ranks=4)
+        noisy.measure(own=4.0, mean=1.0, parts=4)  # four orthogonal gradients of length 2
+        agreed.measure(own=4.0, mean=4.0, parts=4)
     assert noisy.factor == pytest.approx(4.0)
     assert agreed.factor == pytest.approx(1.0)
     again = Rate("adascale", optimizer, 2.0)

@@ -127,6 +127,27 @@ def test_a_killed_worker_costs_what_was_not_saved(
     assert view.resizes[0].why == "A rank was lost."
 
 
+def test_ranks_whose_last_checkpoint_cannot_be_written_go_on_and_change_later(
+    begin: Train, elastic: LocalCluster, tmp_path: Path, expected: list[float]
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.7)
+    steps(run, 2)
+    folder = Path(run.folder) / "checkpoints"
+    folder.touch()  # a file in its place
+    elastic.scale(3)
+    changing(run, lambda: "could not be written" in run.logs())
+    steps(run, 2)
+    assert run.view().attempt == 0
+    folder.unlink()
+    world(run, 3, after=0)
+    (tmp_path / "fast").touch()
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    assert run.view().lost.steps == 0
+
+
 def test_a_run_without_workers_waits_and_goes_on_by_itself(
     begin: Train, own: Client, elastic: LocalCluster, tmp_path: Path, expected: list[float]
 ) -> None:

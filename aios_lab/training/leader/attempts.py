@@ -20,7 +20,7 @@ from aios_lab.wire import RunState
 SAVE_EVERY = 30.0  # seconds from one checkpoint to the next, where the user gave no number of steps
 SAVE_LONGEST = 300.0  # seconds after which a checkpoint that nobody hears of is given up
 PAUSE_LAG = 10.0  # seconds by which one rank may pause later than another
-READY_WITHIN = 30.0  # seconds that a world has to get ready; twice as long after each that had not
+READY_WITHIN = 30.0  # seconds that a world has to get ready; twice as long after each that had not, thrice
 LATEST_PLAN = 60.0  # seconds after which a world that could not be made is tried again, at most
 NEVER_READY = "it did not get ready in time"
 
@@ -248,7 +248,7 @@ class Attempts:
 
     def _begin(self, places: tuple[str, ...], now: float) -> list[Act]:
         self._attempt += 1
-        due = now + READY_WITHIN * 2**self._unmade
+        due = now + READY_WITHIN * 2 ** min(self._unmade, 3)
         self.next = World(self._attempt, places, Gang(len(places)), due=due)
         return [Start(self._attempt, places)]
 

@@ -338,6 +338,8 @@ class Context:
         return rate
 
     def _measure(self, model: torch.nn.Module) -> rates.OwnGradients | None:
-        if self._spec.keeping.batch_growth != "adascale":
+        spec = self._spec
+        alone = self.world_size * spec.strategy.accumulate == 1  # nothing differs from anything
+        if spec.keeping.batch_growth != "adascale" or alone:
             return None
         return rates.OwnGradients(model.parameters(), self._pace)

@@ -36,9 +36,7 @@ class Link:
         self._go = threading.Event()
         self.environment: dict[str, str] = {}
         self.boundaries: Boundaries | None = None
-        self.meeting: Callable[[], Store | None] = lambda: (
-            None
-        )  # the ranks' store, for the thread that listens
+        self.meeting: Callable[[], Store | None] = lambda: None  # connects to the ranks' store
         self._busy = 0
         self.stopping = threading.Event()
         self.raised = False
@@ -75,7 +73,7 @@ class Link:
 
     @contextmanager
     def unhurried(self) -> Iterator[None]:
-        """Have a stop wait for something that is saved or gathered: no signal, and no kill after STOP_GRACE."""
+        """Have a stop wait for what is saved or gathered: no signal, and no kill after STOP_GRACE."""
         with self.uninterrupted():
             self._wait_for_it(1)
             try:
