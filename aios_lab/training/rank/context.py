@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aios_lab.training import numbers
-from aios_lab.training.errors import CannotTrain
+from aios_lab.training.errors import CannotTrain, Stopped
 from aios_lab.training.pacing import orders, rates, sharding, stepping
 from aios_lab.training.pacing.loader import SharedLoader
 from aios_lab.training.pacing.pace import Pace, Pieces
@@ -252,6 +252,8 @@ class Context:
     def _whole(self, model: torch.nn.Module) -> torch.nn.Module:
         if not self._strategy.sharded:
             return self._strategy.unwrap(model)
+        if not self.keeps_model:
+            raise Stopped("the ranks were stopped apart: they cannot put their parts of the model together")
         with self._link.unhurried():
             return self._strategy.unwrap(model)
 
@@ -259,7 +261,7 @@ class Context:
     def keeps_model(self) -> bool:
         """Whether what was trained can still be had whole: not of ranks that hold parts and were interrupted
         each where it was."""
-        return not self._strategy.sharded or self._link.together or not self._link.stopping.is_set()
+        return not self._strategy.sharded or self._link.together or not self._link.raised
 
     def whole_result(self, value: Any) -> Any:
         """What the function returned, a model without its wrapping. Every rank comes here at its end, since

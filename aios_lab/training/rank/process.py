@@ -85,6 +85,7 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
             if context is not None and context.catching_up:
                 error.add_note(_CATCHING_UP)
             return _failed(error)
+        link.raised = True
         _save_trained(context)
         return _outcome("stopped")
     context.finish()
