@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from aios_lab.training import whole
 from aios_lab.training.news import News, update_of
 from aios_lab.wire import RunUpdate
 
@@ -31,19 +31,13 @@ class Message(BaseModel):
 def leave_untold(folder: Path, unanswered: Mapping[str, Any], news: News) -> None:
     """Write the message that nobody answered as it was, since it may have been heard, and all that is left of
     ``news`` in messages after it; where the disk refuses it is lost, which the log says."""
-    number = unanswered["number"]
-    path = folder / NAME
-    draft = path.with_suffix(".draft")
+    number, messages = unanswered["number"], [unanswered]
+    while news.more:
+        number += 1
+        first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
+        messages.append({"number": number, "first": first, "update": update})
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(unanswered) + "\n")
-            while news.more:
-                number += 1
-                first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
-                file.write(json.dumps({"number": number, "first": first, "update": update}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        whole.write(folder / NAME, "".join(json.dumps(message) + "\n" for message in messages))
     except OSError as error:
         log.error("the end of run %s is told nowhere: %s", folder.name, error)
 

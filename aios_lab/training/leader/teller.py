@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from aios_lab.training.news import APPENDED, News, update_of
+from aios_lab.training.news import News, update_of
 from aios_lab.training.untold import leave_untold
 
 log = logging.getLogger("aios_lab.training")
@@ -58,7 +58,6 @@ class Teller:
         given = {name: value for name, value in news.items() if value is not None}
         self._say({"run": self._run_id, "update": _plain(given)})
         if self._line is not None:
-            self._news.add(**{name: given.pop(name) for name in APPENDED if name in given})
             self._news.tell(**given)
 
     async def finish(self, ends: list[dict[str, Any]]) -> None:
