@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from aios_lab.training import whole
 from aios_lab.training.news import News, update_of
 from aios_lab.wire import RunUpdate
 
@@ -31,25 +31,19 @@ class Message(BaseModel):
 
 def leave_untold(folder: Path, unanswered: Mapping[str, Any], news: News) -> None:
     """Write the message that nobody answered as it was, since it may have been heard, and all that is left of
-    ``news`` in messages after it, up to ``LONGEST`` bytes; where the disk refuses it is lost, which the log
-    says."""
-    number = unanswered["number"]
-    path = folder / NAME
-    draft = path.with_suffix(".draft")
+    ``news`` in messages after it, the newest left out beyond ``LONGEST`` bytes; where the disk refuses it is
+    lost, which the log says."""
+    number, lines = unanswered["number"], [_line(unanswered)]
+    while news.more:
+        number += 1
+        first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
+        lines.append(_line({"number": number, "first": first, "update": update}))
+        if sum(map(len, lines)) > LONGEST:
+            log.warning("some of the end of run %s is told nowhere: it is too long", folder.name)
+            lines.pop()
+            break
     try:
-        with draft.open("wb") as file:
-            file.write(_line(unanswered))
-            while news.more:
-                number += 1
-                first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
-                line = _line({"number": number, "first": first, "update": update})
-                if file.tell() + len(line) > LONGEST:
-                    log.warning("some of the end of run %s is told nowhere: it is too long", folder.name)
-                    break
-                file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        whole.write(folder / NAME, b"".join(lines))
     except OSError as error:
         log.error("the end of run %s is told nowhere: %s", folder.name, error)
 

@@ -91,9 +91,9 @@ async def test_the_next_server_reads_what_a_leader_could_tell_nobody(tmp_path: P
     heard = message(run.id, 2, 5, 2)  # on the disk, and its server was killed before it could say so
     await killed.tell(heard)
     news = News()
-    news.add(metrics=metrics(0, 7))
+    news.tell(metrics=metrics(0, 7))
     news.take()
-    news.add(metrics=metrics(7, 3), logs=["rank 0: the end"])
+    news.tell(metrics=metrics(7, 3), logs=["rank 0: the end"])
     news.tell(state=RunState.FINISHED, ended=2000.0)
     leave_untold(killed.store.runs_dir / run.id, {key: heard[key] for key in heard if key != "run"}, news)
     (killed.store.runs_dir / other.id / "untold.jsonl").write_text("nonsense\n" + json.dumps({"first": "x"}))

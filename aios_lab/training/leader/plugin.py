@@ -38,8 +38,8 @@ async def lead(run: Lead, dask_scheduler: Scheduler) -> bool:
 
 
 async def hear_again(run_id: str, owner: str, dask_scheduler: Scheduler) -> tuple[list[dict[str, Any]], bool]:
-    """For ``Client.run_on_scheduler``, from a client that was cut off: the newest that a run told, and whether
-    it goes on. What it tells from now on is sent as before."""
+    """For ``Client.run_on_scheduler``, from a client that was cut off: what a run told last, and whether it
+    goes on. What it tells from now on is sent as before."""
     topic = topic_of(owner)
     dask_scheduler.subscribe_topic(topic, owner)
     told = [message for _, message in dask_scheduler.get_events(topic) if message["run"] == run_id]

@@ -62,7 +62,6 @@ class Teller:
         given = {name: value for name, value in news.items() if value is not None}
         self._speak(update=_plain(given))
         if self._line is not None:
-            self._news.add(**{name: given.pop(name) for name in APPENDED if name in given})
             self._news.tell(**given)
 
     async def finish(self, ends: list[dict[str, Any]]) -> None:
@@ -97,8 +96,8 @@ class Teller:
         """The record can do without what is too long for it, but not without the rest."""
         log.warning("run %s: some of its news is not told: %s", self._run_id, why)
         short = {name: one for name, one in _plain(taken).items() if len(json.dumps(one)) <= SHORT}
-        self._news.tell(**{name: taken[name] for name in short if name not in APPENDED})
-        self._news.add(logs=[f"Something that this run reported is not in its record: {why}."])
+        kept = {name: taken[name] for name in short if name not in APPENDED}
+        self._news.tell(**kept, logs=[f"Something that this run reported is not in its record: {why}."])
 
     async def _pause(self) -> None:
         """Until there is something to tell; not for long, since each message is a heartbeat too."""

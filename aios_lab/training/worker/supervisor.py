@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aios_lab.engines.spawn import Child, spawn
+from aios_lab.training import whole
 from aios_lab.training.environment import error_file, rank_environment
 from aios_lab.training.failures import died, recorded
 from aios_lab.training.frames import FrameReader, FrameWriter
@@ -219,12 +220,9 @@ class Supervisor:
         """Write the result where it outlives this worker; the end then, with the reason where it was not."""
         assert self._said is not None
         path = Path(self._spec.folder) / RESULT
-        draft = path.with_suffix(".draft")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(self._said["result"])
-            draft.replace(path)
+            whole.write(path, self._said["result"])
         except OSError as error:
-            draft.unlink(missing_ok=True)
             return replace(end, has_result=False, error=f"The result could not be kept: {error}.")
         return end
