@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aios_lab.training.leader.attempts import PAUSE_LAG, SAVE_EVERY, Attempts
+from aios_lab.training.leader.attempts import Attempts
+from aios_lab.training.leader.holds import PAUSE_LAG, SAVE_EVERY, SAVE_LONGEST
 from aios_lab.training.leader.retries import CRASHES
 from aios_lab.training.leader.scaling import GROW_AFTER, Scaling
 from aios_lab.training.leader.worlds import Act, Leave, Send, Start
@@ -37,7 +38,7 @@ def running(places: tuple[str, ...] = (A, B), scaling: Scaling = ANY, by_clock: 
 def paused(run: Attempts, attempt: int, now: float) -> list[Act]:
     """The present world holds, settles and ends."""
     assert run.world is not None
-    number, size = run._holds, len(run.world.places)
+    number, size = run.holds.count, len(run.world.places)
     acts: list[Act] = []
     for rank in range(size):
         acts += run.on_held(attempt, rank, number)
@@ -186,6 +187,31 @@ def test_a_rank_that_does_not_pause_with_the_others_is_ended() -> None:
     run.on_end(0, end(0, "paused"), 4)
     assert run.tick(4 + PAUSE_LAG + 1) == [Send(0, "kill")]
     assert run.on_end(0, end(1, "killed"), 20) == [Send(1, "go"), Leave(frozenset({A}))]
+
+
+def test_rank_0_may_be_long_over_a_large_checkpoint_that_the_others_have_written() -> None:
+    run = running((A, B, C))
+    run.on_leaving([C], 2)
+    run.on_ready(1, 0, 3)
+    run.on_ready(1, 1, 3)
+    run.on_pausing(0, 4)
+    assert run.state is RunState.RESIZING
+    run.on_end(0, end(1, "paused"), 4)
+    assert run.tick(4 + SAVE_LONGEST - 1) == []
+    run.on_end(0, end(0, "paused"), 300)
+    assert run.tick(300 + PAUSE_LAG - 1) == []
+    assert run.tick(300 + PAUSE_LAG + 1) == [Send(0, "kill")], "the last one hangs"
+
+
+def test_what_an_earlier_world_saved_late_is_no_progress() -> None:
+    run = running((A,))
+    run.on_end(0, end(0, "failed", code=-9), 2)
+    run.on_ready(1, 0, 3)
+    crashes = run.retries.crashes
+    run.on_saved(0, 4)
+    assert run.retries.crashes == crashes == 1
+    run.on_saved(1, 5)
+    assert run.retries.crashes == 0
 
 
 @pytest.mark.parametrize("stop", [Attempts.on_stop, Attempts.on_kill])

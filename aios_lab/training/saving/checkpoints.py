@@ -88,7 +88,8 @@ def commit(written: Path, manifest: Manifest, keep: int = KEEP) -> tuple[Path, M
 
 def _newest_attempt(folder: Path) -> int:
     """The latest attempt that has written here, to its end or not; -1 where none has."""
-    attempts = [int(path.name.rpartition("-")[2]) for path in folder.glob(f"{_DRAFT}[0-9]*-[0-9]*")]
+    drafts = [path.name.removeprefix(_DRAFT).partition("-") for path in folder.glob(f"{_DRAFT}*")]
+    attempts = [int(attempt) for steps, _, attempt in drafts if steps.isdigit() and attempt.isdigit()]
     for checkpoint in listed(folder):
         with suppress(Damaged):
             attempts.append(read_manifest(checkpoint).attempt)
