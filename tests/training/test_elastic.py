@@ -15,6 +15,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from aios_lab.training import LocalTracker, Run, TrainingFailed, train
+from aios_lab.training.leader import holds
 from aios_lab.training.spec import RANKS, SLICE
 from aios_lab.wire import RunState
 from live import until
@@ -104,6 +105,38 @@ def test_a_run_shrinks_and_grows_at_a_step_boundary(
     assert view.lost.steps == 0
     assert view.resumable
     assert view.checkpoints
+
+
+def test_ranks_wait_for_rank_0_that_is_long_over_a_large_checkpoint(
+    begin: Train, own: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "PAUSE_LAG", 4.0)  # the scheduler is in this process
+
+    def slow(ctx: Any, **options: Any) -> list[float]:
+        from aios_lab.training.saving import checkpoints
+
+        digest = checkpoints._digest
+
+        def long(path: Path) -> str:
+            time.sleep(3.0)
+            return digest(path)
+
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            checkpoints._digest = long
+        return functions.counted(ctx, **options)
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(slow, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.3)
+    steps(run, 3)
+    leave(own, 1)
+    world(run, 1, after=0)
+    (tmp_path / "fast").touch()
+    run.result(120)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    (resize,) = run.view().resizes
+    assert (resize.before, resize.after, resize.why) == (2, 1, "Workers leave.")
+    assert run.view().lost.steps == 0
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["its own data", "data that workers computed"])

@@ -18,7 +18,9 @@ from aios_lab.training.leader.worlds import Act, Change, Leave, Send, Start, Wor
 from aios_lab.training.spec import End, OrderName
 from aios_lab.wire import RunState
 
+READY_WITHIN = 30.0  # seconds that a world has to get ready; twice as long after each that had not
 LATEST_PLAN = 60.0  # seconds after which a world that could not be made is tried again, at most
+NEVER_READY = "it did not get ready in time"
 
 
 class Attempts:
@@ -95,7 +97,7 @@ class Attempts:
             return self._unready(world, end, now)
         orders = world.gang.on_end(end, now)
         if end.outcome == "paused" and self.holds.present is not None:
-            self.holds.present.on_paused(end.rank, now)
+            self.holds.present.paused = self.holds.present.paused or now
         if self.resumable and is_crash(end) and not world.gang.over and world.gang.phase is Phase.FAILING:
             orders = orders or world.gang.give_up(now)
         acts = self._sent(world, orders)
@@ -119,12 +121,8 @@ class Attempts:
 
     def on_pausing(self, attempt: int, now: float) -> None:
         """The world stands still to save what the next one begins with."""
-        if self.world is None or self.world.attempt != attempt:
-            return
-        if self.change is not None:
+        if self.world is not None and self.world.attempt == attempt and self.change is not None:
             self.change.since = self.change.since or now
-        if self.holds.present is not None:
-            self.holds.present.writes = True
 
     def on_saved(self, attempt: int, now: float, good: bool = True) -> list[Act]:
         """A checkpoint stands, or could not be written."""
@@ -132,7 +130,9 @@ class Attempts:
             return []
         if good:
             self.retries.progress()
-        return self._pause(now) if self.holds.on_saved(now) else []
+        if self.holds.on_saved(now):
+            return self._pause(now)
+        return [] if good or not self.holds.pausing else self._go_on(now)
 
     def on_resumable(self, most: int | None, now: float) -> list[Act]:
         """The function keeps what it needs to go on; ``most`` is its global batch, and so of its ranks."""
@@ -203,6 +203,8 @@ class Attempts:
                 acts += self._sent(world, world.gang.give_up(now))
         if self.holds.give_up_save(now):
             acts += self._pause(now)
+        if self.next is not None and now > self.next.due and self.holds.present is None:
+            acts += self._late(self.next, now)
         if self._plan_at is not None and now >= self._plan_at:
             self._plan_at = None
             acts += self._plan(now)
@@ -235,11 +237,12 @@ class Attempts:
                 else "Workers change."
             )
             self.change = Change(why, len(self.last.places), planned=True)
-        return self._begin(wanted)
+        return self._begin(wanted, now)
 
-    def _begin(self, places: tuple[str, ...]) -> list[Act]:
+    def _begin(self, places: tuple[str, ...], now: float) -> list[Act]:
         self._attempt += 1
-        self.next = World(self._attempt, places, Gang(len(places)))
+        due = now + READY_WITHIN * 2**self._unmade
+        self.next = World(self._attempt, places, Gang(len(places)), due=due)
         return [Start(self._attempt, places)]
 
     def _pause(self, now: float) -> list[Act]:
@@ -282,7 +285,7 @@ class Attempts:
         if self.next is not None:
             return self._let_go(now)
         wanted = self.scaling.wanted((), self.workers - self.leaving)
-        return [Leave(frozenset())] if wanted is None else self._begin(wanted)
+        return [Leave(frozenset())] if wanted is None else self._begin(wanted, now)
 
     def _conclude(self, state: RunState) -> list[Act]:
         acts = self._kill_next()
@@ -295,6 +298,22 @@ class Attempts:
             self.last = world
             world.gang.ends[end.rank] = end
             return self._conclude(RunState.FAILED)
+        return self._try_again(now)
+
+    def _late(self, world: World, now: float) -> list[Act]:
+        """It does not get ready in time: as if a rank that is not had crashed."""
+        if len(world.gang.ready) == len(world.places):  # the present one is about to save
+            return []
+        rank = min({*range(len(world.places))} - world.gang.ready)
+        return self._unready(world, End(rank, world.places[rank], "failed", now, error=NEVER_READY), now)
+
+    def _go_on(self, now: float) -> list[Act]:
+        """The checkpoint that the next world was to begin with does not stand: the present one goes on."""
+        self.holds.end()
+        return self._try_again(now)
+
+    def _try_again(self, now: float) -> list[Act]:
+        """Another change takes this one's place: at once where no world trains, else later each time."""
         self._unmade += 1
         acts = self._drop_next(now)
         if self.world is not None:
@@ -311,7 +330,7 @@ class Attempts:
             self.change, self._plan_at = None, now + GROW_AFTER
             return acts
         wanted = self.scaling.wanted((), self.workers - self.leaving)
-        return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted)
+        return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted, now)
 
     def _kill_next(self) -> list[Act]:
         dropped, self.next = self.next, None

@@ -28,7 +28,18 @@ POLL = 0.25  # seconds between looks at deadlines
 KERNEL_ENDED = "The kernel ended while this run was going on."
 CUT_OFF = "the connection to the slice's scheduler was lost or closed"
 # What ranks say that the record is to have.
-_SAID = {"metrics", "log", "usage", "progress", "model", "resumed", "pausing", "saving", "checkpoint"}
+_SAID = {
+    "metrics",
+    "log",
+    "usage",
+    "progress",
+    "model",
+    "resumed",
+    "pausing",
+    "saving",
+    "checkpoint",
+    "unsaved",
+}
 
 
 class Controller:
@@ -98,7 +109,7 @@ class Controller:
                 attempts.on_pausing(attempt, now)
             case "ready":
                 return self._ready(attempt, rank, body, now)
-            case "saving":
+            case "saving" if rank == 0:
                 return attempts.on_saving(attempt, body, now)
             case "held":
                 return attempts.on_held(attempt, rank, body)
@@ -158,7 +169,9 @@ class Controller:
                 self._chronicle.resumed(body["step"])
             case "pausing":
                 self._chronicle.still(body)
-            case "saving":
+            case "unsaved":
+                self._chronicle.moves()
+            case "saving" if rank == 0:  # others tell their supervisors
                 self._saving = body
                 self._chronicle.saving(body)
             case "checkpoint":

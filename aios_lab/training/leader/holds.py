@@ -22,19 +22,12 @@ class Hold:
     why: Why
     since: float
     held: set[int] = field(default_factory=set)
-    writes: bool = False  # rank 0 makes a checkpoint of what all ranks have written
-    paused: float | None = None  # when the first rank had, or rank 0
-
-    def on_paused(self, rank: int, now: float) -> None:
-        if rank == 0:
-            self.writes, self.paused = False, now
-        self.paused = self.paused or now
+    settled: bool = False  # all hold, and are told where
+    paused: float | None = None  # when the first rank had
 
     def hangs(self, now: float) -> bool:
-        """Whether ranks should have paused by now, as others have. Rank 0 may be long over a large checkpoint
-        when all others, whose parts are written, are gone."""
-        most = SAVE_LONGEST if self.writes else PAUSE_LAG
-        return self.paused is not None and now > self.paused + most
+        """Whether ranks should have paused by now, as others have."""
+        return self.paused is not None and now > self.paused + PAUSE_LAG
 
 
 class Holds:
@@ -46,6 +39,11 @@ class Holds:
         self.present: Hold | None = None
         self._by_clock = by_clock
         self._saved = 0.0
+
+    @property
+    def pausing(self) -> bool:
+        """Whether all ranks know where to pause, and none has."""
+        return self.present is not None and self.present.settled and self.present.paused is None
 
     def begin(self, world: World, why: Why, now: float) -> list[Act]:
         self.count += 1
@@ -63,6 +61,7 @@ class Holds:
         hold.held.add(rank)
         if len(hold.held) < len(world.places):
             return []
+        hold.settled = True
         return [Send(world.attempt, "settle", {"number": number, "why": hold.why}, rank=0)]
 
     def on_saved(self, now: float) -> bool:

@@ -45,6 +45,7 @@ class World:
     places: tuple[str, ...]
     gang: Gang
     gone: bool = False  # its ranks were told to go
+    due: float = float("inf")  # when all of them must be ready
 
 
 @dataclass
