@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from aios_lab.training.leader.attempts import PAUSE_LAG, READY_WITHIN, SAVE_EVERY, Attempts
+from aios_lab.training.leader.attempts import READY_WITHIN, Attempts
+from aios_lab.training.leader.holds import PAUSE_LAG, SAVE_EVERY
 from aios_lab.training.leader.retries import CRASHES
 from aios_lab.training.leader.scaling import GROW_AFTER, Scaling
 from aios_lab.training.leader.worlds import Act, Leave, Send, Start
@@ -34,7 +35,7 @@ def running(places: tuple[str, ...] = (A, B), scaling: Scaling = ANY, by_clock: 
 def paused(run: Attempts, attempt: int, now: float) -> list[Act]:
     """The present world holds, settles and ends."""
     assert run.world is not None
-    number, size = run._holds, len(run.world.places)
+    number, size = run.holds.count, len(run.world.places)
     acts: list[Act] = []
     for rank in range(size):
         acts += run.on_held(attempt, rank, number)
@@ -51,6 +52,8 @@ def test_a_planned_change_prepares_the_next_world_first() -> None:
     assert run.on_leaving([B], 2) == [Start(1, (A,))]
     assert run.state is RunState.RUNNING
     assert run.on_ready(1, 0, 3) == [Send(0, "hold", {"number": 1, "why": "pause"})]
+    run.on_pausing(0, 3.5)
+    assert run.state is RunState.RESIZING
     acts = paused(run, 0, 4)
     assert acts == [Send(1, "go"), Leave(frozenset({A}))]
     assert run.state is RunState.RESIZING
@@ -183,6 +186,17 @@ def test_a_rank_that_does_not_pause_with_the_others_is_ended() -> None:
     run.on_end(0, end(0, "paused"), 4)
     assert run.tick(4 + PAUSE_LAG + 1) == [Send(0, "kill")]
     assert run.on_end(0, end(1, "killed"), 20) == [Send(1, "go"), Leave(frozenset({A}))]
+
+
+def test_what_an_earlier_world_saved_late_is_no_progress() -> None:
+    run = running((A,))
+    run.on_end(0, end(0, "failed", code=-9), 2)
+    run.on_ready(1, 0, 3)
+    crashes = run.retries.crashes
+    run.on_saved(0, 4)
+    assert run.retries.crashes == crashes == 1
+    run.on_saved(1, 5)
+    assert run.retries.crashes == 0
 
 
 @pytest.mark.parametrize("stop", [Attempts.on_stop, Attempts.on_kill])

@@ -18,15 +18,24 @@ from aios_lab.training.keeping import Keeping
 from aios_lab.training.pacing.rates import Rate, gain
 from aios_lab.training.rank.boundaries import AHEAD, LONGEST_PART, SHORTEST_PART, Boundaries
 from aios_lab.training.saving import checkpoints, state
-from aios_lab.training.saving.checkpoints import Damaged, Manifest, commit, draft, listed, newest_good, verify
+from aios_lab.training.saving.checkpoints import (
+    Damaged,
+    Manifest,
+    Outdated,
+    commit,
+    draft,
+    listed,
+    newest_good,
+    verify,
+)
 
 
-def written(folder: Path, steps: int, keep: int = 3) -> Path:
-    place = draft(folder, steps, 0)
+def written(folder: Path, steps: int, keep: int = 3, attempt: int = 0) -> Path:
+    place = draft(folder, steps, attempt)
     place.mkdir(parents=True)
     (place / "__0_0.distcp").write_bytes(bytes(range(256)) * steps)
     (place / ".metadata").write_bytes(b"metadata")
-    return commit(place, Manifest("r-1", 0, steps, steps, 2, 1.0), keep)[0]
+    return commit(place, Manifest("r-1", attempt, steps, steps, 2, 1.0), keep)[0]
 
 
 def test_a_checkpoint_is_verified_and_the_oldest_go(tmp_path: Path) -> None:
@@ -100,6 +109,19 @@ def test_one_that_is_written_again_replaces_the_first(tmp_path: Path) -> None:
     written(tmp_path, 2)
     written(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000000002"]
+
+
+def test_an_attempt_that_another_has_taken_the_place_of_leaves_its_checkpoints_alone(tmp_path: Path) -> None:
+    written(tmp_path, 2, attempt=1)
+    with pytest.raises(Outdated, match="attempt 1 of this run"):
+        written(tmp_path, 2, attempt=0)
+    assert verify(listed(tmp_path)[0]).attempt == 1
+    draft(tmp_path, 9, 2).mkdir()
+    draft(tmp_path, 9, 2).with_name("draft-of-mine").mkdir()
+    with pytest.raises(Outdated, match="attempt 2 of this run"):
+        written(tmp_path, 5, attempt=1)
+    assert written(tmp_path, 5, attempt=2).exists()
+    assert [verify(path).attempt for path in listed(tmp_path)] == [2, 1]
 
 
 def test_any_state_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from aios_lab.training.record import entry as store_entry
 from aios_lab.training.record.files import METRICS, RunFolder
-from aios_lab.training.record.store import KEPT, LISTED, RunStore
+from aios_lab.training.record.shelf import KEPT, LISTED
+from aios_lab.training.record.store import RunStore
 from aios_lab.training.record.writer import FolderWriter
 from aios_lab.wire import Run, RunMetric, RunRequest, RunState, RunUpdate
 
@@ -137,7 +138,7 @@ def test_a_start_reads_the_newest_runs_and_no_metrics(tmp_path: Path) -> None:
             assert store.get(ids[-1]).series["loss"][0].value == 2.0
             assert store.get(ids[0]).series["loss"][0].value == 2.0, "an old one is read when asked for"
             run = await store.begin(REQUEST, "s-1", "ada")
-            assert len(store._entries) == KEPT + 1
+            assert len(store._shelf) == KEPT + 1
             said = ["a line of its log"] * 200
             store.update(run.id, RunUpdate(metrics=metrics(0, 20_000), logs=said, state=RunState.FINISHED))
             before = store.get(run.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import threading
@@ -114,12 +113,13 @@ def train(
         world_size=len(places),
         total_steps=_total("total_steps", total_steps),
         total_epochs=_total("total_epochs", total_epochs),
-        source=source or _source(work),
+        source=source or (work.script.text if work.script else payload.source_of(work.function)),
         parameters={key: _plain(value) for key, value in options.items()},
         options=how.changed,
         detached=detach,
         resumed=keeping.resumed,
     )
+    first_world = keeping.first_world(len(places))
     sources = payload.cell_sources(work)
     path = payload.import_path()
     environment = changed_here()
@@ -132,7 +132,7 @@ def train(
                 run_id=begun.id,
                 rank=rank,
                 world_size=len(places),
-                first_world=len(places),
+                first_world=first_world,
                 strategy=how,
                 folder=str(folder),
                 cwd=os.getcwd(),
@@ -282,15 +282,6 @@ def _name(work: Work) -> str:
     if work.script is not None:
         return Path(work.script.path).name if work.script.path else "script"
     return str(getattr(work.function, "__name__", "train"))
-
-
-def _source(work: Work) -> str:
-    if work.script is not None:
-        return work.script.text
-    try:
-        return inspect.getsource(work.function) if work.function is not None else ""
-    except (OSError, TypeError):  # defined where no source is kept
-        return ""
 
 
 def _plain(value: Any) -> Any:

@@ -49,18 +49,6 @@ class World:
 
 
 @dataclass
-class Hold:
-    """Ranks were asked to stop, or only to save, at one step."""
-
-    number: int
-    why: str
-    since: float
-    held: set[int] = field(default_factory=set)
-    settled: bool = False  # all hold, and are told where
-    paused: float | None = None  # when the first rank had
-
-
-@dataclass
 class Change:
     """From one world to the next: for the record, and for what it costs."""
 

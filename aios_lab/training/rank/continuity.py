@@ -69,6 +69,7 @@ class Continuity:
         self._store: Any = None
         self._by_hand = False  # the function says itself what is kept and when
         self._told: int | None = None
+        self._batches: set[int | None] = set()  # that were told
         self._sought = False
         self._saved_tree: Any = None
         self._random: dict[str, Any] | None = None
@@ -262,6 +263,7 @@ class Continuity:
             steps=self.steps,
             reported=self.reported,
             world_size=spec.world_size,
+            first_world=spec.first_world,
             time=time.time(),
             loaders=[{} if part.loader is None else part.loader.position() for part in self._parts],
         )
@@ -286,7 +288,8 @@ class Continuity:
         self._link.send("unsaved", None)
 
     def _resumable(self, most: int | None = None) -> None:
-        if self._spec.rank == 0:
+        if self._spec.rank == 0 and most not in self._batches:
+            self._batches.add(most)
             self._link.send("resumable", {"most": most})
 
     def _shared_store(self) -> Store | None:
