@@ -129,7 +129,7 @@ def test_it_goes_on_until_its_end_and_gives_its_result_to_whoever_attaches(serve
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_it_outlives_the_server_and_the_next_one_has_it_again(server: Server, how: str) -> None:
     _, run_id = begin(server)
-    _, shorter = begin(server, seconds=round(ADOPT) + 4, workers=1, name="shorter")
+    _, shorter = begin(server, seconds=round(2 * ADOPT), workers=1, name="shorter")
     if how == "kill":
         server.kill()
     else:
