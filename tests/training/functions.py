@@ -184,7 +184,8 @@ def counted(
                 if not os.path.exists(f"{seen}/../fast"):
                     time.sleep(pause)
                 ctx.report(epoch=epoch, loss=loss)
-                step = round(loader.epoch * len(loader) + loader.batches.consumed / loader.batches.batch)
+                batches = -(-loader.batches.consumed // loader.batches.batch)  # begun: ranks may take pieces
+                step = loader.epoch * len(loader) + batches
                 json.dump([step, epoch, which.tolist()], notes)
                 notes.write("\n")
                 notes.flush()

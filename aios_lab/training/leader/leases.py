@@ -111,7 +111,7 @@ class Leases:
         future.add_done_callback(done)
 
     def _lost(self, address: str, future: Any) -> None:
-        if self._held.get(address) is future:
+        if address in self._held and self._held[address] is future:
             del self._held[address]
             self._broken(address, repr(future.exception()) if future.status == "error" else RESTARTED)
 

@@ -19,7 +19,8 @@ from aios_lab.training.worker.supervisor import Supervisor
 TICK = 0.1  # seconds between looks at whether the worker is still wanted
 _KEPT = 1000  # attempts that were stopped, and leases, that a worker remembers
 
-_K, _V = TypeVar("_K"), TypeVar("_V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 _lock = threading.Lock()
 _leases: dict[str, Lease] = {}  # by the key of their task
