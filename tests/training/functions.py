@@ -184,8 +184,8 @@ def counted(
                 if not os.path.exists(f"{seen}/../fast"):
                     time.sleep(pause)
                 ctx.report(epoch=epoch, loss=loss)
-                batches = -(-loader.batches.consumed // loader.batches.batch)  # begun: ranks may take pieces
-                step = loader.epoch * len(loader) + batches
+                done = loader.epoch * len(loader) + -(-loader.batches.consumed // loader.batches.batch)
+                step = done if loader._pace.last else done + 1  # it is in pieces where ranks are few
                 json.dump([step, epoch, which.tolist()], notes)
                 notes.write("\n")
                 notes.flush()
