@@ -36,7 +36,7 @@ def attach(server: Server, wanted: str | None) -> Run:
     view = server.call("GET", f"runs/{_find(server, wanted)}", RunView)
     folder = Path(os.environ["AIOS_RUNS"]) / view.id
     run = Run(LiveRun(view), folder, (folder / RESULT).read_bytes)
-    following = _Following(run, server, view)
+    following = Following(run, server, view)
     following.look()
     following.start()
     return run
@@ -61,7 +61,7 @@ def _find(server: Server, wanted: str | None) -> str:
     )
 
 
-class _Following(threading.Thread):
+class Following(threading.Thread):
     """Looks at the record until the run has ended, and passes on what its user wants of it."""
 
     def __init__(self, run: Run, server: Server, view: RunView) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.saving import checkpoints
-from aios_lab.training.saving.checkpoints import Manifest
 from aios_lab.wire import Resumed
 
 GROWTH = ("linear", "sqrt", "adascale")
@@ -77,17 +76,9 @@ class Keeping:
         )
 
     @property
-    def manifest(self) -> Manifest | None:
-        """Of the checkpoint to begin with, once ``resume`` is its folder."""
-        return checkpoints.read_manifest(Path(self.resume)) if self.resume else None
-
-    @property
     def resumed(self) -> Resumed | None:
-        """For the record: which checkpoint of which run."""
-        manifest = self.manifest
-        return None if manifest is None else Resumed(run_id=manifest.run, step=manifest.reported)
-
-    def first_world(self, workers: int) -> int:
-        """Ranks that the training began with: in another run, where this one resumes it."""
-        manifest = self.manifest
-        return workers if manifest is None else manifest.first_world or workers
+        """For the record: which checkpoint of which run, once ``resume`` is its folder."""
+        if not self.resume:
+            return None
+        manifest = checkpoints.read_manifest(Path(self.resume))
+        return Resumed(run_id=manifest.run, step=manifest.reported)

@@ -65,7 +65,7 @@ class RankSpec:
     environment: dict[str, str] = field(default_factory=dict)
     threads: int = 1
     attempt: int = 0  # how often the run's world was made anew
-    first_world: int = 0  # ranks that the training began with, maybe in another run; world_size where 0
+    first_world: int = 0  # ranks of attempt 0; world_size where 0
     keeping: Keeping = field(default_factory=Keeping)
 
 

@@ -19,7 +19,7 @@ from aios_lab.training.leader import holds
 from aios_lab.training.spec import RANKS, SLICE
 from aios_lab.wire import RunState
 from live import until
-from training import functions
+from training import functions, pacers
 from training.helpers import Train, counts_once, ranks_left
 from training.test_failures import changing
 
@@ -303,3 +303,26 @@ def test_a_run_that_ends_with_its_kernels_connection_says_so(
     cut(own)
     with pytest.raises(TrainingFailed, match="connection to the slice's scheduler was lost"):
         run.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("growth", "then"),
+    [("", (1, 4, 2, 12, 0.1)), ("sqrt", (1, 4, 1, 24, round(0.1 * 0.5**0.5, 6)))],
+    ids=["the batch stays", "the batch goes with the ranks"],
+)
+def test_batches_and_rates_go_by_the_ranks_that_it_began_with(
+    begin: Train, own: Client, growth: str, then: tuple[float, ...]
+) -> None:
+    run = begin(pacers.paces, batch_growth=growth)
+    steps(run, 3)
+    leave(own, 1)
+    world(run, 1, after=0)
+    steps(run, 3)
+    run.cancel()
+    run.wait(60)
+    assert pacers.shown(run) == {(2, 4, 1, 12, 0.1), then}
+    again = begin(pacers.paces, workers=1, batch_growth=growth, resume=run.id)
+    steps(again, 3)
+    again.cancel()
+    again.wait(60)
+    assert pacers.shown(again) == {then}, "so does a run that resumes it"

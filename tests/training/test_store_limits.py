@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from aios_lab.training import whole
 from aios_lab.training.record import entry as store_entry
 from aios_lab.training.record.files import METRICS, RunFolder
 from aios_lab.training.record.shelf import KEPT, LISTED
@@ -214,14 +215,14 @@ def test_the_event_loop_writes_no_files(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as store:
             run = await store.begin(REQUEST, "s-1", "ada")
-            temporary = tmp_path / "runs" / run.id / "run.tmp"
+            temporary = whole.draft_of(tmp_path / "runs" / run.id / "run.json")
             os.mkfifo(temporary)  # opening it for writing blocks until somebody reads
             began = time.monotonic()
             store.update(run.id, RunUpdate(state=RunState.RUNNING, metrics=metrics(0, 3)))
             store.stop(run.id)
             assert time.monotonic() - began < 1
             assert run.id in await asyncio.to_thread(temporary.read_text)
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
             store.update(run.id, RunUpdate(state=RunState.STOPPED))
         record = RunFolder(temporary.parent).read()
         assert record is not None

@@ -119,7 +119,6 @@ def train(
         detached=detach,
         resumed=keeping.resumed,
     )
-    first_world = keeping.first_world(len(places))
     sources = payload.cell_sources(work)
     path = payload.import_path()
     environment = changed_here()
@@ -132,7 +131,7 @@ def train(
                 run_id=begun.id,
                 rank=rank,
                 world_size=len(places),
-                first_world=first_world,
+                first_world=len(places),
                 strategy=how,
                 folder=str(folder),
                 cwd=os.getcwd(),

@@ -75,10 +75,13 @@ class Rate:
         self.variance, self.square, self._seen = state["variance"], state["square"], state["seen"]
 
 
+def gradients_of(optimizer: Any) -> list[torch.Tensor]:
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
 def square_of(optimizer: Any) -> float:
     """The squared norm of the averaged gradients."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients)) ** 2
+    return float(torch.nn.utils.get_total_norm(gradients_of(optimizer))) ** 2
 
 
 class OwnGradients:

@@ -263,7 +263,6 @@ class Continuity:
             steps=self.steps,
             reported=self.reported,
             world_size=spec.world_size,
-            first_world=spec.first_world,
             time=time.time(),
             loaders=[{} if part.loader is None else part.loader.position() for part in self._parts],
         )

@@ -26,8 +26,7 @@ _WHOLE, _DRAFT, _DAMAGED = "step-", "draft-", "damaged-"
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a checkpoint says of itself. ``steps`` are global batches done, ``reported`` is the step that
-    people saw, ``loaders`` tells how far each prepared DataLoader was. ``first_world`` are the ranks that the
-    training began with, by which its batches and rates go; 0 where nobody knows."""
+    people saw, ``loaders`` tells how far each prepared DataLoader was."""
 
     run: str
     attempt: int
@@ -38,7 +37,6 @@ class Manifest:
     loaders: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
-    first_world: int = 0
 
 
 class Outdated(Exception):
