@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from aios_lab.training import Files, LocalTracker, TrainingFailed, checkpoints, train
+from aios_lab.training import Files, LocalTracker, TrainingFailed, train
+from aios_lab.training.saving import checkpoints
 from aios_lab.wire import RunState
 from training import datasets
 from training.helpers import Train

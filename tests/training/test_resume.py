@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from aios_lab.training import TrainingFailed, checkpoints
+from aios_lab.training import TrainingFailed
+from aios_lab.training.saving import checkpoints
 from training import functions
 from training.helpers import Train
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from aios_lab.training import Run, checkpoints
+from aios_lab.training import Run
+from aios_lab.training.saving import checkpoints
 from aios_lab.training.saving.checkpoints import Manifest
 from aios_lab.wire import RunState
 from training import functions

@@ -302,8 +302,7 @@ class Context:
     def _share(self, dataloader: Any) -> Any:
         spec, position = self._spec, self._continuity.position()
         order = position.get("order", {})
-        if spec.keeping.batch_growth:
-            self._first_world = order.get("first_world", spec.first_world)
+        self._first_world = order.get("first_world", spec.first_world)
         batches = sharding.batches_of(
             dataloader,
             seed=order.get("seed", 0) if spec.seed is None else spec.seed,
