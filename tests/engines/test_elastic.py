@@ -187,7 +187,7 @@ def test_workers_of_another_shape_are_told_of_though_there_are_as_many(engine: R
         engine.scale(slice_id, 1, Resources(cpu=1000, memory=1536), grace=PATIENT)
         assert addresses(client) != before
         first, last = resizes(client)
-        assert (first["kind"], first["leaving"]) == ("growing", before)
+        assert (first["kind"], [*first["leaving"]]) == ("growing", before)
         assert first["deadline"] > time.time()
         assert (last["kind"], last["before"], last["after"]) == ("grown", 1, 1)
 
