@@ -37,7 +37,7 @@ class Config:
 
 
 def test_what_cannot_travel_is_named_however_deep_it_lies(start: Train, tmp_path: Path) -> None:
-    config, lines = Config(), (line for line in "text")
+    config, words = Config(), (word for word in "text")
 
     def helper() -> bool:
         return config.guard.locked()
@@ -45,11 +45,11 @@ def test_what_cannot_travel_is_named_however_deep_it_lies(start: Train, tmp_path
     def uses() -> bool:
         return helper()
 
-    def takes(ctx: Any, source: Any = None) -> None: ...
+    def takes(ctx: Any, words: Any = None) -> None: ...
 
     for fn, options, named in (
         (uses, {}, r"'config' \(a Config\), which .*helper\(\) uses, cannot be sent"),
-        (takes, {"source": lines}, r"The argument 'source' \(a generator\) cannot be sent"),
+        (takes, {"words": words}, r"The argument 'words' \(a generator\) cannot be sent"),
     ):
         with pytest.raises(CannotTrain, match=named):
             start(fn, **options)
