@@ -186,7 +186,7 @@ class Continuity:
         if found is None and self._spec.keeping.resume:
             place = Path(self._spec.keeping.resume)
             for text in self._spec.keeping.passed_over:
-                _say(text)
+                say(text)
             try:
                 return place, checkpoints.verify(place)
             except checkpoints.Damaged as damage:
