@@ -97,10 +97,10 @@ def test_what_goes_wrong_in_a_cell_is_said_and_over(server: Server, kernel, at_r
 def test_a_cell_that_hangs_is_interrupted(server: Server, kernel, at_rest: set[int]):
     cell = "%%aios train --workers 2 --name hung\ndef train(ctx):\n    print('hangs')\n    while True: pass"
     with ThreadPoolExecutor(1) as background:
-        answer = background.submit(kernel.run, cell)
+        answer = background.submit(failure, kernel, cell)
         until("it hangs", lambda: "".join(server.get("aios/api/runs")[0]["log_tail"]).count("hangs") == 2, 60)
         server.fetch("POST", f"api/kernels/{kernel.id}/interrupt")
-        assert "stopped" in answer.result(60)
+        assert "The run 'hung' stopped at step 0" in answer.result(60)
     assert server.get("aios/api/runs")[0]["state"] == "stopped"
     until("nothing of it runs", lambda: set(server.processes()) <= at_rest)
 
