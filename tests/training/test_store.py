@@ -141,6 +141,7 @@ def test_runs_of_slices_that_go_on_go_on(tmp_path: Path) -> None:
         for run in (goes_on, over):
             dead.update(run.id, RunUpdate(state=RunState.RUNNING, metrics=metrics(0, 10)))
         await until(lambda: len(RunFolder(tmp_path / "runs" / goes_on.id).metrics()[0]) == 10)
+        await until(lambda: all(state_on_disk(tmp_path, r.id) is RunState.RUNNING for r in (goes_on, over)))
         with open(tmp_path / "runs" / goes_on.id / "metrics.jsonl", "ab") as file:
             file.write(b'{"step": 10, "ti')
         store = RunStore(tmp_path / "runs", sqlite(tmp_path))
