@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ _LIMITS = {
     # A registry on this machine has nothing to report to anybody.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+# MLflow imports tqdm where it is installed, which tells a notebook without ipywidgets to get them.
+_NO_WIDGETS = "IProgress not found"
 
 
 _importing = threading.Lock()
@@ -46,6 +49,7 @@ def import_mlflow(uri: str) -> None:
             os.environ.setdefault(name, value)
         if urlsplit(uri).password:  # at the end of each run it prints an address that has the password
             os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        warnings.filterwarnings("ignore", _NO_WIDGETS)
         importlib.import_module("mlflow")
 
 

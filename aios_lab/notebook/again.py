@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
+import io
 import logging
 import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,28 @@ LARGEST = 64 * 2**20  # bytes of a call that is kept
 NOT_KEPT = frozenset({"client", "tracker", "resume"})  # of this kernel, or of this call alone
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """In place of data that only the kernel of the call had."""
+
+    kind: str
+
+
 def keep(folder: Path, call: dict[str, Any]) -> None:
-    """Keep the arguments of ``begin``. What cannot be written is not kept, and the run goes on."""
+    """Keep the arguments of ``begin``, and of the data what names files. A call that cannot be written, or is
+    larger than ``LARGEST``, is not kept, and the run goes on."""
     import cloudpickle
 
+    from aios_lab.training import whole
+    from aios_lab.training.kernel.payload import source_of
+
     kept = {name: value for name, value in call.items() if name not in NOT_KEPT}
+    if not _names_files(data := kept.get("data")):
+        kept["data"] = Elsewhere(type(data).__qualname__)
+    packed = _Bounded()
     try:
-        packed = cloudpickle.dumps({**kept, "source": kept.get("source") or _source(kept["function"])})
-        if len(packed) > LARGEST:
-            raise ValueError(f"it has {len(packed)} bytes")
-        _write(folder / CALL, packed)
+        cloudpickle.dump({**kept, "source": kept.get("source") or source_of(kept["function"])}, packed)
+        whole.write(folder / CALL, packed.getvalue(), mode=0o600)
     except Exception as error:  # objects of users raise whatever they like when they are packed
         log.info("the call that began the run in %s is not kept: %s", folder, error)
 
@@ -59,6 +72,13 @@ def recall(server: Server, run: str, step: int | None) -> dict[str, Any]:
             "no_call",
             f"Run the cell that defines it again, with --resume {named}.",
         ) from error
+    if isinstance(data := call.get("data"), Elsewhere):
+        raise AIOSError(
+            f"The run {view.name!r} ({view.id}) trained on data of its notebook's (a {data.kind}), which is "
+            "not kept.",
+            "no_data",
+            f"Give it again: aios.train(function, data=…, resume={named!r}).",
+        )
     return {**call, "name": view.name, "resume": named}
 
 
@@ -72,17 +92,18 @@ def _no_checkpoint(view: Run, steps: list[int], step: int | None) -> AIOSError:
     return AIOSError(f"The run {view.name!r} ({view.id}) has no checkpoint{where}", "no_checkpoint", hint)
 
 
-def _source(function: Any) -> str:
-    try:
-        return inspect.getsource(function) if function is not None else ""
-    except (OSError, TypeError):  # defined where no source is kept
-        return ""
+def _names_files(data: Any) -> bool:
+    """Whether ``data`` is nothing, or paths and URLs alone: what is small, and there for any kernel."""
+    from aios_lab.training import Files
+
+    many = data if isinstance(data, list) else [data]
+    return data is None or all(isinstance(one, (str, os.PathLike, Files)) for one in many)
 
 
-def _write(path: Path, packed: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(packed)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+class _Bounded(io.BytesIO):
+    """Takes no more than ``LARGEST`` bytes, so that nobody packs gigabytes to throw them away."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + memoryview(data).nbytes > LARGEST:
+            raise ValueError(f"it has more than {LARGEST} bytes")
+        return super().write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -11,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from aios_lab.notebook.errors import AIOSError
 from aios_lab.training.errors import TrainingFailed
-from aios_lab.training.kernel.live import ENDED, LiveRun
+from aios_lab.training.kernel.live import LiveRun
 from aios_lab.training.kernel.run import Run
 from aios_lab.training.record.files import RunFolder
 from aios_lab.training.spec import RESULT, End
 from aios_lab.wire import Run as RunView
-from aios_lab.wire import RunState
+from aios_lab.wire import RunMetric, RunState
 
 if TYPE_CHECKING:
     from aios_lab.notebook.server import Server
+
+log = logging.getLogger("aios_lab.notebook")
 
 PERIOD = 0.5  # seconds between two looks at the record
 
@@ -33,7 +36,7 @@ def attach(server: Server, wanted: str | None) -> Run:
     view = server.call("GET", f"runs/{_find(server, wanted)}", RunView)
     folder = Path(os.environ["AIOS_RUNS"]) / view.id
     run = Run(LiveRun(view), folder, (folder / RESULT).read_bytes)
-    following = _Following(run, server, view)
+    following = Following(run, server, view)
     following.look()
     following.start()
     return run
@@ -42,7 +45,7 @@ def attach(server: Server, wanted: str | None) -> Run:
 def _find(server: Server, wanted: str | None) -> str:
     _, listed = server.send("GET", "runs")
     runs = [RunView.model_validate(one) for one in listed]
-    living = [one for one in runs if one.state not in ENDED]
+    living = [one for one in runs if not one.state.ended]
     if wanted is None and living:
         return living[0].id
     for one in (*living, *runs):
@@ -58,7 +61,7 @@ def _find(server: Server, wanted: str | None) -> str:
     )
 
 
-class _Following(threading.Thread):
+class Following(threading.Thread):
     """Looks at the record until the run has ended, and passes on what its user wants of it."""
 
     def __init__(self, run: Run, server: Server, view: RunView) -> None:
@@ -99,11 +102,20 @@ class _Following(threading.Thread):
 
     def look(self) -> None:
         """Take in what the record has, and its end."""
-        ended = self._view.state in ENDED
-        metrics, self._offset = self._folder.metrics(self._offset)
-        self._run.live.follow(self._view, metrics)
+        ended = self._view.state.ended
+        self._run.live.follow(self._view, self._new_metrics())
         if ended:
-            has_result = (self._run.folder / RESULT).exists()
+            has_result = os.path.exists(self._run.folder / RESULT)
             end = End(0, "", "ok", self._view.ended or time.time(), has_result=has_result)
             failed = self._view.state is RunState.FAILED
             self._run.end([end], TrainingFailed.told(self._view.error) if failed else None)
+
+    def _new_metrics(self) -> list[RunMetric]:
+        """Those since the last look. What cannot be read now may be with the next one: the run's end, which
+        somebody waits for, is known all the same."""
+        try:
+            metrics, self._offset = self._folder.metrics(self._offset)
+        except (OSError, ValueError) as error:  # pydantic's are ValueErrors
+            log.info("the metrics of run %s cannot be read: %s", self._view.id, error)
+            return []
+        return metrics

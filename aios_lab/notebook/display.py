@@ -18,7 +18,6 @@ RUN_MIME = "application/vnd.aios.run.v1+json"
 PERIOD = 0.5  # seconds between updates of a run's display
 PLAIN_PERIOD = 5.0  # the same where every update is a line of its own
 END_BOUND = SAVE_GRACE + 10.0  # seconds that a run which is to end gets for it; 2 do without a model to save
-ENDED = frozenset({"finished", "stopped", "failed"})
 
 
 class Output:
@@ -79,7 +78,7 @@ def watch(run: LiveRun) -> None:
 def _stop(run: LiveRun, output: Output) -> None:
     run.cancel()
     deadline = time.monotonic() + END_BOUND
-    while run.state.value not in ENDED and time.monotonic() < deadline:
+    while not run.state.ended and time.monotonic() < deadline:
         try:
             _follow(run, output, deadline - time.monotonic())
         except KeyboardInterrupt:  # the second one: no more patience
@@ -89,11 +88,11 @@ def _stop(run: LiveRun, output: Output) -> None:
 def _follow(run: LiveRun, output: Output, seconds: float = math.inf) -> None:
     """Show the run until it ended, or for ``seconds``."""
     ended = threading.Event()
-    forget = run.on_change(lambda: ended.set() if run.state.value in ENDED else None)
+    forget = run.on_change(lambda: ended.set() if run.state.ended else None)
     deadline = time.monotonic() + seconds
     shown = None
     try:
-        while run.state.value not in ENDED and time.monotonic() < deadline:
+        while not run.state.ended and time.monotonic() < deadline:
             view = run.view()
             if view != shown:
                 output.show(progress(view), _rich(view), last=False)

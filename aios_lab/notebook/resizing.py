@@ -26,7 +26,8 @@ class ResizeEvent:
 
     "shrinking" comes first, with the ``deadline`` (seconds since the epoch) at which workers that still run
     tasks are ended; then "shrunk", or "parked" where none is left. "growing" is followed by "grown", or by
-    "resumed" when the slice was parked.
+    "resumed" when the slice was parked; it is also said where as many workers of another shape take their
+    place.
     """
 
     kind: Kind

@@ -22,7 +22,7 @@ from aios_lab.models.errors import ModelError
 from aios_lab.routes.call import Answer, Call, Caller, Query, Route, person
 from aios_lab.routes.errors import REFUSALS, problem_of
 from aios_lab.routes.services import Services
-from aios_lab.training.record.store import RunRefused
+from aios_lab.training.record.refused import RunRefused
 from aios_lab.wire import Problem, Wire
 
 TOKEN_HEADER = "X-AIOS-Token"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aios_lab.broker.errors import Refused
 from aios_lab.models.errors import ModelError
-from aios_lab.training.record.store import RunRefused
+from aios_lab.training.record.refused import RunRefused
 from aios_lab.wire import Problem
 
 REFUSALS = (Refused, RunRefused, ModelError)

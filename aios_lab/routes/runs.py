@@ -6,7 +6,7 @@ from functools import partial
 
 from aios_lab.broker.errors import Refused
 from aios_lab.routes.call import Call, Query, Route
-from aios_lab.training.record.store import new_run_id
+from aios_lab.training.begun import new_run_id
 from aios_lab.wire import Run, RunLog, RunOrder, RunRequest, RunUpdate
 
 
@@ -108,7 +108,8 @@ ROUTES = (
         "PATCH",
         "runs/{run_id}",
         update,
-        "A kernel tells the end of a run that it could not begin. All else comes from the slice itself.",
+        "A kernel tells of a run until its ranks begin, how its data loads or why it cannot begin; all else "
+        "comes from the slice itself.",
         {200: RunOrder},
         body=RunUpdate,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,12 +35,11 @@ class News:
     def tell(self, **fields: Any) -> None:
         """None leaves a field as it is."""
         with self._lock:
-            self._fields.update({name: value for name, value in fields.items() if value is not None})
-
-    def add(self, **lists: Sequence[Any]) -> None:
-        with self._lock:
-            for name, more in lists.items():
-                self._set(name, [*self._lists[name], *more])
+            for name, value in fields.items():
+                if name in APPENDED:
+                    self._set(name, [*self._lists[name], *(value or ())])
+                elif value is not None:
+                    self._fields[name] = value
 
     def take(self) -> Taken:
         """All there is, but of a long backlog the oldest part; it counts as told unless it is put back."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from aios_lab.training import whole
 from aios_lab.training.news import News, update_of
 from aios_lab.wire import RunUpdate
 
 log = logging.getLogger("aios_lab.training")
 
 NAME = "untold.jsonl"
+LONGEST = 1 << 25  # bytes that are written, and read: the user's own code can write there, too
 
 
 class Message(BaseModel):
@@ -30,20 +31,19 @@ class Message(BaseModel):
 
 def leave_untold(folder: Path, unanswered: Mapping[str, Any], news: News) -> None:
     """Write the message that nobody answered as it was, since it may have been heard, and all that is left of
-    ``news`` in messages after it; where the disk refuses it is lost, which the log says."""
-    number = unanswered["number"]
-    path = folder / NAME
-    draft = path.with_suffix(".draft")
+    ``news`` in messages after it, the newest left out beyond ``LONGEST`` bytes; where the disk refuses it is
+    lost, which the log says."""
+    number, lines = unanswered["number"], [_line(unanswered)]
+    while news.more:
+        number += 1
+        first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
+        lines.append(_line({"number": number, "first": first, "update": update}))
+        if sum(map(len, lines)) > LONGEST:
+            log.warning("some of the end of run %s is told nowhere: it is too long", folder.name)
+            lines.pop()
+            break
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(unanswered) + "\n")
-            while news.more:
-                number += 1
-                first, update = news.first, update_of(news.take()).model_dump(mode="json", exclude_unset=True)
-                file.write(json.dumps({"number": number, "first": first, "update": update}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        whole.write(folder / NAME, b"".join(lines))
     except OSError as error:
         log.error("the end of run %s is told nowhere: %s", folder.name, error)
 
@@ -51,11 +51,16 @@ def leave_untold(folder: Path, unanswered: Mapping[str, Any], news: News) -> Non
 def untold(folder: Path) -> Iterator[Message]:
     """What was left there."""
     try:
-        lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        with (folder / NAME).open("rb") as file:
+            text = file.read(LONGEST)
+    except OSError:
         return
-    for line in lines:
+    for line in text.splitlines():
         try:
             yield Message.model_validate_json(line)
-        except ValidationError as error:  # the user's own code can write there, too
+        except ValidationError as error:
             log.warning("what run %s left cannot be understood: %s", folder.name, error)
+
+
+def _line(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"

@@ -22,6 +22,10 @@ class RunState(StrEnum):
     STOPPED = "stopped"
     FAILED = "failed"
 
+    @property
+    def ended(self) -> bool:
+        return self in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+
 
 class Run(Wire):
     id: str

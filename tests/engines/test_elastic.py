@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 from distributed import Client
 
+from aios_lab.allocation.types import Resources
 from engines.running import Running
 from live import until
 
@@ -178,6 +179,17 @@ def test_a_parked_slice_keeps_its_data_and_comes_back(engine: Running):
         assert len(result.result(60)) == 30_000
         assert kinds(client) == ["shrinking", "parked", "growing", "resumed"]
         until("it is quiet again", lambda: engine.info(slice_id).quiet_since)
+
+
+def test_workers_of_another_shape_are_told_of_though_there_are_as_many(engine: Running):
+    with engine.slice(1) as (slice_id, client):
+        before = addresses(client)
+        engine.scale(slice_id, 1, Resources(cpu=1000, memory=1536), grace=PATIENT)
+        assert addresses(client) != before
+        first, last = resizes(client)
+        assert (first["kind"], first["leaving"]) == ("growing", before)
+        assert first["deadline"] > time.time()
+        assert (last["kind"], last["before"], last["after"]) == ("grown", 1, 1)
 
 
 def test_without_data_nothing_stays_but_the_scheduler(engine: Running):

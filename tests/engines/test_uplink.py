@@ -28,6 +28,15 @@ async def begin_to_talk(dask_scheduler: Any) -> None:
     dask_scheduler.talking = asyncio.create_task(talk())
 
 
+async def say_too_much(dask_scheduler: Any) -> str:
+    """What is said to a message whose letters take six bytes each on the line."""
+    try:
+        await dask_scheduler.extensions[EXTENSION].tell({"text": "\N{CYRILLIC SMALL LETTER YA}" * 1_000_000})
+    except ValueError as error:
+        return str(error)
+    return "nothing"
+
+
 def heard(dask_scheduler: Any) -> list[Any]:
     return list(dask_scheduler.heard)
 
@@ -54,6 +63,21 @@ def test_what_is_said_is_answered_by_this_engine_or_the_next(tmp_path: Path) -> 
             until("it hears", lambda: client.run_on_scheduler(heard)[1:] == [{"please": "stop"}])
         finally:
             second.stop()
+
+
+def test_a_message_that_is_too_long_is_refused_and_costs_the_slice_nothing(tmp_path: Path) -> None:
+    engine = Running(tmp_path, INVENTORY)
+    try:
+        talks = engine.scale(TALKS, 1)
+        with engine.client(talks) as client:
+            assert "the line takes 4194304" in str(client.run_on_scheduler(say_too_much))
+            client.run_on_scheduler(begin_to_talk)
+            until("the next one is answered", lambda: client.run_on_scheduler(heard) == [{}])
+            assert engine.heard.told_by == [(TALKS, {"text": "I am here"})]
+            assert engine.pids(TALKS) == talks.pids
+            assert engine.heard.gone == {}
+    finally:
+        engine.stop()
 
 
 def test_a_slice_that_is_to_stay_does_without_an_engine_and_ends_when_it_may(tmp_path: Path) -> None:

@@ -94,3 +94,22 @@ def test_the_log_of_a_rank_is_read_from_its_file(server: Server, broken: str) ->
         server.get(f"aios/api/runs/{broken}/log?rank=7")
     assert refused.value.status == 404
     assert "rank 7" in refused.value.body["message"]
+
+
+def test_data_of_the_notebook_is_asked_for_again(server: Server, kernel: Kernel) -> None:
+    kernel.run(
+        "import aios_lab as aios, numpy as np\n"
+        "def adds(ctx):\n"
+        "    kept = ctx.resume() or {'sum': 0.0}\n"
+        "    ctx.checkpoint(sum=kept['sum'] + float(ctx.data[0].sum()))\n"
+        "    return kept['sum']\n"
+        "run = aios.train(adds, workers=1, data=np.ones((6, 2)))"
+    )
+    first = kernel.run("print(run.id)").strip()
+    until("it has a checkpoint", lambda: server.get(f"aios/api/runs/{first}")["checkpoints"])
+    with pytest.raises(CellError, match=rf"(?s)a ndarray\), which is not kept.*data=…, resume='{first}@0'"):
+        kernel.run(f"%aios resume {first}")
+    seen = kernel.run(
+        f"print(aios.train(adds, workers=1, data=np.ones((6, 2)), resume='{first}@0').result())"
+    )
+    assert seen.splitlines()[-1] == "2.0"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from aios_lab.engines.local.succession import ADOPT
 from live import Kernel, Server, answer_of, serving, until
 
 CONFIG = "c.AIOSLab.inventory = {'cpus': 4, 'memory': '8GB'}\n"
-DETACHED = """%%aios train --workers 2 --detach --name long --set seconds={seconds}
+DETACHED = """%%aios train --workers {workers} --detach --name {name} --set seconds={seconds}
 import os, time
 
 def train(ctx, seconds=3600):
@@ -35,11 +37,11 @@ def server(tmp_path: Path):
         yield running
 
 
-def begin(server: Server, seconds: int = 3600) -> tuple[Kernel, str]:
+def begin(server: Server, seconds: int = 3600, workers: int = 2, name: str = "long") -> tuple[Kernel, str]:
     """A kernel and the id of its detached run, which trains."""
-    kernel = server.kernel()
-    kernel.run("import aios_lab as aios; aios.request(workers=2, memory='500MB', cpus=1)")
-    kernel.run(DETACHED.format(seconds=seconds))
+    kernel = server.kernel("a.ipynb" if name == "long" else f"{name}.ipynb")
+    kernel.run(f"import aios_lab as aios; aios.request(workers={workers}, memory='500MB', cpus=1)")
+    kernel.run(DETACHED.format(seconds=seconds, workers=workers, name=name))
     run_id = kernel.run("print(run.id)").strip()
     until("it trains", lambda: run_of(server, run_id)["step"] > 5, 90)
     return kernel, run_id
@@ -75,10 +77,17 @@ def nothing_is_left(server: Server) -> None:
     until("no rank is left", lambda: not ranks(server), 15)
 
 
-def ranks(server: Server) -> set[int]:
-    """Processes of runs that live; each has said its pid."""
-    logs = (server.data_dir / "runs").glob("*/rank*.log")
+def ranks(server: Server, run_id: str = "*") -> set[int]:
+    """Processes of runs, or of this one, that live; each has said its pid."""
+    logs = (server.data_dir / "runs").glob(f"{run_id}/rank*.log")
     return {int(log.read_text().split()[1]) for log in logs} & set(server.processes())
+
+
+def given_up(server: Server, run_id: str) -> bool:
+    """Whether the ledger says that the slice of a run has lost its owner."""
+    wanted = "select 1 from events where kind = 'orphaned' and slice_id = ?"
+    with closing(sqlite3.connect(server.data_dir / "ledger.db", timeout=10)) as ledger:
+        return bool(ledger.execute(wanted, [run_of(server, run_id)["slice_id"]]).fetchone())
 
 
 def test_it_outlives_a_restart_and_the_end_of_its_kernel(server: Server) -> None:
@@ -120,20 +129,22 @@ def test_it_goes_on_until_its_end_and_gives_its_result_to_whoever_attaches(serve
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_it_outlives_the_server_and_the_next_one_has_it_again(server: Server, how: str) -> None:
     _, run_id = begin(server)
+    _, shorter = begin(server, seconds=round(2 * ADOPT), workers=1, name="shorter")
     if how == "kill":
         server.kill()
     else:
         assert server.process is not None
         server.process.terminate()
         server.process.wait(60)
-    time.sleep(12)  # longer than what waits only for a moment: nothing tells of what does not end
-    assert len(ranks(server)) == 2
+    until("a run that outlived what waits for a moment has ended", lambda: not ranks(server, shorter), 60)
+    assert len(ranks(server, run_id)) == 2
     server.start()
     goes_on(server, run_id)
+    until("the end of the other one is known", lambda: run_of(server, shorter)["state"] == "finished", 30)
     kernel = server.kernel("b.ipynb")
     kernel.run("import aios_lab as aios; run = aios.attach()")
     assert kernel.run("print(run.id, run.state)").split() == [run_id, "running"]
-    time.sleep(12)  # its old kernel does not report, and what is nobody's has expired
+    until("nobody waits for its old kernel any more", lambda: given_up(server, run_id), 60)
     goes_on(server, run_id)
     stopped(server, run_id)
     is_whole(server, run_id)

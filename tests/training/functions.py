@@ -207,3 +207,81 @@ def dies_at_step(ctx: Any, at: int) -> None:
         optimizer.step()
         if step == at and ctx.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def until_told(
+    ctx: Any,
+    pause: float = 0.05,
+    catches: bool = True,
+    hangs_at: int = 0,
+    never_saves: bool = False,
+    slow_to_gather: bool = False,
+) -> tuple[float, int]:
+    """Each step adds one to its only weight; what that is when it is stopped, and the number of steps."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from aios_lab.training import Stopped
+    from aios_lab.training.saving import checkpoints
+
+    class Slow(torch.nn.Linear):
+        def __getstate__(self) -> dict[str, Any]:
+            time.sleep(float(os.environ.pop("SLOW", "0")))
+            return self.__dict__.copy()
+
+    def for_ever(*args: Any) -> None:
+        print("saving", flush=True)
+        time.sleep(3600)
+
+    if never_saves:
+        vars(checkpoints)["commit"] = for_ever
+    model: Any = (Slow if slow_to_gather else torch.nn.Linear)(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=1.0)
+    loader: Any = DataLoader(TensorDataset(torch.ones(8, 1)), batch_size=4)
+    model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+    step = 0
+    try:
+        while True:
+            for (x,) in loader:
+                optimizer.zero_grad()
+                (-model(x)).mean().backward()
+                optimizer.step()
+                step += 1
+                if step == hangs_at:
+                    print("hangs", flush=True)
+                    time.sleep(3600)
+                ctx.report(step=step, value=step)
+                time.sleep(pause)
+    except Stopped:
+        if not catches:
+            raise
+        if slow_to_gather:
+            os.environ["SLOW"] = "2.5"
+        return float(ctx.unwrap(model).weight), step
+
+
+def rated(ctx: Any, fails_at: int = 0) -> tuple[list[float], list[int], int]:
+    """The learning rate and the number of this rank's samples in each step, and how many steps counted."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(1)
+    x = torch.randn(96, 4)
+    model: Any = torch.nn.Linear(4, 1)
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.1)  # without any state of its own
+    loader: Any = DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=16)
+    model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+    rates: list[float] = []
+    sizes: list[int] = []
+    optimizer.register_step_pre_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(model(inputs), targets).backward()
+        optimizer.step()
+        sizes.append(len(inputs))
+        ctx.report(rate=rates[-1])
+        if len(sizes) == fails_at:
+            ctx.finish()
+            raise RuntimeError("broken off")
+    return rates, sizes, ctx._pace.stepped

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aios_lab.training.leader.attempts import PAUSE_LAG, SAVE_EVERY, Attempts
+from aios_lab.training.leader.attempts import READY_WITHIN, Attempts
+from aios_lab.training.leader.holds import PAUSE_LAG, SAVE_EVERY
 from aios_lab.training.leader.retries import CRASHES
 from aios_lab.training.leader.scaling import GROW_AFTER, Scaling
 from aios_lab.training.leader.worlds import Act, Leave, Send, Start
@@ -37,7 +35,7 @@ def running(places: tuple[str, ...] = (A, B), scaling: Scaling = ANY, by_clock: 
 def paused(run: Attempts, attempt: int, now: float) -> list[Act]:
     """The present world holds, settles and ends."""
     assert run.world is not None
-    number, size = run._holds, len(run.world.places)
+    number, size = run.holds.count, len(run.world.places)
     acts: list[Act] = []
     for rank in range(size):
         acts += run.on_held(attempt, rank, number)
@@ -54,6 +52,8 @@ def test_a_planned_change_prepares_the_next_world_first() -> None:
     assert run.on_leaving([B], 2) == [Start(1, (A,))]
     assert run.state is RunState.RUNNING
     assert run.on_ready(1, 0, 3) == [Send(0, "hold", {"number": 1, "why": "pause"})]
+    run.on_pausing(0, 3.5)
+    assert run.state is RunState.RESIZING
     acts = paused(run, 0, 4)
     assert acts == [Send(1, "go"), Leave(frozenset({A}))]
     assert run.state is RunState.RESIZING
@@ -188,6 +188,17 @@ def test_a_rank_that_does_not_pause_with_the_others_is_ended() -> None:
     assert run.on_end(0, end(1, "killed"), 20) == [Send(1, "go"), Leave(frozenset({A}))]
 
 
+def test_what_an_earlier_world_saved_late_is_no_progress() -> None:
+    run = running((A,))
+    run.on_end(0, end(0, "failed", code=-9), 2)
+    run.on_ready(1, 0, 3)
+    crashes = run.retries.crashes
+    run.on_saved(0, 4)
+    assert run.retries.crashes == crashes == 1
+    run.on_saved(1, 5)
+    assert run.retries.crashes == 0
+
+
 @pytest.mark.parametrize("stop", [Attempts.on_stop, Attempts.on_kill])
 def test_a_stop_in_the_middle_of_a_change_ends_both_worlds(
     stop: Callable[[Attempts, float], list[Act]],
@@ -200,105 +211,6 @@ def test_a_stop_in_the_middle_of_a_change_ends_both_worlds(
     for rank in (0, 1):
         run.on_end(0, end(rank, "stopped"), 4)
     assert run.state is RunState.STOPPED
-
-
-class AnyLife(RuleBasedStateMachine):
-    """Ranks that do as they are told, on workers that come, leave and die at any time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-        self.count = 2
-        self.run = Attempts((A, B), Scaling(1), by_clock=True)
-        self.alive: dict[tuple[int, int], str] = {(0, 0): A, (0, 1): B}  # ranks, and where they are
-        self.there = {A, B}
-        self.going = {0}
-        self.do(self.run.on_ready(0, 0, 0) + self.run.on_ready(0, 1, 0))
-        self.run.on_resumable(None, 0)
-
-    def do(self, acts: list[Act]) -> None:
-        for act in acts:
-            if isinstance(act, Start):
-                assert {*act.places} <= self.there - self.run.leaving
-                for rank, place in enumerate(act.places):
-                    self.alive[act.attempt, rank] = place
-                for rank in range(len(act.places)):
-                    self.do(self.run.on_ready(act.attempt, rank, self.now))
-            elif isinstance(act, Send):
-                self.obey(act)
-
-    def obey(self, act: Send) -> None:
-        ranks = [rank for attempt, rank in self.alive if attempt == act.attempt]
-        match act.order:
-            case "go":
-                self.going.add(act.attempt)
-                training = {attempt for attempt, _ in self.alive} & self.going
-                assert training == {act.attempt}, "two worlds train at once"
-                self.run.on_going(act.attempt)
-            case "kill":
-                for rank in ranks:
-                    if self.alive.pop((act.attempt, rank), None):
-                        self.do(self.run.on_end(act.attempt, end(rank, "killed"), self.now))
-            case "hold":
-                for rank in ranks:
-                    self.do(self.run.on_held(act.attempt, rank, act.values["number"]))
-            case "settle" if act.values["why"] == "save":
-                self.do(self.run.on_saved(act.attempt, self.now))
-            case "settle":
-                for rank in ranks:
-                    if self.alive.pop((act.attempt, rank), None):
-                        self.do(self.run.on_end(act.attempt, end(rank, "paused"), self.now))
-
-    @rule()
-    def a_worker_comes(self) -> None:
-        self.count += 1
-        address = f"tcp://h:{self.count}"
-        self.there.add(address)
-        self.do(self.run.on_worker(address, self.now))
-
-    @precondition(lambda self: self.there)
-    @rule(data=st.data())
-    def some_leave(self, data: st.DataObject) -> None:
-        which = data.draw(st.sets(st.sampled_from(sorted(self.there)), min_size=1))
-        self.do(self.run.on_leaving(which, self.now))
-
-    @precondition(lambda self: self.there)
-    @rule(data=st.data())
-    def one_dies(self, data: st.DataObject) -> None:
-        address = data.draw(st.sampled_from(sorted(self.there)))
-        self.there.discard(address)
-        self.alive = {key: place for key, place in self.alive.items() if place != address}
-        self.do(self.run.on_lost(address, end(-1, "lost"), self.now))
-
-    @rule(seconds=st.floats(0.1, 40))
-    def time_goes_by(self, seconds: float) -> None:
-        self.now += seconds
-        self.do(self.run.tick(self.now))
-
-    @rule()
-    def a_checkpoint_stands(self) -> None:
-        if self.run.world is not None:
-            self.do(self.run.on_saved(self.run.world.attempt, self.now))
-
-    @invariant()
-    def it_goes_on_where_it_can(self) -> None:
-        """With workers that stay, it trains on all of them once everything has had its time."""
-        if self.run.over:
-            assert self.run.state is RunState.FAILED
-            assert self.run.retries.crashes > CRASHES
-            return
-        for _ in range(4):
-            self.now += 1
-            self.do(self.run.tick(self.now))
-        staying = self.there - self.run.leaving
-        places = {place for (attempt, _), place in self.alive.items() if attempt in self.going}
-        if not self.run.over:
-            assert places == staying, self.run.state
-            assert self.run.state is (RunState.RUNNING if staying else RunState.WAITING)
-
-
-AnyLife.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
-TestAnyLife = AnyLife.TestCase
 
 
 def test_who_stops_a_run_that_fails_just_then_has_stopped_it() -> None:
@@ -344,3 +256,59 @@ def test_a_change_that_cannot_be_made_is_tried_again_later_each_time() -> None:
     assert waits == sorted(waits)
     assert waits[-1] > 4 * waits[0]
     assert run.state is RunState.RUNNING
+
+
+def test_a_world_that_does_not_get_ready_in_time_gives_way_and_the_run_goes_on() -> None:
+    run = running((A,))
+    run.on_worker(B, 2)
+    assert run.tick(3) == [Start(1, (A, B))]
+    run.on_ready(1, 0, 4)
+    assert run.tick(3 + READY_WITHIN) == []
+    late = 3.1 + READY_WITHIN
+    assert run.tick(late) == [Send(1, "kill")]
+    assert run.state is RunState.RUNNING
+    assert run.on_ready(1, 1, late) == []
+    again = late
+    while not (acts := run.tick(again)):
+        again += 0.1
+    assert acts == [Start(2, (A, B))]
+    assert run.tick(again + 1.9 * READY_WITHIN) == []  # it is given longer
+
+
+def test_a_run_whose_worlds_never_get_ready_fails_and_says_so() -> None:
+    run = running()
+    run.on_lost(B, end(1, "lost"), 2)
+    assert run.on_end(0, end(0, "killed"), 2.1) == [Start(1, (A,))]
+    now = 2.0
+    while not run.over:
+        now += 1
+        run.tick(now)
+        assert now < 60 * READY_WITHIN
+    assert run.state is RunState.FAILED
+    assert run.ends[0].error == "it did not get ready in time"
+
+
+def test_ranks_whose_last_checkpoint_does_not_stand_go_on_and_change_later() -> None:
+    run = running((A,))
+    run.on_worker(B, 2)
+    run.tick(3)
+    run.on_ready(1, 0, 4)
+    assert run.on_ready(1, 1, 4) == [Send(0, "hold", {"number": 1, "why": "pause"})]
+    assert run.on_held(0, 0, 1) == [Send(0, "settle", {"number": 1, "why": "pause"}, rank=0)]
+    run.on_pausing(0, 5)
+    assert run.state is RunState.RESIZING
+    assert run.on_saved(0, 6, good=False) == [Send(1, "kill")]
+    assert run.state is RunState.RUNNING
+    assert run.tick(6.1) == []
+    assert run.tick(9) == [Start(2, (A, B))]
+    assert run.on_saved(0, 9.5, good=False) == []  # one that nobody waits for
+
+
+def test_ranks_that_must_leave_try_again_to_save() -> None:
+    run = running((A,))
+    assert run.on_leaving([A], 2) == [Send(0, "hold", {"number": 1, "why": "pause"})]
+    run.on_held(0, 0, 1)
+    assert run.on_saved(0, 3, good=False) == []
+    assert run.tick(9) == [Send(0, "hold", {"number": 2, "why": "pause"})]
+    assert paused(run, 0, 10) == [Leave(frozenset())]
+    assert run.state is RunState.WAITING

@@ -16,17 +16,26 @@ from hypothesis import strategies as st
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.keeping import Keeping
 from aios_lab.training.pacing.rates import Rate, gain
-from aios_lab.training.rank.boundaries import AHEAD, Boundaries
+from aios_lab.training.rank.boundaries import AHEAD, LONGEST_PART, SHORTEST_PART, Boundaries
 from aios_lab.training.saving import checkpoints, state
-from aios_lab.training.saving.checkpoints import Damaged, Manifest, commit, draft, listed, newest_good, verify
+from aios_lab.training.saving.checkpoints import (
+    Damaged,
+    Manifest,
+    Outdated,
+    commit,
+    draft,
+    listed,
+    newest_good,
+    verify,
+)
 
 
-def written(folder: Path, steps: int, keep: int = 3) -> Path:
-    place = draft(folder, steps, 0)
+def written(folder: Path, steps: int, keep: int = 3, attempt: int = 0) -> Path:
+    place = draft(folder, steps, attempt)
     place.mkdir(parents=True)
     (place / "__0_0.distcp").write_bytes(bytes(range(256)) * steps)
     (place / ".metadata").write_bytes(b"metadata")
-    return commit(place, Manifest("r-1", 0, steps, steps, 2, 1.0), keep)[0]
+    return commit(place, Manifest("r-1", attempt, steps, steps, 2, 1.0), keep)[0]
 
 
 def test_a_checkpoint_is_verified_and_the_oldest_go(tmp_path: Path) -> None:
@@ -102,6 +111,19 @@ def test_one_that_is_written_again_replaces_the_first(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000000002"]
 
 
+def test_an_attempt_that_another_has_taken_the_place_of_leaves_its_checkpoints_alone(tmp_path: Path) -> None:
+    written(tmp_path, 2, attempt=1)
+    with pytest.raises(Outdated, match="attempt 1 of this run"):
+        written(tmp_path, 2, attempt=0)
+    assert verify(listed(tmp_path)[0]).attempt == 1
+    draft(tmp_path, 9, 2).mkdir()
+    draft(tmp_path, 9, 2).with_name("draft-of-mine").mkdir()
+    with pytest.raises(Outdated, match="attempt 2 of this run"):
+        written(tmp_path, 5, attempt=1)
+    assert written(tmp_path, 5, attempt=2).exists()
+    assert [verify(path).attempt for path in listed(tmp_path)] == [2, 1]
+
+
 def test_any_state_comes_back_as_it_was(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 1)
     kept = {
@@ -147,6 +169,10 @@ class Shared(dict[str, str]):
     def check(self, keys: list[str]) -> bool:
         return all(key in self for key in keys)
 
+    def add(self, key: str, amount: int) -> int:
+        self[key] = str(int(super().get(key, "0")) + amount)
+        return int(self[key])
+
 
 @given(st.integers(2, 4), st.data())
 def test_all_ranks_stop_at_the_same_step_whenever_they_hear_of_it(world: int, data: Any) -> None:
@@ -169,6 +195,43 @@ def test_all_ranks_stop_at_the_same_step_whenever_they_hear_of_it(world: int, da
     assert stopped == dict.fromkeys(range(world), settled + 1 + AHEAD)
 
 
+@given(st.integers(2, 4), st.data())
+def test_all_ranks_part_at_the_same_step_soon_after_all_know_of_the_stop(world: int, data: Any) -> None:
+    store = Shared()
+    ranks = [Boundaries(rank, world) for rank in range(world)]
+    heard = [data.draw(st.integers(1, 6)) for _ in ranks]
+    parted: dict[int, int] = {}
+    for step in range(1, 20):
+        for rank in data.draw(st.permutations(range(world))):
+            if rank in parted:
+                continue
+            if step == heard[rank]:
+                ranks[rank].part(store)
+            if ranks[rank].due(step, store) == "stop":
+                parted[rank] = step
+    assert len(parted) == world
+    assert len({*parted.values()}) == 1
+    assert max(heard) < parted[0] <= max(heard) + 2
+
+
+def test_a_stop_waits_for_a_step_only_where_steps_are_known_to_be_short() -> None:
+    alone = Boundaries(0, 1)
+    assert alone.patience == 0
+    alone.due(1, None)
+    assert SHORTEST_PART <= alone.patience <= LONGEST_PART
+    alone._took = LONGEST_PART
+    assert alone.patience == 0
+    alone.part(None)
+    assert alone.parting
+    assert alone.stay()
+    assert alone.due(2, None) is None
+    alone.part(None)
+    assert alone.due(3, None) == "stop"
+    assert not alone.stay()  # what it ends with is being saved
+    assert alone.parting
+    assert alone.stay(even_here=True)
+
+
 def test_one_rank_alone_stops_at_once_and_saves_each_so_many_steps() -> None:
     alone = Boundaries(0, 1, every=4)
     assert [alone.due(step, None) for step in range(1, 9)] == [None, None, None, "save"] * 2
@@ -189,8 +252,8 @@ def test_the_learning_rate_follows_the_batch_by_its_rule() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.1
     noisy, agreed = Rate("adascale", optimizer, 4.0), Rate("adascale", optimizer, 4.0)
     for _ in range(50):
-        noisy.measure(own=4.0, mean=1.0, ranks=4)  # four orthogonal gradients of length 2
-        agreed.measure(own=4.0, mean=4.0, ranks=4)
+        noisy.measure(own=4.0, mean=1.0, parts=4)  # four orthogonal gradients of length 2
+        agreed.measure(own=4.0, mean=4.0, parts=4)
     assert noisy.factor == pytest.approx(4.0)
     assert agreed.factor == pytest.approx(1.0)
     again = Rate("adascale", optimizer, 2.0)

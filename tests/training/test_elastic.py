@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,12 @@ import dask.array as da
 import pytest
 from distributed import Client, LocalCluster
 
-from aios_lab.training import LocalTracker, Run, train
-from aios_lab.training.spec import SLICE
+from aios_lab.training import LocalTracker, Run, TrainingFailed, train
+from aios_lab.training.leader import holds
+from aios_lab.training.spec import RANKS, SLICE
 from aios_lab.wire import RunState
-from training import functions
+from live import until
+from training import functions, pacers
 from training.helpers import Train, counts_once, ranks_left
 from training.test_failures import changing
 
@@ -104,6 +107,38 @@ def test_a_run_shrinks_and_grows_at_a_step_boundary(
     assert view.checkpoints
 
 
+def test_ranks_wait_for_rank_0_that_is_long_over_a_large_checkpoint(
+    begin: Train, own: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "PAUSE_LAG", 4.0)  # the scheduler is in this process
+
+    def slow(ctx: Any, **options: Any) -> list[float]:
+        from aios_lab.training.saving import checkpoints
+
+        digest = checkpoints._digest
+
+        def long(path: Path) -> str:
+            time.sleep(3.0)
+            return digest(path)
+
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            checkpoints._digest = long
+        return functions.counted(ctx, **options)
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(slow, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.3)
+    steps(run, 3)
+    leave(own, 1)
+    world(run, 1, after=0)
+    (tmp_path / "fast").touch()
+    run.result(120)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    (resize,) = run.view().resizes
+    assert (resize.before, resize.after, resize.why) == (2, 1, "Workers leave.")
+    assert run.view().lost.steps == 0
+
+
 @pytest.mark.parametrize("given", [False, True], ids=["its own data", "data that workers computed"])
 def test_a_killed_worker_costs_what_was_not_saved(
     begin: Train, own: Client, tmp_path: Path, expected: list[float], given: bool
@@ -125,6 +160,27 @@ def test_a_killed_worker_costs_what_was_not_saved(
     assert 0 <= view.lost.steps <= 4 + 2
     assert view.lost.seconds > 0
     assert view.resizes[0].why == "A rank was lost."
+
+
+def test_ranks_whose_last_checkpoint_cannot_be_written_go_on_and_change_later(
+    begin: Train, elastic: LocalCluster, tmp_path: Path, expected: list[float]
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.7)
+    steps(run, 2)
+    folder = Path(run.folder) / "checkpoints"
+    folder.touch()  # a file in its place
+    elastic.scale(3)
+    changing(run, lambda: "could not be written" in run.logs())
+    steps(run, 2)
+    assert run.view().attempt == 0
+    folder.unlink()
+    world(run, 3, after=0)
+    (tmp_path / "fast").touch()
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    assert run.view().lost.steps == 0
 
 
 def test_a_run_without_workers_waits_and_goes_on_by_itself(
@@ -164,3 +220,109 @@ def test_a_rank_that_is_killed_again_and_again_is_given_up(begin: Train) -> None
     with pytest.raises(Exception, match="SIGKILL"):
         run.wait(120)
     assert run.view().attempt == 3
+
+
+def test_large_work_comes_again_to_new_workers_where_the_old_ones_took_it_along(
+    begin: Train, own: Client, elastic: LocalCluster, tmp_path: Path, expected: list[float]
+) -> None:
+    ballast = os.urandom(2 << 20)
+
+    def heavy(ctx: Any, **options: Any) -> list[float]:
+        assert len(ballast) == 2 << 20
+        return functions.counted(ctx, **options)
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(heavy, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.1)
+    steps(run, 5)
+    leave(own, 2)
+    elastic.scale(0)
+    changing(run, lambda: run.view().state is RunState.WAITING)
+    elastic.scale(1)
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert counts_once(seen, EPOCHS, SAMPLES)
+    assert [resize.why for resize in run.view().resizes] == ["Workers were taken away."]
+
+
+def test_what_an_earlier_world_says_late_is_not_heard(begin: Train, own: Client, tmp_path: Path) -> None:
+    def say(kind: str, attempt: int, body: Any) -> None:
+        own.log_event(RANKS, {"run": run.id, "attempt": attempt, "rank": 0, "kind": kind, "body": body})
+
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.5)
+    steps(run, 2)
+    leave(own, 1)
+    world(run, 1, after=0)
+    say("metrics", 0, [(10_000, time.time(), None, {"loss": 9.0})])
+    say("checkpoint", 0, {"step": 10_000, "time": time.time(), "bytes": 1})
+    say("progress", 0, {"total_steps": 10_000})
+    say("log", 0, ["from another time"])
+    say("log", run.view().attempt, ["from this one"])
+    changing(run, lambda: "from this one" in run.logs())
+    view = run.view()
+    assert "from another time" not in run.logs()
+    assert view.step < 1_000
+    assert view.total_steps == EPOCHS * SAMPLES // 8
+    assert all(one.step < 1_000 for one in view.checkpoints)
+    run.kill()
+    run.wait(30)
+
+
+def cut(client: Any) -> None:
+    """The connection to the scheduler breaks, and Dask makes another."""
+    before = client.scheduler_comm
+
+    async def abort() -> None:
+        before.comm.abort()
+
+    client.sync(abort)
+    until("it is there again", lambda: client.scheduler_comm not in (None, before), 30)
+
+
+def test_a_detached_run_is_heard_again_after_the_connection_was_cut(
+    begin: Train, own: Client, tmp_path: Path, expected: list[float]
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    run = begin(functions.counted, detach=True, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.2)
+    steps(run, 2)
+    cut(own)
+    steps(run, 2)
+    cut(own)
+    (tmp_path / "fast").touch()
+    assert run.result(120) == pytest.approx(expected, abs=1e-4)
+    assert [step for step, _ in run.metrics()["loss"]] == list(range(1, EPOCHS * SAMPLES // 8 + 1))
+
+
+def test_a_run_that_ends_with_its_kernels_connection_says_so(
+    begin: Train, own: Client, tmp_path: Path
+) -> None:
+    run = begin(functions.counted, seen=str(tmp_path), pause=0.1)
+    steps(run, 2)
+    cut(own)
+    with pytest.raises(TrainingFailed, match="connection to the slice's scheduler was lost"):
+        run.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("growth", "then"),
+    [("", (1, 4, 2, 12, 0.1)), ("sqrt", (1, 4, 1, 24, round(0.1 * 0.5**0.5, 6)))],
+    ids=["the batch stays", "the batch goes with the ranks"],
+)
+def test_batches_and_rates_go_by_the_ranks_that_it_began_with(
+    begin: Train, own: Client, growth: str, then: tuple[float, ...]
+) -> None:
+    run = begin(pacers.paces, batch_growth=growth)
+    steps(run, 3)
+    leave(own, 1)
+    world(run, 1, after=0)
+    steps(run, 3)
+    run.cancel()
+    run.wait(60)
+    assert pacers.shown(run) == {(2, 4, 1, 12, 0.1), then}
+    again = begin(pacers.paces, workers=1, batch_growth=growth, resume=run.id)
+    steps(again, 3)
+    again.cancel()
+    again.wait(60)
+    assert pacers.shown(again) == {then}, "so does a run that resumes it"

@@ -94,7 +94,30 @@ def test_code_that_stumbles_over_epochs_that_are_done_is_told_how_to_skip_them(s
         run.wait(90)
 
 
-def test_learning_rates_that_follow_the_batch(start: Train) -> None:
-    for rule in ("linear", "sqrt", "adascale"):
-        run = start(functions.regression, workers=2, batch_growth=rule, epochs=1)
-        assert len(run.result(90)) == 5
+@pytest.mark.parametrize("rule", ["linear", "sqrt", "adascale"])
+def test_learning_rates_follow_a_batch_that_follows_the_ranks(start: Train, rule: str) -> None:
+    """The batch of 16 was for the two ranks that it began with; one has half of it."""
+    begun = start(functions.rated, workers=2, batch_growth=rule, checkpoint_every=1, fails_at=3)
+    with pytest.raises(TrainingFailed, match="broken off"):
+        begun.wait(90)
+    assert [value for _, value in begun.metrics()["rate"]] == [0.1] * 3
+    run = start(functions.rated, workers=1, batch_growth=rule, resume=begun.id)
+    rates, sizes, stepped = run.result(90)
+    assert sizes == [8] * ((96 - 2 * 16) // 8)
+    assert stepped == len(sizes)  # not what torch steps to restore an optimizer
+    if rule == "adascale":
+        assert all(0.05 < rate < 0.1 for rate in rates), rates
+    else:
+        assert rates == pytest.approx([0.1 * {"linear": 0.5, "sqrt": 0.5**0.5}[rule]] * len(sizes))
+
+
+def test_the_order_of_samples_is_the_checkpoints_or_the_run_says_why_not(start: Train) -> None:
+    whole = start(functions.regression, workers=1, seed=3).result(90)
+    begun = broken_off(start, 13, workers=1, seed=3, checkpoint_every=4)
+    assert start(functions.regression, workers=1, resume=begun).result(90) == pytest.approx(whole, abs=1e-5)
+    with pytest.raises(TrainingFailed, match=r"had the seed 3, this one has the seed 4.*after 15 samples"):
+        start(functions.regression, workers=1, resume=begun, seed=4).wait(90)
+    run = start(functions.regression, workers=1, resume=begun, batch=5)
+    run.wait(90)
+    assert "had batches of 15, this one has batches of 5" in run.logs()
+    assert len(run.metrics()["loss"]) == 10  # the 49 samples that are left

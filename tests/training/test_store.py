@@ -21,7 +21,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from aios_lab.training.record.files import RunFolder
-from aios_lab.training.record.store import RunRefused, RunStore
+from aios_lab.training.record.refused import RunRefused
+from aios_lab.training.record.store import RunStore
 from aios_lab.wire import RunMetric, RunRequest, RunState, RunUpdate
 
 REQUEST = RunRequest(

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from aios_lab.training import whole
 from aios_lab.training.record import entry as store_entry
 from aios_lab.training.record.files import METRICS, RunFolder
-from aios_lab.training.record.store import KEPT, LISTED, RunStore
+from aios_lab.training.record.shelf import KEPT, LISTED
+from aios_lab.training.record.store import RunStore
 from aios_lab.training.record.writer import FolderWriter
 from aios_lab.wire import Run, RunMetric, RunRequest, RunState, RunUpdate
 
@@ -137,7 +139,7 @@ def test_a_start_reads_the_newest_runs_and_no_metrics(tmp_path: Path) -> None:
             assert store.get(ids[-1]).series["loss"][0].value == 2.0
             assert store.get(ids[0]).series["loss"][0].value == 2.0, "an old one is read when asked for"
             run = await store.begin(REQUEST, "s-1", "ada")
-            assert len(store._entries) == KEPT + 1
+            assert len(store._shelf) == KEPT + 1
             said = ["a line of its log"] * 200
             store.update(run.id, RunUpdate(metrics=metrics(0, 20_000), logs=said, state=RunState.FINISHED))
             before = store.get(run.id)
@@ -213,14 +215,14 @@ def test_the_event_loop_writes_no_files(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as store:
             run = await store.begin(REQUEST, "s-1", "ada")
-            temporary = tmp_path / "runs" / run.id / "run.tmp"
+            temporary = whole.draft_of(tmp_path / "runs" / run.id / "run.json")
             os.mkfifo(temporary)  # opening it for writing blocks until somebody reads
             began = time.monotonic()
             store.update(run.id, RunUpdate(state=RunState.RUNNING, metrics=metrics(0, 3)))
             store.stop(run.id)
             assert time.monotonic() - began < 1
             assert run.id in await asyncio.to_thread(temporary.read_text)
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
             store.update(run.id, RunUpdate(state=RunState.STOPPED))
         record = RunFolder(temporary.parent).read()
         assert record is not None

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from aios_lab.training import untold
 from aios_lab.training.news import News
 from aios_lab.training.record.files import RunFolder
 from aios_lab.training.record.line import StoreLine
 from aios_lab.training.record.store import RunStore
-from aios_lab.training.untold import leave_untold
+from aios_lab.training.untold import NAME, leave_untold
 from aios_lab.wire import Resize, RunMetric, RunRequest, RunState
 
 REQUEST = RunRequest(name="digits", strategy="ddp", world_size=2, detached=True)
@@ -91,9 +94,9 @@ async def test_the_next_server_reads_what_a_leader_could_tell_nobody(tmp_path: P
     heard = message(run.id, 2, 5, 2)  # on the disk, and its server was killed before it could say so
     await killed.tell(heard)
     news = News()
-    news.add(metrics=metrics(0, 7))
+    news.tell(metrics=metrics(0, 7))
     news.take()
-    news.add(metrics=metrics(7, 3), logs=["rank 0: the end"])
+    news.tell(metrics=metrics(7, 3), logs=["rank 0: the end"])
     news.tell(state=RunState.FINISHED, ended=2000.0)
     leave_untold(killed.store.runs_dir / run.id, {key: heard[key] for key in heard if key != "run"}, news)
     (killed.store.runs_dir / other.id / "untold.jsonl").write_text("nonsense\n" + json.dumps({"first": "x"}))
@@ -106,3 +109,19 @@ async def test_the_next_server_reads_what_a_leader_could_tell_nobody(tmp_path: P
     await heir.store.close()
     assert steps(heir.store, run.id) == list(range(10))
     await killed.store.close(leave={"s-1"})
+
+
+def test_what_a_leader_leaves_has_its_bounds_and_the_runs_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(untold, "LONGEST", 3 << 20)
+    news = News()
+    news.tell(state=RunState.FINISHED, metrics=metrics(0, 100_000))
+    leave_untold(tmp_path, message("r-1", 1, 0, 2), news)
+    size = (tmp_path / NAME).stat().st_size
+    assert 1 << 20 < size <= untold.LONGEST
+    first, second, *_ = untold.untold(tmp_path)
+    assert (first.number, second.number, second.update.state) == (1, 2, RunState.FINISHED)
+    with (tmp_path / NAME).open("ab") as file:
+        file.truncate(1 << 32)  # by code of the user's, with a hole that costs no disk
+    assert [one.number for one in untold.untold(tmp_path)][:2] == [1, 2]

@@ -93,6 +93,12 @@ def test_options_keep_the_result(begin: Train, alone: dict[str, Any], how: dict[
         assert found["losses"] != pytest.approx(alone["losses"], abs=TIGHT)
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_compiled_model_learns_the_same(begin: Train, alone: dict[str, Any], strategy: str) -> None:
+    found = begin(learners.classifier, workers=2, strategy=strategy, compile=True).result(600)
+    close(found, alone, TIGHT)
+
+
 def test_a_whole_model_comes_out_of_sharded_ones(begin: Train) -> None:
     def fn(ctx: Any) -> Any:
         import torch

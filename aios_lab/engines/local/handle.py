@@ -25,7 +25,6 @@ from aios_lab.engines.processes import await_end, said
 log = logging.getLogger(__name__)
 
 _LEAVE = 3.0  # seconds a host may take to end its slice in good order
-_LONGEST_LINE = 1 << 22  # bytes that a host may report at once
 _GREET = 30.0  # seconds a host may take to answer a new engine: it may be busy with a large graph
 _DIE = 10.0  # seconds that killed processes may take to give everything back
 
@@ -79,7 +78,7 @@ class SliceHandle:
         cls, child: spawn.Child, line: socket.socket, warm: Warm, owner: HandleOwner
     ) -> SliceHandle | None:
         """The slice of a host that an earlier engine started; one that does not answer is ended: None."""
-        reader, writer = await asyncio.open_connection(sock=line, limit=_LONGEST_LINE)
+        reader, writer = await asyncio.open_connection(sock=line, limit=orders.LONGEST)
         missed: list[bytes] = []
         try:
             async with asyncio.timeout(_GREET):
@@ -172,7 +171,7 @@ class SliceHandle:
             if isinstance(error, EngineError):
                 raise
             raise EngineError(f"Slice {self.slice_id} could not be opened: {said(error)}") from error
-        self._attach(child, *await asyncio.open_connection(sock=ours, limit=_LONGEST_LINE))
+        self._attach(child, *await asyncio.open_connection(sock=ours, limit=orders.LONGEST))
 
     async def scale(self, order: orders.Scale) -> None:
         """Bring the slice to a size; see ``order`` for errors."""

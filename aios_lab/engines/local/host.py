@@ -219,10 +219,10 @@ class Host:
     def _send(self, message: dict[str, Any] | orders.Hello) -> None:
         self._writer.write(orders.dump(message))
 
-    def _send_if_read(self, message: dict[str, Any]) -> None:
+    def _send_if_read(self, line: bytes) -> None:
         """Not where what was sent before still lies here: nobody reads it for now."""
         if not self._writer.transport.get_write_buffer_size():
-            self._send(message)
+            self._writer.write(line)
 
     def _limits(self) -> list[Limits]:
         most = self._open.processes

@@ -11,6 +11,8 @@ from typing import Any
 from aios_lab.allocation.types import Resources
 from aios_lab.engines.base import GRACE, Credentials
 
+LONGEST = 1 << 22  # bytes of a line that the engine reads
+
 
 @dataclass(frozen=True, slots=True)
 class Open:

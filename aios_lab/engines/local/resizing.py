@@ -21,22 +21,25 @@ class Resize:
 
     @property
     def first(self) -> dict[str, Any]:
-        """Before anything is done: when workers that leave have to be done with their tasks, and why."""
+        """Before anything is done: when workers that leave have to be done with their tasks, and why. Some
+        may leave a slice that grows."""
         shrinks = self.order.workers < self.before
-        deadline = time.time() + self.order.grace if shrinks else None
+        deadline = time.time() + self.order.grace if shrinks or self.leaving else None
         return self._event("shrinking" if shrinks else "growing", deadline)
 
     @property
     def last(self) -> dict[str, Any]:
         """When all of it is done."""
-        if self.order.workers > self.before:
+        if self.order.workers and self.order.workers >= self.before:
             return self._event("resumed" if self.parked else "grown")
         return self._event("shrunk" if self.order.workers else "parked")
 
     @property
     def told(self) -> bool:
-        """Whether there is anything to tell: nobody uses a slice that is opened only now."""
-        return self.order.workers != self.before and bool(self.before or self.parked)
+        """Whether there is anything to tell: nobody uses a slice that is opened only now. As many workers of
+        another shape are others, too."""
+        changes = self.order.workers != self.before or bool(self.leaving)
+        return changes and bool(self.before or self.parked)
 
     def _event(self, kind: str, deadline: float | None = None) -> dict[str, Any]:
         return {

@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aios_lab.engines.local import orders
+
 EXTENSION = "aios-uplink"  # among the scheduler's extensions
 
 AGAIN = 2.0  # seconds after which a message that was not answered is sent once more
@@ -18,11 +20,11 @@ class Uplink:
     """The slice host's line to the engine. Each message is numbered and sent until it is answered, where one
     engine is killed to the next: so it may arrive twice.
 
-    ``send`` writes to the line, where that takes it; ``stay`` says whether the slice is to go on while there
+    ``send`` writes a line, where that takes it; ``stay`` says whether the slice is to go on while there
     is no engine.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], None], stay: Callable[[bool], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], stay: Callable[[bool], None]) -> None:
         self._send = send
         self._stay = stay
         self._numbers = itertools.count(1)
@@ -31,13 +33,21 @@ class Uplink:
         self._hear: Callable[[Message], None] = lambda _: None
 
     async def tell(self, message: Message) -> Message:
-        """The answer, whenever it comes."""
+        """The answer, whenever it comes.
+
+        Raises:
+            ValueError: the message is too long for the line, and was not sent: an engine that cannot read a
+                line ends the slice.
+        """
         number = next(self._numbers)
+        line = orders.dump({"told": message, "number": number})
+        if len(line) > orders.LONGEST:
+            raise ValueError(f"the message has {len(line)} bytes, and the line takes {orders.LONGEST}")
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         try:
             while not answer.done():
-                self._send({"told": message, "number": number})
+                self._send(line)
                 await asyncio.wait({answer}, timeout=AGAIN)
             return answer.result()
         finally:

@@ -68,9 +68,7 @@ def _of_dataset(data: Any) -> Given:
             "Make it map-style, with __len__ and __getitem__."
         )
     if torch is not None and isinstance(data, torch.utils.data.DataLoader):
-        refuse(
-            "data is a DataLoader: give its dataset, and and make the DataLoader of ctx.data in the function."
-        )
+        refuse("data is a DataLoader: give its dataset, and make the DataLoader of ctx.data in the function.")
     if torch is not None and kind is torch.utils.data.TensorDataset:
         return _in_memory(tuple(data.tensors))
     if hasattr(kind, "__getitem__") and hasattr(kind, "__len__"):

@@ -38,6 +38,8 @@ class Hearing(threading.Thread):
         self._reports = False  # whether the record is kept from here
         self._ends: list[End] | None = None  # how the ranks ended, once it is over
         self._apart_since: float | None = None
+        self._line: Any = None  # the client's connection on which the run's leader is heard
+        self._heard = 0  # the number of its last message
 
     def run(self) -> None:
         atexit.register(self._leave)
@@ -61,6 +63,7 @@ class Hearing(threading.Thread):
 
     def _hear(self) -> None:
         run_id, inbox = self._lead.run_id, self._run.inbox
+        self._line = self._client.scheduler_comm
         bus_of(self._client).attach(run_id, lambda message: inbox.put(("told", message)))
         if not self._client.run_on_scheduler(leader.lead, self._lead):
             self._reporter.start()
@@ -73,10 +76,20 @@ class Hearing(threading.Thread):
                 continue
             if kind == "order":
                 self._pass_on(body)
-            elif "update" in body:
-                self._take(RunUpdate.model_validate(body["update"]))
             else:
-                self._ends = [End(**end) for end in body["over"]]
+                self._told(body)
+
+    def _told(self, message: dict[str, Any]) -> None:
+        """The leader says this, perhaps for the second time."""
+        if message["number"] <= self._heard:
+            return
+        if message["number"] > self._heard + 1:
+            self._run.live.say("Some of what this run told is missing here: the connection was cut.")
+        self._heard = message["number"]
+        if "update" in message:
+            self._take(RunUpdate.model_validate(message["update"]))
+        else:
+            self._ends = [End(**end) for end in message["over"]]
 
     def _pass_on(self, order: dict[str, Any]) -> None:
         try:
@@ -92,10 +105,28 @@ class Hearing(threading.Thread):
     def _watch_connection(self) -> None:
         if self._client.status == "running":
             self._apart_since = None
+            if self._client.scheduler_comm is not self._line:
+                self._hear_again()
             return
         self._apart_since = self._apart_since or time.monotonic()
         if time.monotonic() - self._apart_since > LOST_AFTER or self._client.status == "closed":
             self._give_up(f"{CUT_OFF}; {MAY_GO_ON}" if self._lead.detached else CUT_OFF)
+
+    def _hear_again(self) -> None:
+        """The connection was lost and is there again, but Dask does not subscribe again by itself."""
+        line = self._client.scheduler_comm
+        try:
+            told, goes_on = self._client.run_on_scheduler(
+                leader.hear_again, self._lead.run_id, self._client.id
+            )
+        except Exception as error:  # it was cut again, which raises many kinds, and is tried again
+            log.info("run %s is not heard: %s", self._lead.run_id, error)
+            return
+        self._line = line
+        for message in told:
+            self._told(message)
+        if not goes_on and self._ends is None:
+            self._give_up(CUT_OFF)
 
     def _give_up(self, why: str) -> None:
         """Nobody will say how the run ended."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import threading
@@ -114,7 +113,7 @@ def train(
         world_size=len(places),
         total_steps=_total("total_steps", total_steps),
         total_epochs=_total("total_epochs", total_epochs),
-        source=source or _source(work),
+        source=source or (work.script.text if work.script else payload.source_of(work.function)),
         parameters={key: _plain(value) for key, value in options.items()},
         options=how.changed,
         detached=detach,
@@ -282,15 +281,6 @@ def _name(work: Work) -> str:
     if work.script is not None:
         return Path(work.script.path).name if work.script.path else "script"
     return str(getattr(work.function, "__name__", "train"))
-
-
-def _source(work: Work) -> str:
-    if work.script is not None:
-        return work.script.text
-    try:
-        return inspect.getsource(work.function) if work.function is not None else ""
-    except (OSError, TypeError):  # defined where no source is kept
-        return ""
 
 
 def _plain(value: Any) -> Any:

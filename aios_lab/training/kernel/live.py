@@ -12,7 +12,6 @@ from aios_lab.wire import Run, RunMetric, RunState, RunUpdate
 
 log = logging.getLogger("aios_lab.training")
 
-ENDED = frozenset({RunState.FINISHED, RunState.STOPPED, RunState.FAILED})
 DERIVED = frozenset({"metrics", "series", "log_tail"})  # fields that follow from what was told
 LOG_TAIL = 200  # lines
 KEPT = 1_000_000  # values of each metric that ``metrics`` gives back
@@ -47,7 +46,7 @@ class LiveRun:
                 if (value := getattr(update, name)) is not None:
                     setattr(run, name, value)
             run.has_model = run.has_model or update.model is not None
-            if run.state in ENDED:
+            if run.state.ended:
                 run.eta = None
         self._tell()
 

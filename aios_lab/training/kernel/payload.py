@@ -72,6 +72,14 @@ def pack(work: Work) -> bytes:
         ) from error
 
 
+def source_of(function: Any) -> str:
+    """The text of a function; empty for None, and where it was defined where no source is kept."""
+    try:
+        return inspect.getsource(function) if function is not None else ""
+    except (OSError, TypeError):
+        return ""
+
+
 def cell_sources(work: Work) -> dict[str, list[str]]:
     """Source lines of the cells that the function and its helpers come from, for tracebacks on the ranks."""
     files: set[str] = set()

@@ -1,4 +1,4 @@
-"""Tells the tracker what happens in a run, on a thread of its own: a slow tracker never holds up a stop."""
+"""Tells the tracker what the kernel knows of a run, on a thread of its own: a slow one holds up nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aios_lab.training.kernel.tracker import Tracker, TrackerUnavailable
-from aios_lab.training.news import APPENDED, News, update_of
+from aios_lab.training.news import News, update_of
 
 log = logging.getLogger("aios_lab.training")
 
@@ -17,7 +17,8 @@ FINAL_WAIT = 5.0  # seconds to tell the end to a tracker that does not answer
 
 
 class Reporter(threading.Thread):
-    """Merges news until the next update. ``on_order`` hears a changed order: 'stop' or 'kill'."""
+    """Merges news until the next update; what could not be told comes with a later one. ``on_order`` hears a
+    changed order: 'stop' or 'kill'."""
 
     def __init__(self, tracker: Tracker, run_id: str, on_order: Callable[[str], None]) -> None:
         super().__init__(name=f"aios-report-{run_id}", daemon=True)
@@ -30,7 +31,6 @@ class Reporter(threading.Thread):
 
     def tell(self, **news: Any) -> None:
         """Fields of the next update, as in wire.RunUpdate."""
-        self._news.add(**{name: news.pop(name) for name in APPENDED if name in news})
         self._news.tell(**news)
 
     def finish(self) -> None:

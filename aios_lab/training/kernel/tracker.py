@@ -6,16 +6,15 @@ import getpass
 import json
 import os
 import threading
-import time
-import uuid
 from pathlib import Path
 from typing import Protocol
 
 from aios_lab.models.places import data_folder
+from aios_lab.training import whole
+from aios_lab.training.begun import begun, new_run_id
 from aios_lab.training.data import clear
-from aios_lab.training.kernel.live import ENDED
 from aios_lab.training.progress import take
-from aios_lab.wire import Run, RunOrder, RunRequest, RunState, RunUpdate
+from aios_lab.wire import Run, RunOrder, RunRequest, RunUpdate
 
 
 class TrackerUnavailable(Exception):
@@ -23,7 +22,7 @@ class TrackerUnavailable(Exception):
 
 
 class Tracker(Protocol):
-    """Told of a run's begin and of all that happens in it; may answer that it is to stop."""
+    """Keeps a run: told of its begin, and of what happens in it where no leader keeps the record."""
 
     @property
     def runs_dir(self) -> Path:
@@ -33,7 +32,8 @@ class Tracker(Protocol):
         """Open a run. Its errors are the caller's: without a run nothing starts."""
 
     def update(self, run_id: str, update: RunUpdate) -> RunOrder:
-        """Take news, at least every half second while the run lives.
+        """Take news, every half second or so while the run is led from here; where the leader itself keeps
+        the record, only while the run begins. The answer says what is wanted of the run.
 
         Raises:
             TrackerUnavailable: try again later; the same news come again, merged with newer ones.
@@ -50,23 +50,7 @@ class LocalTracker:
         self._lock = threading.Lock()
 
     def begin(self, request: RunRequest) -> Run:
-        run = Run(
-            id=f"r-{uuid.uuid4().hex[:10]}",
-            name=request.name,
-            slice_id=os.environ.get("AIOS_SLICE", ""),
-            user=getpass.getuser(),
-            mine=True,
-            state=RunState.PENDING,
-            strategy=request.strategy,
-            world_size=request.world_size,
-            created=time.time(),
-            total_steps=request.total_steps,
-            total_epochs=request.total_epochs,
-            options=request.options,
-            parameters=request.parameters,
-            detached=request.detached,
-            resumed=request.resumed,
-        )
+        run = begun(request, new_run_id(), os.environ.get("AIOS_SLICE", ""), getpass.getuser())
         (self.runs_dir / run.id).mkdir(parents=True)
         self.runs[run.id] = run
         self._write(run)
@@ -87,12 +71,10 @@ class LocalTracker:
             run.has_model = run.has_model or update.model is not None
             if update.state is not None:
                 self._write(run)
-            if run.state in ENDED:
+            if run.state.ended:
                 clear(self.runs_dir / run_id)
         return RunOrder()
 
     def _write(self, run: Run) -> None:
-        path = self.runs_dir / run.id / "run.json"
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(run.model_dump(mode="json"), indent=1), encoding="utf-8")
-        draft.replace(path)
+        text = json.dumps(run.model_dump(mode="json"), indent=1)
+        whole.write(self.runs_dir / run.id / "run.json", text)

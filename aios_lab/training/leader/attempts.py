@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from aios_lab.training.leader.gang import Gang, Phase
+from aios_lab.training.leader.holds import Holds
 from aios_lab.training.leader.retries import Retries, is_crash
 from aios_lab.training.leader.scaling import GROW_AFTER, Scaling
-from aios_lab.training.leader.worlds import Act, Change, Hold, Leave, Send, Start, World
+from aios_lab.training.leader.worlds import Act, Change, Leave, Send, Start, World
 from aios_lab.training.spec import End, OrderName
 from aios_lab.wire import RunState
 
-SAVE_EVERY = 30.0  # seconds from one checkpoint to the next, where the user gave no number of steps
-SAVE_LONGEST = 300.0  # seconds after which a checkpoint that nobody hears of is given up
-PAUSE_LAG = 10.0  # seconds by which one rank may pause later than another
+READY_WITHIN = 30.0  # seconds that a world has to get ready; twice as long after each that had not, thrice
 LATEST_PLAN = 60.0  # seconds after which a world that could not be made is tried again, at most
+NEVER_READY = "it did not get ready in time"
 
 
 class Attempts:
@@ -30,6 +30,7 @@ class Attempts:
         """``by_clock``: save every ``SAVE_EVERY`` seconds."""
         self.scaling = scaling
         self.retries = Retries()
+        self.holds = Holds(by_clock)
         self.workers: set[str] = set(places)
         self.leaving: set[str] = set()
         self.resumable = False
@@ -38,12 +39,8 @@ class Attempts:
         self.next: World | None = None
         self.last: World = self.world  # the newest whose ranks have gone
         self.dropped: list[World] = []  # that were never to go
-        self._by_clock = by_clock
-        self._hold: Hold | None = None
-        self._holds = 0
         self._attempt = 0
         self._plan_at: float | None = None
-        self._saved = 0.0
         self._announced = False
         self._unmade = 0  # worlds in a row that never got ready
         self._wanted_end = False  # somebody said stop, or kill
@@ -71,6 +68,11 @@ class Attempts:
         """Whether ranks train, or are about to for the first time."""
         return self.world is not None
 
+    def gathers(self, attempt: int) -> bool:
+        """Whether ranks of this attempt are still to come up."""
+        world = None if self.over else self._world(attempt)
+        return world is not None and world.gang.phase is Phase.GATHERING
+
     @property
     def ends(self) -> dict[int, End]:
         """How the ranks of the last world ended."""
@@ -94,8 +96,8 @@ class Attempts:
         if world is self.next:
             return self._unready(world, end, now)
         orders = world.gang.on_end(end, now)
-        if end.outcome == "paused" and self._hold is not None:
-            self._hold.paused = self._hold.paused or now
+        if end.outcome == "paused" and self.holds.present is not None:
+            self.holds.present.paused = self.holds.present.paused or now
         if self.resumable and is_crash(end) and not world.gang.over and world.gang.phase is Phase.FAILING:
             orders = orders or world.gang.give_up(now)
         acts = self._sent(world, orders)
@@ -107,13 +109,8 @@ class Attempts:
         return [] if world is None else self._sent(world, world.gang.on_saving(saving, now))
 
     def on_held(self, attempt: int, rank: int, number: int) -> list[Act]:
-        hold, world = self._hold, self.world
-        if hold is None or world is None or world.attempt != attempt or hold.number != number:
-            return []
-        hold.held.add(rank)
-        if len(hold.held) < len(world.places):
-            return []
-        return [Send(attempt, "settle", {"number": number, "why": hold.why}, rank=0)]
+        present = self.world is not None and self.world.attempt == attempt
+        return self.holds.on_held(self.last, rank, number) if present else []
 
     def on_going(self, attempt: int) -> Change | None:
         """The world trains; the change that led to it, which is over."""
@@ -124,25 +121,26 @@ class Attempts:
 
     def on_pausing(self, attempt: int, now: float) -> None:
         """The world stands still to save what the next one begins with."""
-        if self._world(attempt) is self.world and self.change is not None:
+        if self.world is not None and self.world.attempt == attempt and self.change is not None:
             self.change.since = self.change.since or now
 
     def on_saved(self, attempt: int, now: float, good: bool = True) -> list[Act]:
         """A checkpoint stands, or could not be written."""
-        self._saved = now
+        if self.world is None or self.world.attempt != attempt:
+            return []
         if good:
             self.retries.progress()
-        if self._hold is not None and self._hold.why == "save":
-            self._hold = None
+        if self.holds.on_saved(now):
             return self._pause(now)
-        return []
+        return [] if good or not self.holds.pausing else self._go_on(now)
 
     def on_resumable(self, most: int | None, now: float) -> list[Act]:
         """The function keeps what it needs to go on; ``most`` is its global batch, and so of its ranks."""
         if most is not None and (self.scaling.most is None or most < self.scaling.most):
             self.scaling = Scaling(self.scaling.least, most)
         if not self.resumable:
-            self.resumable, self._saved, self._plan_at = True, now, now + GROW_AFTER
+            self.resumable, self._plan_at = True, now + GROW_AFTER
+            self.holds.on_saved(now)
         return []
 
     # --- what happens to the workers --------------------------------------------------------------
@@ -196,16 +194,17 @@ class Attempts:
     def tick(self, now: float) -> list[Act]:
         """What is due."""
         acts: list[Act] = []
-        world, hold = self.world, self._hold
+        world, hold = self.world, self.holds.present
         if world is not None:
             acts += self._sent(world, world.gang.tick(now))
             if world.gang.over:
                 return acts + self._after(now)
-            if hold is not None and hold.paused is not None and now > hold.paused + PAUSE_LAG:
+            if hold is not None and hold.hangs(now):
                 acts += self._sent(world, world.gang.give_up(now))
-        if hold is not None and hold.why == "save" and now > hold.since + SAVE_LONGEST:
-            self._hold = None
+        if self.holds.give_up_save(now):
             acts += self._pause(now)
+        if self.next is not None and now > self.next.due and self.holds.present is None:
+            acts += self._late(self.next, now)
         if self._plan_at is not None and now >= self._plan_at:
             self._plan_at = None
             acts += self._plan(now)
@@ -218,14 +217,14 @@ class Attempts:
         if self.over or self.next is not None or not self.resumable or self._ending:
             return []
         changing = self.world is not None and self.change is not None
-        if self._hold is not None or changing:  # one thing at a time
+        if self.holds.present is not None or changing:  # one thing at a time
             self._plan_at = now
             return []
         there = () if self.world is None else self.world.places
         wanted = self.scaling.wanted(there, self.workers - self.leaving)
         if wanted is None and self.world is not None and {*there} & self.leaving:
             self.change = Change("Workers were taken away.", len(there), planned=True)
-            return self._new_hold("pause", now)
+            return self.holds.begin(self.last, "pause", now)
         if wanted is None or {*wanted} == {*there}:
             return []
         if self.change is None:
@@ -238,25 +237,20 @@ class Attempts:
                 else "Workers change."
             )
             self.change = Change(why, len(self.last.places), planned=True)
-        return self._begin(wanted)
+        return self._begin(wanted, now)
 
-    def _begin(self, places: tuple[str, ...]) -> list[Act]:
+    def _begin(self, places: tuple[str, ...], now: float) -> list[Act]:
         self._attempt += 1
-        self.next = World(self._attempt, places, Gang(len(places)))
+        due = now + READY_WITHIN * 2 ** min(self._unmade, 3)
+        self.next = World(self._attempt, places, Gang(len(places)), due=due)
         return [Start(self._attempt, places)]
 
     def _pause(self, now: float) -> list[Act]:
         """All of the next world are ready: have the present one save and end."""
         ready = self.next is not None and len(self.next.gang.ready) == len(self.next.places)
-        if not ready or self.world is None or self._hold is not None or self._ending:
+        if not ready or self.world is None or self.holds.present is not None or self._ending:
             return []
-        return self._new_hold("pause", now)
-
-    def _new_hold(self, why: str, now: float) -> list[Act]:
-        assert self.world is not None
-        self._holds += 1
-        self._hold = Hold(self._holds, why, now)
-        return [Send(self.world.attempt, "hold", {"number": self._holds, "why": why})]
+        return self.holds.begin(self.world, "pause", now)
 
     def _let_go(self, now: float) -> list[Act]:
         """The next world is the present one, and goes where all of it is ready."""
@@ -264,15 +258,18 @@ class Attempts:
         if len(self.next.gang.ready) < len(self.next.places):
             return []
         self.world = self.last = self.next
-        self.next, self._hold, self._announced, self._unmade = None, None, False, 0
-        self.world.gone, self._saved = True, now
+        self.next, self._announced, self._unmade = None, False, 0
+        self.world.gone = True
+        self.holds.end()
+        self.holds.on_saved(now)
         self._plan_at = self._plan_at or now + GROW_AFTER  # what came meanwhile
         return [Send(self.world.attempt, "go"), Leave(frozenset(self.world.places))]
 
     def _after(self, now: float) -> list[Act]:
         """The present world has ended."""
         assert self.world is not None
-        gang, self._hold = self.world.gang, None
+        gang = self.world.gang
+        self.holds.end()
         if gang.phase is Phase.STOPPING or not self.resumable:
             return self._conclude(gang.state)
         if not self.retries.goes_on(gang.ends.values(), self._announced):
@@ -288,7 +285,7 @@ class Attempts:
         if self.next is not None:
             return self._let_go(now)
         wanted = self.scaling.wanted((), self.workers - self.leaving)
-        return [Leave(frozenset())] if wanted is None else self._begin(wanted)
+        return [Leave(frozenset())] if wanted is None else self._begin(wanted, now)
 
     def _conclude(self, state: RunState) -> list[Act]:
         acts = self._kill_next()
@@ -301,6 +298,22 @@ class Attempts:
             self.last = world
             world.gang.ends[end.rank] = end
             return self._conclude(RunState.FAILED)
+        return self._try_again(now)
+
+    def _late(self, world: World, now: float) -> list[Act]:
+        """It does not get ready in time: as if a rank that is not had crashed."""
+        if len(world.gang.ready) == len(world.places):  # the present one is about to save
+            return []
+        rank = min({*range(len(world.places))} - world.gang.ready)
+        return self._unready(world, End(rank, world.places[rank], "failed", now, error=NEVER_READY), now)
+
+    def _go_on(self, now: float) -> list[Act]:
+        """The checkpoint that the next world was to begin with does not stand: the present one goes on."""
+        self.holds.end()
+        return self._try_again(now)
+
+    def _try_again(self, now: float) -> list[Act]:
+        """Another change takes this one's place: at once where no world trains, else later each time."""
         self._unmade += 1
         acts = self._drop_next(now)
         if self.world is not None:
@@ -310,13 +323,14 @@ class Attempts:
     def _drop_next(self, now: float) -> list[Act]:
         """A world that was being prepared cannot be: another takes its place."""
         acts = self._kill_next()
-        if self._hold is not None and self._hold.why == "pause" and self.world is not None:
+        hold = self.holds.present
+        if hold is not None and hold.why == "pause" and self.world is not None:
             return acts  # the pause goes on, and what follows it is planned then
         if self.world is not None:
             self.change, self._plan_at = None, now + GROW_AFTER
             return acts
         wanted = self.scaling.wanted((), self.workers - self.leaving)
-        return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted)
+        return [*acts, Leave(frozenset())] if wanted is None else acts + self._begin(wanted, now)
 
     def _kill_next(self) -> list[Act]:
         dropped, self.next = self.next, None
@@ -327,10 +341,9 @@ class Attempts:
 
     def _save_if_due(self, now: float) -> list[Act]:
         """Also while the next world, which may take long, gets ready."""
-        ready = self._by_clock and self.resumable and self.world is not None
-        if not ready or self._hold is not None or self._ending or now < self._saved + SAVE_EVERY:
+        if self.world is None or not self.resumable or self._ending or not self.holds.save_due(now):
             return []
-        return self._new_hold("save", now)
+        return self.holds.begin(self.world, "save", now)
 
     @property
     def _ending(self) -> bool:

@@ -66,6 +66,10 @@ class Chronicle:
         """No rank trains since then."""
         self._still = self._still or when
 
+    def moves(self) -> None:
+        """It trains after all, in the same world."""
+        self._still = None
+
     def resumed(self, step: int) -> None:
         """The new world begins after this step."""
         self._from = step

@@ -4,10 +4,9 @@ out what they want."""
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,21 +14,32 @@ from aios_lab.training.environment import is_loopback
 from aios_lab.training.failures import root_cause
 from aios_lab.training.leader.attempts import Attempts
 from aios_lab.training.leader.chronicle import Chronicle
+from aios_lab.training.leader.leases import Leases
 from aios_lab.training.leader.placement import numbered, where
 from aios_lab.training.leader.scaling import Scaling
 from aios_lab.training.leader.teller import Teller
 from aios_lab.training.leader.worlds import Act, Leave, Send, Start
 from aios_lab.training.spec import End, Lead, RankSpec
-from aios_lab.training.worker import supervisor
 from aios_lab.wire import RankUsage, RunMetric, RunState
 
 log = logging.getLogger("aios_lab.training")
 
 POLL = 0.25  # seconds between looks at deadlines
-SCATTER_ABOVE = 1 << 20  # bytes of packed work that go to the workers apart from the task
 KERNEL_ENDED = "The kernel ended while this run was going on."
 CUT_OFF = "the connection to the slice's scheduler was lost or closed"
-RESTARTED = "its task was cancelled: the workers were restarted, or the slice has ended"
+# What ranks say that the record is to have.
+_SAID = {
+    "metrics",
+    "log",
+    "usage",
+    "progress",
+    "model",
+    "resumed",
+    "pausing",
+    "saving",
+    "checkpoint",
+    "unsaved",
+}
 
 
 class Controller:
@@ -39,7 +49,6 @@ class Controller:
         """``host_of`` gives the host of a worker's address."""
         self.owner: str | None = lead.owner
         self._lead = lead
-        self._client = client
         self._teller = teller
         self._host_of = host_of
         self._inbox: asyncio.Queue[tuple[str, int, int, Any]] = asyncio.Queue()
@@ -48,10 +57,7 @@ class Controller:
         self._attempts = Attempts(lead.workers, scaling, by_clock=keeping.checkpoint_every is None)
         self._chronicle = Chronicle(teller.tell, keeping.checkpoint_keep)
         self._specs: dict[int, list[RankSpec]] = {0: list(lead.specs)}
-        self._leases: dict[str, Any] = {}  # by the address of the worker that the run holds
-        self._numbers = itertools.count()
-        self._work: Any = lead.work
-        self._sending: set[asyncio.Task[None]] = set()
+        self._leases = Leases(lead.run_id, lead.work, client, self._lease_broken)
         self._ports: dict[int, int] = {}
         self._pids: dict[int, dict[int, int]] = {}
         self._shown = RunState.PENDING
@@ -73,7 +79,8 @@ class Controller:
     async def run(self) -> None:
         """Lead the run to its end; on return its ranks are gone and those who listen know."""
         try:
-            await self._begin()
+            self._chronicle.begin(0, self._specs[0], self._lead.workers)
+            self._begin(0, self._lead.workers)
             while not self._attempts.over:
                 await self._step()
         except Exception as error:  # whatever broke here, the kernel's wait() must end and say so
@@ -82,14 +89,6 @@ class Controller:
         await self._conclude()
 
     # --- what happens ------------------------------------------------------------------------------------
-
-    async def _begin(self) -> None:
-        if len(self._work) > SCATTER_ABOVE:
-            workers = list(self._lead.workers)
-            self._work = await self._client.scatter(self._work, workers=workers, broadcast=True, hash=False)
-        self._chronicle.begin(0, self._specs[0], self._lead.workers)
-        for spec, address in zip(self._lead.specs, self._lead.workers, strict=True):
-            self._lease(address, spec)
 
     async def _step(self) -> None:
         try:
@@ -103,22 +102,22 @@ class Controller:
 
     def _on_event(self, kind: str, attempt: int, rank: int, body: Any) -> list[Act]:
         now, attempts = time.monotonic(), self._attempts
+        if kind in _SAID:
+            self._hear(kind, attempt, rank, body)
         match kind:
-            case "metrics" | "log" | "progress" | "model" | "resumed" | "pausing" | "usage":
-                self._hear(kind, rank, body)
+            case "pausing":
+                attempts.on_pausing(attempt, now)
             case "ready":
                 return self._ready(attempt, rank, body, now)
-            case "saving":
-                self._saving = body
-                self._chronicle.saving(body)
+            case "saving" if rank == 0:
                 return attempts.on_saving(attempt, body, now)
             case "held":
                 return attempts.on_held(attempt, rank, body)
             case "resumable":
-                self._teller.tell(resumable=True, min_workers=self._lead.specs[0].keeping.min_workers)
+                if not attempts.resumable:
+                    self._teller.tell(resumable=True, min_workers=self._lead.specs[0].keeping.min_workers)
                 return attempts.on_resumable(body["most"], now)
             case "checkpoint":
-                self._chronicle.checkpoint(body["step"], body["time"], body["bytes"])
                 return attempts.on_saved(attempt, now)
             case "unsaved":
                 return attempts.on_saved(attempt, now, good=False)
@@ -147,7 +146,12 @@ class Controller:
                 return [] if attempts.state is RunState.STOPPING else attempts.on_stop(now)
         return []
 
-    def _hear(self, kind: str, rank: int, body: Any) -> None:
+    def _hear(self, kind: str, attempt: int, rank: int, body: Any) -> None:
+        """What ranks say, but those of a world that another has taken the place of: it may come late, from a
+        worker that was given up. Ranks that get ready are only allowed to print."""
+        newest = self._attempts.last.attempt
+        if attempt < newest or (attempt > newest and kind != "log"):
+            return
         match kind:
             case "metrics":
                 self._chronicle.metrics(
@@ -165,6 +169,13 @@ class Controller:
                 self._chronicle.resumed(body["step"])
             case "pausing":
                 self._chronicle.still(body)
+            case "unsaved":
+                self._chronicle.moves()
+            case "saving" if rank == 0:  # others tell their supervisors
+                self._saving = body
+                self._chronicle.saving(body)
+            case "checkpoint":
+                self._chronicle.checkpoint(body["step"], body["time"], body["bytes"])
 
     def _say(self, *lines: str) -> None:
         self._teller.tell(logs=list(lines))
@@ -186,7 +197,7 @@ class Controller:
         return self._attempts.on_end(attempt, end, now)
 
     def _worker_lost(self, address: str, now: float) -> list[Act]:
-        self._leases.pop(address, None)
+        self._leases.forget(address)
         text = f"its worker {address} was lost (killed, out of memory, or its machine is gone)"
         world = self._attempts.world
         end = End(-1, address, "lost", time.time(), error=text)
@@ -214,9 +225,9 @@ class Controller:
                 case Send(attempt, order, values, rank):
                     if order == "go":
                         values = self._go(attempt)
-                    self._send(self._places(attempt, rank), supervisor.deliver, attempt, order, values, rank)
+                    self._leases.deliver(self._places(attempt, rank), attempt, order, values, rank)
                 case Leave(places):
-                    self._leave({*self._leases} - places)
+                    self._leases.leave(self._leases.addresses - places)
 
     def _start(self, attempt: int, places: tuple[str, ...]) -> None:
         spots = numbered([(self._host_of(address), address) for address in places])
@@ -226,42 +237,17 @@ class Controller:
             for rank, spot in enumerate(spots)
         ]
         self._specs[attempt] = specs
-        for spec, address in zip(specs, places, strict=True):
-            if address in self._leases:
-                self._send([address], supervisor.begin, spec, run=False)
-            else:
-                self._lease(address, spec)
+        self._begin(attempt, places)
 
-    def _lease(self, address: str, spec: RankSpec) -> None:
-        """Hold a worker for the run, and begin its rank there."""
-        future = self._client.submit(
-            supervisor.supervise,
-            spec,
-            self._work,
-            key=f"aios-{self.id}-{next(self._numbers)}",
-            workers=[address],
-            allow_other_workers=False,
-            pure=False,
-            retries=0,
-        )
-        self._leases[address] = future
-        loop = asyncio.get_running_loop()
+    def _begin(self, attempt: int, places: tuple[str, ...]) -> None:
+        ranks = list(zip(places, self._specs[attempt], strict=True))
+        self._leases.begin(ranks, lambda: self._attempts.gathers(attempt))
 
-        def done(future: Any) -> None:  # in a thread of Dask's
-            if future.status in ("error", "cancelled", "lost"):
-                loop.call_soon_threadsafe(self._lease_broken, address, future)
-
-        future.add_done_callback(done)
-
-    def _lease_broken(self, address: str, future: Any) -> None:
-        if address not in self._leases or self._leases[address] is not future:
-            return
-        del self._leases[address]
-        text = repr(future.exception()) if future.status == "error" else RESTARTED
+    def _lease_broken(self, address: str, why: str) -> None:
         for world in (self._attempts.world, self._attempts.next):
             if world is not None and address in world.places:
                 rank = world.places.index(address)
-                end = End(rank, self._host_of(address), "failed", time.time(), error=text)
+                end = End(rank, self._host_of(address), "failed", time.time(), error=why)
                 self.post("broken", rank, end, world.attempt)
 
     def _go(self, attempt: int) -> dict[str, str]:
@@ -269,6 +255,7 @@ class Controller:
             world = self._attempts.world
             assert world is not None
             self._chronicle.begin(attempt, self._specs[attempt], world.places)
+        self._saving = False
         self._chronicle.go(self._pids.get(attempt, {}))
         if not self._started:
             self._started = True
@@ -285,32 +272,8 @@ class Controller:
             *self._attempts.dropped,
         ):
             if world is not None and world.attempt == attempt:
-                return [p for n, p in enumerate(world.places) if rank in (None, n) and p in self._leases]
+                return [place for n, place in enumerate(world.places) if rank in (None, n)]
         return []
-
-    def _leave(self, addresses: Collection[str]) -> None:
-        """Give workers back. Supervisors whose task is cancelled end their rank by themselves."""
-        futures = [self._leases.pop(address) for address in addresses]
-        self._send(list(addresses), supervisor.release)
-        if futures:
-            self._later(self._client.cancel(futures))
-
-    def _send(self, addresses: list[str], function: Callable[..., Any], *args: Any, run: bool = True) -> None:
-        """Call ``function`` on these workers without waiting: one that hangs must not hold up others."""
-        given = (self.id, *args) if run else args
-        for address in addresses:
-            self._later(self._client.run(function, *given, workers=[address], on_error="ignore"))
-
-    def _later(self, what: Any) -> None:
-        async def call() -> None:
-            try:
-                await what
-            except (OSError, ValueError, RuntimeError, KeyError):  # it has just gone
-                return
-
-        task = asyncio.create_task(call())
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
 
     def _show_state(self) -> None:
         state = self._attempts.state
@@ -327,7 +290,7 @@ class Controller:
             ends = [End(n, host, "lost", time.time(), error=self._why) for n, host in enumerate(hosts)]
         failure = root_cause(ends) if state is RunState.FAILED else None
         try:
-            self._leave(list(self._leases))
+            self._leases.leave(self._leases.addresses)
         except Exception as error:  # a closed client raises many kinds; the run has ended anyway
             log.info("run %s: its tasks were left to the scheduler: %s", self.id, error)
         self._drain()
@@ -340,10 +303,6 @@ class Controller:
     def _drain(self) -> None:
         """Take what came while the run was ending, such as the last lines of a killed rank."""
         while not self._inbox.empty():
-            kind, _, rank, body = self._inbox.get_nowait()
-            if kind in ("metrics", "log", "model", "progress", "usage"):
-                self._hear(kind, rank, body)
-            elif kind == "saving":
-                self._saving = body
-            elif kind == "checkpoint":
-                self._chronicle.checkpoint(body["step"], body["time"], body["bytes"])
+            kind, attempt, rank, body = self._inbox.get_nowait()
+            if kind in _SAID:
+                self._hear(kind, attempt, rank, body)

@@ -1,4 +1,4 @@
-"""The life of a run's ranks as a pure state machine: what happened goes in, orders come out.
+"""The life of a world of ranks as a pure state machine: what happened goes in, orders come out.
 
 gathering (ranks come up) → running → stopping (a stop was asked) or failing (a rank failed) → over
 """
@@ -28,7 +28,8 @@ class Phase(StrEnum):
 
 @dataclass
 class Gang:
-    """The ranks of one run. Methods return the orders to send now, to all ranks. Times: monotonic seconds."""
+    """The ranks of one world. Methods return the orders to send them now, all of them. Times: monotonic
+    seconds."""
 
     world_size: int
     phase: Phase = Phase.GATHERING

@@ -37,6 +37,15 @@ async def lead(run: Lead, dask_scheduler: Scheduler) -> bool:
     return await Leader.of(dask_scheduler).lead(run)
 
 
+async def hear_again(run_id: str, owner: str, dask_scheduler: Scheduler) -> tuple[list[dict[str, Any]], bool]:
+    """For ``Client.run_on_scheduler``, from a client that was cut off: what a run told last, and whether it
+    goes on. What it tells from now on is sent as before."""
+    topic = topic_of(owner)
+    dask_scheduler.subscribe_topic(topic, owner)
+    told = [message for _, message in dask_scheduler.get_events(topic) if message["run"] == run_id]
+    return told, Leader.of(dask_scheduler).leads(run_id)
+
+
 class Leader(SchedulerPlugin):
     """All runs of one scheduler. Its methods belong to the scheduler's event loop."""
 
@@ -92,6 +101,10 @@ class Leader(SchedulerPlugin):
             del self._runs[controller.id]
             self._stay(controller, False)
             self._close_later()
+
+    def leads(self, run_id: str) -> bool:
+        """Whether the run goes on, and its leader is here."""
+        return run_id in self._runs
 
     def _stay(self, controller: Controller, wanted: bool) -> None:
         if self._line is not None:

@@ -45,17 +45,7 @@ class World:
     places: tuple[str, ...]
     gang: Gang
     gone: bool = False  # its ranks were told to go
-
-
-@dataclass
-class Hold:
-    """Ranks were asked to stop, or only to save, at one step."""
-
-    number: int
-    why: str
-    since: float
-    held: set[int] = field(default_factory=set)
-    paused: float | None = None  # when the first rank had
+    due: float = float("inf")  # when all of them must be ready
 
 
 @dataclass

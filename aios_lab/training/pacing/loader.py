@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from aios_lab.training.pacing import orders
 from aios_lab.training.pacing.pace import Pace
 from aios_lab.training.pacing.sharding import ShardedBatches, rebuilt
 
@@ -51,6 +52,7 @@ class SharedLoader:
             "epoch": self.epoch,
             "consumed": self.batches.consumed if inside else 0,
             "looks": list(self._looks),
+            "order": orders.of(self.batches),
         }
 
     def go_on(self, position: dict[str, Any]) -> None:

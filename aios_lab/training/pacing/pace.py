@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ class Pace:
         optimizers: how many were prepared.
         stepped: optimizer steps that counted.
         active: loaders in the middle of an iteration, the first begun first.
+        keeping: state is taken or given back, for which torch may step an optimizer that has none yet.
         synchronize: told whether the gradients of the next piece are averaged over the ranks.
     """
 
@@ -29,8 +31,18 @@ class Pace:
     catching_up: bool = False
     optimizers: int = 0
     stepped: int = 0
+    keeping: bool = False
     active: list[Any] = field(default_factory=list)
     synchronize: list[Callable[[bool], None]] = field(default_factory=list)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """While state is taken or given back, a step is the optimizer's own and counts for nothing."""
+        before, self.keeping = self.keeping, True
+        try:
+            yield
+        finally:
+            self.keeping = before
 
     @property
     def counts(self) -> bool:

@@ -7,11 +7,15 @@ agree, a larger batch brings nothing and the rate stays; where they are noise, i
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from aios_lab.training.pacing.pace import Pace
 
 _SMOOTH = 0.999  # of the moving averages, at the batch that the run began with
 
@@ -52,12 +56,13 @@ class Rate:
             for group, rate in zip(groups, rates, strict=True):
                 group["lr"] = rate
 
-    def measure(self, own: float, mean: float, ranks: int) -> None:
-        """Take in a step: the mean of the ranks' squared gradients, and the square of their mean gradient."""
-        if ranks < 2:
+    def measure(self, own: float, mean: float, parts: int) -> None:
+        """Take in a step: the mean of its parts' squared gradients, and the square of their mean gradient. A
+        part is what one rank computed at once, of about as many samples as any other."""
+        if parts < 2:
             return
-        square = max(0.0, (ranks * mean - own) / (ranks - 1))
-        variance = max(0.0, (own - mean) * self.scale / (ranks - 1))
+        square = max(0.0, (parts * mean - own) / (parts - 1))
+        variance = max(0.0, (own - mean) * self.scale / (parts - 1))
         keep = _SMOOTH**self.scale
         self.square = keep * self.square + (1 - keep) * square
         self.variance = keep * self.variance + (1 - keep) * variance
@@ -70,27 +75,38 @@ class Rate:
         self.variance, self.square, self._seen = state["variance"], state["square"], state["seen"]
 
 
+def gradients_of(optimizer: Any) -> list[torch.Tensor]:
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
 def square_of(optimizer: Any) -> float:
     """The squared norm of the averaged gradients."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients)) ** 2
+    return float(torch.nn.utils.get_total_norm(gradients_of(optimizer))) ** 2
 
 
 class OwnGradients:
-    """The squared norm of this rank's gradients, before they are averaged: for AdaScale."""
+    """The squared norms of this rank's gradients, before they are weighted, added up and averaged: for
+    AdaScale. Each piece of a batch has one of its own."""
 
-    def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
+    def __init__(self, parameters: Iterable[torch.Tensor], pace: Pace) -> None:
+        self._pace = pace
         self._square = torch.zeros(())
-        for parameter in parameters:
+        self._passes: Counter[int] = Counter()  # of the backward pass, by parameter: not each has them all
+        for number, parameter in enumerate(parameters):
             if parameter.requires_grad:
                 hooks: Any = parameter  # Tensor.register_hook has no types
-                hooks.register_hook(self._add)
+                hooks.register_hook(partial(self._add, number))
 
-    def _add(self, gradient: torch.Tensor) -> None:
-        self._square = self._square.to(gradient.device) + gradient.detach().float().square().sum()
+    def _add(self, number: int, gradient: torch.Tensor) -> None:
+        if self._pace.weight:
+            self._passes[number] += 1
+            self._square = self._square.to(gradient.device) + gradient.detach().float().square().sum()
 
-    def take(self) -> float:
-        """The mean of it over all ranks since the last time."""
-        square, self._square = self._square, torch.zeros(())
-        dist.all_reduce(square)
-        return float(square) / dist.get_world_size()
+    def take(self) -> tuple[float, int]:
+        """The mean of them over all pieces of all ranks since the last time, and how many these are."""
+        passes = float(max(self._passes.values(), default=0))
+        sums = torch.stack([self._square, torch.tensor(passes, device=self._square.device)])
+        self._square, self._passes = torch.zeros(()), Counter()
+        dist.all_reduce(sums)
+        parts = int(sums[1])
+        return float(sums[0]) / max(1, parts), parts

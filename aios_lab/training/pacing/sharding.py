@@ -66,12 +66,21 @@ class ShardedBatches(Sampler[list[int]]):
         world: int,
         micro: int | None = None,
         arrange: Arrange | None = None,
+        asked: int | None = None,
+        first_world: int | None = None,
     ):
+        """``asked`` is the batch size that the loader came with, for the ``first_world`` ranks."""
         self._arrange = arrange
+        self.asked, self.first_world = asked or batch, first_world or world
         self.size, self.batch, self.shuffle, self.drop_last = size, batch, shuffle, drop_last
         self.seed, self.rank, self.world, self.micro = seed, rank, world, micro
         self.epoch = 0
         self.consumed = 0
+
+    @property
+    def arranged(self) -> bool:
+        """Whether the order is the data's own, which follows from the batch size, too."""
+        return self._arrange is not None
 
     def __len__(self) -> int:
         """Global batches of a whole epoch."""
@@ -166,6 +175,8 @@ def batches_of(
         world=world,
         micro=micro,
         arrange=None if arrange is None else partial(arrange, first_batch),
+        asked=first_batch,
+        first_world=first_world,
     )
 
 

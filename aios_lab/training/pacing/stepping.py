@@ -50,6 +50,8 @@ def follow(optimizer: Any, pace: Pace, around: Callable[[Callable[[], Any]], Any
 
     @functools.wraps(step)  # and so the marks that schedulers leave on it
     def paced(_self: Any, *args: Any, **options: Any) -> Any:
+        if pace.keeping:
+            return step(*args, **options)
         if not pace.counts:
             return _loss_of(*args, **options)
         pace.stepped += 1

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from aios_lab.training import numbers
 from aios_lab.training.errors import CannotTrain, Stopped
-from aios_lab.training.pacing import rates, sharding, stepping
+from aios_lab.training.pacing import orders, rates, sharding, stepping
 from aios_lab.training.pacing.loader import SharedLoader
 from aios_lab.training.pacing.pace import Pace, Pieces
-from aios_lab.training.rank.continuity import Continuity, Part
+from aios_lab.training.rank.continuity import Continuity, Part, say
 from aios_lab.training.rank.link import Link
 from aios_lab.training.spec import RankSpec
 from aios_lab.training.strategies import base as strategies
@@ -44,6 +44,7 @@ class Context:
         self.local_rank = spec.local_rank
         self.run_id = spec.run_id
         self._spec = spec
+        self._first_world = spec.first_world  # ranks that its batch size is for
         self._link = link
         self._source = source
         self._strategy = strategies.make(spec.strategy)
@@ -108,7 +109,7 @@ class Context:
     @property
     def prepared_model(self) -> torch.nn.Module | None:
         """The user's own module that ``prepare`` got last."""
-        return None if self._model is None else self._strategy.unwrap(self._model)
+        return None if self._model is None else self._whole(self._model)
 
     def prepare(
         self,
@@ -155,7 +156,8 @@ class Context:
         """Show metrics of this step (numbers, one-element tensors); rank 0's are shown. Cheap, never blocks.
 
         Raises:
-            Stopped: the run is to stop. Catch it to return a partial result.
+            Stopped: the run is to stop. Catch it to return a partial result. A function that can go on from a
+                checkpoint gets it between two steps instead, once that is written.
             TypeError, ValueError: ``step`` or ``epoch`` is no whole number, or a metric is no number.
         """
         call = "ctx.report"
@@ -170,9 +172,8 @@ class Context:
                 self._step = self._step + 1 if given is None else given
                 self._report(epoch, self._pieces.take())
         self._reports += 1
-        if self._link.stopping.is_set() and self._all_stop():
-            self._link.raised = True
-            raise Stopped(f"the run was stopped at step {self._step}")
+        if self._link.stopping.is_set() and not self._link.parting and self._all_stop():
+            self._link.halt(f"the run was stopped at step {self._step}")
 
     def _all_stop(self) -> bool:
         if not self._strategy.sharded or self._model is None:
@@ -231,28 +232,36 @@ class Context:
             example: an input batch, for checks when the model is loaded or compressed.
             evaluation: held-out inputs and labels, so that compressed children can be measured.
         """
-        inner = self._strategy.unwrap(model)
+        inner = self._whole(model)
         if self.rank != 0:
             return
         from aios_lab.models import bundle
 
         folder = Path(self._spec.folder) / MODEL_FOLDER
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self._link.send("saving", True)
-        try:
-            with self._link.uninterrupted():
-                bundle.save(
-                    folder, inner, example=example, evaluation=evaluation, metrics=dict(metrics or {})
-                )
+        with self._link.unhurried():
+            bundle.save(folder, inner, example=example, evaluation=evaluation, metrics=dict(metrics or {}))
             self.model_saved = True
             self._link.send("model", str(folder))
-        finally:
-            self._link.send("saving", False)
 
     def unwrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """Your own module out of what ``prepare`` gave; of an fsdp model a whole copy, for which all ranks
         must ask together."""
-        return self._strategy.unwrap(model)
+        return self._whole(model)
+
+    def _whole(self, model: torch.nn.Module) -> torch.nn.Module:
+        if not self._strategy.sharded:
+            return self._strategy.unwrap(model)
+        if not self.keeps_model:
+            raise Stopped("the ranks were stopped apart: they cannot put their parts of the model together")
+        with self._link.unhurried():
+            return self._strategy.unwrap(model)
+
+    @property
+    def keeps_model(self) -> bool:
+        """Whether what was trained can still be had whole: not of ranks that hold parts and were interrupted
+        each where it was."""
+        return not self._strategy.sharded or self._link.together or not self._link.raised
 
     def whole_result(self, value: Any) -> Any:
         """What the function returned, a model without its wrapping. Every rank comes here at its end, since
@@ -264,8 +273,10 @@ class Context:
             return self._strategy.unwrap(value) if is_model else value
         from aios_lab.training.strategies.meeting import told_by_rank_0
 
+        if not self.keeps_model:
+            return None if is_model else value
         wanted = told_by_rank_0("returns a model", is_model)
-        return self._strategy.unwrap(value if is_model else self._model) if wanted else value
+        return self._whole(value if is_model else self._model) if wanted else value
 
     def _join(self) -> None:
         import torch.distributed as dist
@@ -289,18 +300,22 @@ class Context:
             self._link.report(self._step, time.time(), epoch, values)
 
     def _share(self, dataloader: Any) -> Any:
-        spec = self._spec
+        spec, position = self._spec, self._continuity.position()
+        order = position.get("order", {})
+        self._first_world = order.get("first_world", spec.first_world)
         batches = sharding.batches_of(
             dataloader,
-            seed=spec.seed or 0,
+            seed=order.get("seed", 0) if spec.seed is None else spec.seed,
             rank=self.rank,
             world=self.world_size,
-            first_world=spec.first_world,
+            first_world=self._first_world,
             pieces=spec.strategy.accumulate,
             grows=bool(spec.keeping.batch_growth),
         )
         if batches is None:
             return dataloader
+        if position:
+            orders.check(position, batches, say if self.rank == 0 else lambda _: None)
         return SharedLoader(
             dataloader, batches, self._pace, self._continuity.boundary, self._continuity.arrived
         )
@@ -311,18 +326,21 @@ class Context:
         if not spec.keeping.batch_growth:
             stepping.follow(optimizer, self._pace, functools.partial(self._strategy.step, optimizer))
             return None
-        scale = self.world_size / (spec.first_world or self.world_size)
+        scale = self.world_size / (self._first_world or self.world_size)
         rate = rates.Rate(spec.keeping.batch_growth, optimizer, scale)
 
         def around(step: Callable[[], Any]) -> Any:
             if own is not None:
-                rate.measure(own.take(), rates.square_of(optimizer), self.world_size)
+                mean, parts = own.take()
+                rate.measure(mean, rates.square_of(optimizer), parts)
             return rate.step(functools.partial(self._strategy.step, optimizer, step))
 
         stepping.follow(optimizer, self._pace, around)
         return rate
 
     def _measure(self, model: torch.nn.Module) -> rates.OwnGradients | None:
-        if self._spec.keeping.batch_growth != "adascale" or self.world_size == 1:
+        spec = self._spec
+        alone = self.world_size * spec.strategy.accumulate == 1  # nothing differs from anything
+        if spec.keeping.batch_growth != "adascale" or alone:
             return None
-        return rates.OwnGradients(model.parameters())
+        return rates.OwnGradients(model.parameters(), self._pace)

@@ -25,6 +25,7 @@ from aios_lab.training.saving.checkpoints import Manifest
 from aios_lab.training.saving.saver import Saver
 from aios_lab.training.spec import RankSpec
 from aios_lab.training.strategies.base import Strategy
+from aios_lab.training.strategies.meeting import told_by_rank_0
 
 
 @dataclass
@@ -63,13 +64,16 @@ class Continuity:
         self._boundaries = link.boundaries = Boundaries(
             spec.rank, spec.world_size, spec.keeping.checkpoint_every
         )
+        link.meeting = self._meet if spec.world_size > 1 else lambda: None
         self._saver: Saver | None = None
         self._store: Any = None
         self._by_hand = False  # the function says itself what is kept and when
         self._told: int | None = None
+        self._batches: set[int | None] = set()  # that were told
         self._sought = False
         self._saved_tree: Any = None
         self._random: dict[str, Any] | None = None
+        self._waited = 0  # checkpoints that the training waited for
         self.found: tuple[Path, Manifest] | None = None  # the checkpoint that this world goes on from
         self.steps = 0  # boundaries passed, in all worlds
         self.reported = 0
@@ -99,10 +103,17 @@ class Continuity:
                 part.loader.go_on(position)
                 self._pace.catching_up = True
 
+    def position(self) -> dict[str, Any]:
+        """Where the DataLoader of the part to come was at the checkpoint; empty without one."""
+        self.saved()
+        loaders = [] if self.found is None else self.found[1].loaders
+        return loaders[len(self._parts)] if len(self._parts) < len(loaders) else {}
+
     def _restore(self, part: Part, saved: Any, index: int) -> None:
-        template = self._strategy.state(part.model, part.optimizer)
-        trained = saved.into(template, "parts", index, "trained")
-        self._strategy.load(part.model, part.optimizer, trained)
+        with self._pace.kept():
+            template = self._strategy.state(part.model, part.optimizer)
+            trained = saved.into(template, "parts", index, "trained")
+            self._strategy.load(part.model, part.optimizer, trained)
         for name, thing in part.others.items():
             if (kept := saved.get("parts", index, name)) is not None:
                 thing.load_state_dict(kept)
@@ -171,7 +182,7 @@ class Continuity:
 
     def _newest(self) -> tuple[Path, Manifest] | None:
         own = checkpoints.folder_of(self._spec.folder)
-        found = checkpoints.newest_good(own, _say)
+        found = checkpoints.newest_good(own, say)
         if found is None and self._spec.keeping.resume:
             place = Path(self._spec.keeping.resume)
             try:
@@ -218,21 +229,31 @@ class Continuity:
             return
         if why == "pause" and self._spec.rank == 0:
             self._link.send("pausing", time.time())
+        stands = True
         if user is not None or self._pace.stepped:  # else nothing has changed since this world began
             with self._link.uninterrupted():
-                self._save(user, wait=why == "pause")
-        if why == "pause":
+                stands = self._save(user, wait=why != "save")
+        if why == "stop" or (why == "pause" and self._link.parting):
+            self._link.halt(f"the run was stopped at step {self.reported}")
+        if why == "pause" and stands:
             self._leave()
 
-    def _save(self, user: Mapping[str, Any] | None, wait: bool) -> None:
+    def _save(self, user: Mapping[str, Any] | None, wait: bool) -> bool:
+        """Whether it stands, which rank 0 tells all who wait for it."""
         tree: dict[str, Any] = {"parts": [self._kept(part) for part in self._parts]}
         if user is not None:
             tree["user"] = dict(user)
-        self._ready_saver().save(state.packed(tree, self._spec.rank), self._manifest(), wait)
+        stands = self._ready_saver().save(state.packed(tree, self._spec.rank), self._manifest(), wait)
+        if not wait or self._spec.world_size == 1:
+            return stands
+        self._waited += 1
+        return told_by_rank_0(f"checkpoint {self._waited} stands", stands)
 
     def _kept(self, part: Part) -> dict[str, Any]:
         rate = {} if part.rate is None else {"rate": part.rate.state()}
-        return {"trained": self._strategy.state(part.model, part.optimizer), **part.others, **rate}
+        with self._pace.kept():
+            trained = self._strategy.state(part.model, part.optimizer)
+        return {"trained": trained, **part.others, **rate}
 
     def _manifest(self) -> Manifest:
         spec = self._spec
@@ -251,11 +272,8 @@ class Continuity:
             spec = self._spec
             if spec.world_size > 1:
                 self._join()
-            folder = checkpoints.folder_of(spec.folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._saver = Saver(
-                folder, spec.rank, spec.world_size, spec.keeping.checkpoint_keep, self._saved, self._unsaved
-            )
+            folder, keep = checkpoints.folder_of(spec.folder), spec.keeping.checkpoint_keep
+            self._saver = Saver(folder, spec.rank, spec.world_size, keep, self._saved, self._unsaved)
         return self._saver
 
     def _saved(self, manifest: Manifest, seconds: float) -> None:
@@ -265,11 +283,12 @@ class Continuity:
         )
 
     def _unsaved(self, error: str) -> None:
-        _say(f"The checkpoint could not be written ({error}); the one before it stands.")
+        say(f"The checkpoint could not be written ({error}); the one before it stands.")
         self._link.send("unsaved", None)
 
     def _resumable(self, most: int | None = None) -> None:
-        if self._spec.rank == 0:
+        if self._spec.rank == 0 and most not in self._batches:
+            self._batches.add(most)
             self._link.send("resumable", {"most": most})
 
     def _shared_store(self) -> Store | None:
@@ -278,12 +297,17 @@ class Continuity:
     def store(self) -> Any:
         """The ranks' meeting point, for what they must agree on."""
         if self._store is None:
-            address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-            dist: Any = torch.distributed
-            client = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
-            self._store = dist.PrefixStore("aios", client)
+            self._store = self._meet()
         return self._store
 
+    @staticmethod
+    def _meet() -> Any:
+        """A connection of its own to that point: one that waits there holds up all who share it."""
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        dist: Any = torch.distributed
+        client = dist.TCPStore(address, port, is_master=False, wait_for_workers=False)
+        return dist.PrefixStore("aios", client)
 
-def _say(text: str) -> None:
+
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

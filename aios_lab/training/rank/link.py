@@ -6,17 +6,18 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from aios_lab.training import numbers
+from aios_lab.training.errors import Stopped
 from aios_lab.training.frames import FrameReader, FrameWriter
-from aios_lab.training.rank.boundaries import Boundaries, Why
+from aios_lab.training.rank.boundaries import SHORTEST_PART, Boundaries, Store, Why
 
 FLUSH_INTERVAL = 0.1  # seconds between batches of metrics
 QUEUE_LIMIT = 20_000  # reports kept between two batches; beyond it the oldest are dropped
-INTERRUPT_AFTER = 0.4  # seconds that a function with a context has to reach its next report
+INTERRUPT_AFTER = SHORTEST_PART  # seconds that a function with a context has to reach its next report
 
 Metric = tuple[int, float, int | None, dict[str, Any]]
 
@@ -31,11 +32,15 @@ class Link:
         self._news = threading.Event()
         self._closing = threading.Event()
         self._flushing = threading.Lock()
+        self._counting = threading.Lock()
         self._go = threading.Event()
         self.environment: dict[str, str] = {}
         self.boundaries: Boundaries | None = None
+        self.meeting: Callable[[], Store | None] = lambda: None  # connects to the ranks' store
+        self._busy = 0
         self.stopping = threading.Event()
         self.raised = False
+        self.together = False  # all ranks stopped at one place, and can still do something together
         self.interrupts = False  # true while user code runs that may be interrupted by a signal
         self.at_once = True  # interrupt plain code at once; code with a context at its next report
         threading.Thread(target=self._listen, name="aios-control", daemon=True).start()
@@ -55,6 +60,33 @@ class Link:
         self._go.wait()
         return not self.stopping.is_set()
 
+    @property
+    def parting(self) -> bool:
+        """Whether the function is to go on for now: a stop takes effect where all ranks can save together."""
+        return self.boundaries is not None and self.boundaries.parting
+
+    def halt(self, text: str) -> NoReturn:
+        """Tell the function that the run is to stop, where every rank is told."""
+        self.raised = self.together = True
+        self._stay(even_here=True)
+        raise Stopped(text)
+
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Have a stop wait for what is saved or gathered: no signal, and no kill after STOP_GRACE."""
+        with self.uninterrupted():
+            self._wait_for_it(1)
+            try:
+                yield
+            finally:
+                self._wait_for_it(-1)
+
+    def _wait_for_it(self, more: int) -> None:
+        with self._counting:
+            before, self._busy = self._busy, self._busy + more
+            if bool(before) != bool(self._busy):
+                self.send("saving", bool(self._busy))
+
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
         """Hold back the signal of a stop, as while a model is written."""
@@ -63,11 +95,12 @@ class Link:
             yield
         finally:
             self.interrupts = before
-            if self.stopping.is_set():
+            if self.stopping.is_set() and not self.parting:
                 self._interrupt_later()
 
     def close(self) -> None:
         """Send what is left; nothing is sent afterwards."""
+        self._stay(even_here=True)
         self._closing.set()
         self._flush()
 
@@ -115,15 +148,39 @@ class Link:
             self.send("held", number)
 
     def _stop(self) -> None:
+        patience = 0.0 if self.boundaries is None or self.at_once else self.boundaries.patience
+        if self.boundaries is not None and patience and not self._part(self.boundaries):
+            patience = 0.0
         self.stopping.set()
         self._go.set()
         if self.at_once:
             self._interrupt()
         else:
-            self._interrupt_later()
+            self._interrupt_later(patience)
 
-    def _interrupt_later(self) -> None:
-        timer = threading.Timer(INTERRUPT_AFTER, self._interrupt)
+    def _part(self, boundaries: Boundaries) -> bool:
+        """Have all ranks save together before they stop; False where they cannot agree on it any more."""
+        self._wait_for_it(1)
+        try:
+            boundaries.part(self.meeting())
+        except (RuntimeError, OSError):  # the store's host is gone
+            self._wait_for_it(-1)
+            return False
+        return True
+
+    def _stay(self, even_here: bool = False) -> bool:
+        """Wait no longer for a step where all ranks can save; whether that was waited for."""
+        stays = self.boundaries is not None and self.boundaries.stay(even_here)
+        if stays:
+            self._wait_for_it(-1)
+        return stays
+
+    def _interrupt_later(self, patience: float = 0.0) -> None:
+        def interrupt() -> None:
+            if self._stay() or not patience:
+                self._interrupt()
+
+        timer = threading.Timer(patience or INTERRUPT_AFTER, interrupt)
         timer.daemon = True
         timer.start()
 

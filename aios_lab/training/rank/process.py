@@ -76,7 +76,7 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
         os.environ.update(link.environment)
         value = _call(_callable(spec, work, context), link)
     except Stopped:
-        _save(context, None if context is None else context.prepared_model)
+        _save_trained(context)
         return _outcome("stopped")
     except SystemExit as error:
         return _exited(error, link)
@@ -85,7 +85,8 @@ def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
             if context is not None and context.catching_up:
                 error.add_note(_CATCHING_UP)
             return _failed(error)
-        _save(context, None if context is None else context.prepared_model)
+        link.raised = True
+        _save_trained(context)
         return _outcome("stopped")
     context.finish()
     value = _unwrapped(context, value)
@@ -155,6 +156,16 @@ def _unwrapped(context: Context, value: Any) -> Any:
         return value
     _save(context, value)
     return value.to("cpu")
+
+
+def _save_trained(context: Context | None) -> None:
+    """Save what was being trained when the run was stopped; all ranks do, who may hold parts of it."""
+    if context is None:
+        return
+    if not context.keeps_model:
+        print("The model was not saved: its parts' ranks were stopped apart.", file=sys.stderr)
+        return
+    _save(context, context.prepared_model)
 
 
 def _save(context: Context | None, model: Any) -> None:

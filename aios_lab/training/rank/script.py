@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from aios_lab.training import whole
 from aios_lab.training.spec import RankSpec, Script
 
 _kept: list[dict[str, Any]] = []  # the scripts' globals: what they hold lives until the process ends
@@ -52,10 +53,8 @@ def _exit() -> None:
 
 
 def _written(spec: RankSpec, text: str) -> str:
-    """The script as a file of the run; every rank of a host writes the same, so the last rename wins."""
+    """The script as a file of the run; every rank of a host writes the same, so the last one wins."""
     path = Path(spec.folder) / "script.py"
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".script-{spec.rank}.py")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    whole.write(path, text)
     return str(path)

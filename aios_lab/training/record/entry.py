@@ -9,9 +9,8 @@ from typing import NamedTuple
 from aios_lab.training.progress import Progress, Series, thin
 from aios_lab.training.record.files import Record, RunFolder
 from aios_lab.training.untold import Message
-from aios_lab.wire import Point, Run, RunMetric, RunState, RunUpdate
+from aios_lab.wire import Point, Run, RunMetric, RunUpdate
 
-LIVING = set(RunState) - {RunState.FINISHED, RunState.STOPPED, RunState.FAILED}
 LOG_LINES = 200
 LISTED_POINTS = 30  # points a series of an ended run has in a list
 PUBLIC = {"id", "slice_id", "user", "state", "strategy", "world_size", "created", "started", "ended"}
@@ -35,7 +34,7 @@ class Entry:
 
     @property
     def living(self) -> bool:
-        return self.run.state in LIVING
+        return not self.run.state.ended
 
     def new_of(self, message: Message) -> RunUpdate:
         """What a message tells that has not been heard yet."""
@@ -108,7 +107,7 @@ def history(runs_dir: Path, keep: int) -> History:
             continue
         if not cursor.ended:
             found.untracked.append(folder)
-        if place < keep or record.run.state in LIVING:
+        if place < keep or not record.run.state.ended:
             record.run.mlflow_run_id = record.run.mlflow_run_id or cursor.mlflow_run_id or None
             found.entries.append(entry := Entry(record, folder))
             if _restore(entry):

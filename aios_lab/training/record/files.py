@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from aios_lab.training import whole
 from aios_lab.wire import RankUsage, Run, RunLog, RunMetric, RunRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -61,14 +62,14 @@ class RunFolder:
 
     def write_text(self, record: str) -> None:
         """Replace the record, given as JSON."""
-        _replace(self.path / "run.json", record)
+        whole.write(self.path / "run.json", record)
 
     def read(self) -> Record | None:
         """The record, or None where the folder holds no whole run."""
         return _load(Record, self.path / "run.json")
 
     def write_cursor(self, cursor: Cursor) -> None:
-        _replace(self.path / "mlflow.json", cursor.model_dump_json())
+        whole.write(self.path / "mlflow.json", cursor.model_dump_json())
 
     def cursor(self) -> Cursor:
         return _load(Cursor, self.path / "mlflow.json") or Cursor()
@@ -143,17 +144,3 @@ def _load(kind: type[_Model], path: Path) -> _Model | None:
         return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

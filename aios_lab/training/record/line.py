@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from aios_lab.training.record.store import RunRefused, RunStore
+from aios_lab.training.record.refused import RunRefused
+from aios_lab.training.record.store import RunStore
 from aios_lab.training.untold import Message
 from aios_lab.wire import Run
 

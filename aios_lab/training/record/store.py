@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -13,19 +11,20 @@ from pathlib import Path
 from threading import Thread
 from typing import Literal
 
+from aios_lab.training.begun import begun, new_run_id
 from aios_lab.training.data import clear
 from aios_lab.training.progress import take
-from aios_lab.training.record.entry import LIVING, Entry, history, restored
+from aios_lab.training.record.entry import Entry, history
 from aios_lab.training.record.files import Record, RunFolder
 from aios_lab.training.record.mlflow import MlflowWriter
+from aios_lab.training.record.refused import RunRefused
+from aios_lab.training.record.shelf import KEPT, Shelf
 from aios_lab.training.record.writer import FolderWriter
 from aios_lab.training.untold import Message, untold
 from aios_lab.wire import Problem, Run, RunLog, RunOrder, RunRequest, RunState, RunUpdate
 
 log = logging.getLogger("aios_lab.training")
 
-KEPT = 200  # ended runs in memory; older ones are read from their folders when asked for
-LISTED = 100  # ended runs that list() gives
 SILENCE = 30.0  # seconds without a word from its leader, which speaks every second, that end a run
 UNHEARD = 0.1  # of SILENCE: from then on a stop does not wait for the leader to carry it out
 MEND_MLFLOW = (
@@ -35,18 +34,6 @@ MEND_MLFLOW = (
 UNREPORTED = "Nobody reports this run any more: its kernel was interrupted as it began, or its slice hangs."
 
 Callback = Callable[[str, bool], None]
-
-
-def new_run_id() -> str:
-    return f"r-{secrets.token_hex(5)}"
-
-
-class RunRefused(Exception):
-    """A request about a run that cannot be granted; becomes a 4xx answer with a ``wire.Problem``."""
-
-    def __init__(self, status: int, message: str, reason: str, hint: str) -> None:
-        super().__init__(message)
-        self.status, self.message, self.reason, self.hint = status, message, reason, hint
 
 
 class RunStore:
@@ -66,7 +53,7 @@ class RunStore:
         silence: float = SILENCE,
     ) -> None:
         self.runs_dir = Path(runs_dir)
-        self._entries: dict[str, Entry] = {}
+        self._shelf = Shelf(self.runs_dir)
         self._callbacks: list[Callback] = []
         self._order: Callable[[Run, str], None] = lambda _run, _order: None
         self._timeout = mlflow_timeout
@@ -76,7 +63,6 @@ class RunStore:
         self._mlflow = MlflowWriter(
             mlflow_uri, self._tracked_in_thread, artifact_root=artifact_root, interval=mlflow_interval
         )
-
         self._writer = FolderWriter(self._mlflow.submit)
 
     async def start(self, goes_on: Callable[[str], bool] = lambda _: False) -> None:
@@ -86,7 +72,7 @@ class RunStore:
         self._loop = asyncio.get_running_loop()
         found = await asyncio.to_thread(history, self.runs_dir, KEPT)
         for entry in found.entries:
-            self._entries[entry.run.id] = entry
+            self._shelf.put(entry)
             self._take_untold(entry)
             if entry.living and not goes_on(entry.run.slice_id):
                 self._end(entry, RunState.FAILED, "The server restarted while this run was going on.")
@@ -101,16 +87,16 @@ class RunStore:
     @property
     def living(self) -> frozenset[str]:
         """The ids of runs that have not ended."""
-        return frozenset(run_id for run_id, entry in self._entries.items() if entry.living)
+        return frozenset(entry.run.id for entry in self._shelf.living)
 
     async def close(self, timeout: float = 10.0, leave: Collection[str] = ()) -> None:
         """End what still lives, but on the slices to ``leave``. What MLflow misses for ``timeout`` seconds it
         gets after the next start."""
         if self._watch is not None:
             self._watch.cancel()
-        living = [entry for entry in self._entries.values() if entry.living]
-        for entry in [entry for entry in living if entry.run.slice_id not in leave]:
-            self._end(entry, RunState.FAILED, "The server was stopped while this run was going on.")
+        for entry in self._shelf.living:
+            if entry.run.slice_id not in leave:
+                self._end(entry, RunState.FAILED, "The server was stopped while this run was going on.")
         self._loop = None
         await asyncio.to_thread(self._writer.close, timeout)
         await asyncio.to_thread(self._mlflow.close, timeout)
@@ -121,7 +107,7 @@ class RunStore:
         pause = min(1.0, self.silence / 10)
         while True:
             await asyncio.sleep(pause)
-            for entry in [entry for entry in self._entries.values() if entry.living]:
+            for entry in self._shelf.living:
                 entry.silent += pause
                 if entry.silent >= self.silence:
                     self._end(entry, RunState.FAILED, UNREPORTED)
@@ -145,23 +131,7 @@ class RunStore:
             run_id: of ``new_run_id()``, for callers that need to know it beforehand.
         """
         await self._check_mlflow()
-        run = Run(
-            id=run_id or new_run_id(),
-            name=request.name,
-            slice_id=slice_id,
-            user=user,
-            mine=True,
-            state=RunState.PENDING,
-            strategy=request.strategy,
-            world_size=request.world_size,
-            created=time.time(),
-            total_steps=request.total_steps,
-            total_epochs=request.total_epochs,
-            options=request.options,
-            parameters=request.parameters,
-            detached=request.detached,
-            resumed=request.resumed,
-        )
+        run = begun(request, run_id or new_run_id(), slice_id, user)
         entry = Entry(Record(run=run, request=request), RunFolder(self.runs_dir / run.id))
         try:
             await asyncio.to_thread(entry.folder.create)
@@ -173,19 +143,11 @@ class RunStore:
                 "runs_folder",
                 "Free some space or mend the folder's permissions, then train again.",
             ) from error
-        self._entries[run.id] = entry
-        self._forget_oldest()
+        self._shelf.put(entry)
+        self._shelf.forget_oldest()
         self._mlflow.submit(entry.folder)
         self._notify(run.id, True)
         return entry.view()
-
-    def _forget_oldest(self) -> None:
-        ended = sorted(
-            (entry for entry in self._entries.values() if not entry.living),
-            key=lambda entry: entry.run.created,
-        )
-        for entry in ended[:-KEPT]:
-            del self._entries[entry.run.id]
 
     async def _check_mlflow(self) -> None:
         try:
@@ -202,7 +164,7 @@ class RunStore:
     def take(self, run_id: str, message: Message, kept: Callable[[], None]) -> None:
         """Take in a message of the run's leader; ``kept`` is called when it is on the disk. While this is
         closed it is left to whoever comes next."""
-        entry, loop = self._entry(run_id), self._loop
+        entry, loop = self._shelf.find(run_id), self._loop
         if loop is None:
             return
         self._believe(entry, message)
@@ -224,7 +186,7 @@ class RunStore:
 
     def order(self, run_id: str) -> str:
         """What is wanted of a run."""
-        return self._entry(run_id).record.order
+        return self._shelf.find(run_id).record.order
 
     def on_order(self, callback: Callable[[Run, str], None]) -> None:
         """Call back when something is wanted of a run, at once."""
@@ -235,7 +197,7 @@ class RunStore:
 
         Of a run that has ended already only a model is still taken.
         """
-        entry = self._entry(run_id)
+        entry = self._shelf.find(run_id)
         entry.silent = 0.0
         if update.model is not None:
             self._set_model(entry, update.model)
@@ -269,7 +231,7 @@ class RunStore:
             return
         if state is RunState.RUNNING and run.started is None:
             run.started = time.time()
-        if state not in LIVING:
+        if state.ended:
             run.ended, run.eta = min(ended or time.time(), time.time()), None
             Thread(target=clear, args=(entry.folder.path,), name="aios-data").start()
         elif run.state is RunState.STOPPING or state is RunState.PENDING:
@@ -279,7 +241,7 @@ class RunStore:
     def stop(self, run_id: str, kill: bool = False) -> Run:
         """Ask a run to stop with a partial result, or with ``kill`` at once. An ended one stays as it is, and
         one that nobody reports ends here and now."""
-        entry = self._entry(run_id)
+        entry = self._shelf.find(run_id)
         if entry.living and entry.silent >= UNHEARD * self.silence:
             self._end(entry, RunState.STOPPED, UNREPORTED)
         elif entry.living:
@@ -293,13 +255,13 @@ class RunStore:
 
     def end_of_slice(self, slice_id: str, why: str, spare: Callable[[Run], bool] = lambda _: False) -> None:
         """What ran on the slice is over: its living runs become failed, but those to ``spare``."""
-        for entry in list(self._entries.values()):
-            if entry.living and entry.run.slice_id == slice_id and not spare(entry.run):
+        for entry in self._shelf.living:
+            if entry.run.slice_id == slice_id and not spare(entry.run):
                 self._end(entry, RunState.FAILED, why)
 
     def get(self, run_id: str, user: str | None = None) -> Run:
         """The run as its owner sees it, or as ``user`` may see it. Refused with 404 where it is unknown."""
-        entry = self._entry(run_id)
+        entry = self._shelf.find(run_id)
         return entry.view(mine=user is None or entry.run.user == user)
 
     def log(self, run_id: str, rank: int, lines: int) -> RunLog:
@@ -316,7 +278,7 @@ class RunStore:
 
     def model_folder(self, run_id: str) -> Path:
         """The folder of the model bundle that the run saved. Refused with 409 where it saved none."""
-        entry = self._entry(run_id)
+        entry = self._shelf.find(run_id)
         if entry.record.model is None:
             raise RunRefused(
                 409,
@@ -333,19 +295,6 @@ class RunStore:
     def _notify(self, run_id: str, state_changed: bool) -> None:
         for callback in self._callbacks:
             callback(run_id, state_changed)
-
-    def _entry(self, run_id: str) -> Entry:
-        entry = self._entries.get(run_id)
-        if entry is None and re.fullmatch(r"r-[0-9a-f]{10}", run_id):
-            entry = restored(RunFolder(self.runs_dir / run_id))
-        if entry is None:
-            raise RunRefused(
-                404,
-                f"There is no run {run_id!r}.",
-                "unknown_run",
-                "See %aios or the panel for the runs there are.",
-            )
-        return entry
 
     def _set_model(self, entry: Entry, folder: str) -> None:
         path = Path(folder).resolve()
@@ -376,7 +325,7 @@ class RunStore:
             self._loop.call_soon_threadsafe(self._tracked, run_id, mlflow_run_id)
 
     def _tracked(self, run_id: str, mlflow_run_id: str) -> None:
-        entry = self._entries.get(run_id)
+        entry = self._shelf.held(run_id)
         if entry is not None and entry.run.mlflow_run_id != mlflow_run_id:
             entry.run.mlflow_run_id = mlflow_run_id
             self._save(entry)
@@ -385,15 +334,4 @@ class RunStore:
     def list(self, user: str | None = None, slice_id: str | None = None) -> list[Run]:
         """The runs of a user, newest first: all that live and the newest 100 others. With ``slice_id`` those
         of this slice, and detached ones."""
-        chosen = sorted(
-            (
-                entry
-                for entry in self._entries.values()
-                if user in (None, entry.run.user)
-                and (slice_id in (None, entry.run.slice_id) or entry.run.detached)
-            ),
-            key=lambda entry: entry.run.created,
-            reverse=True,
-        )
-        newest = {entry.run.id for entry in [one for one in chosen if not one.living][:LISTED]}
-        return [entry.listed() for entry in chosen if entry.living or entry.run.id in newest]
+        return self._shelf.list(user, slice_id)

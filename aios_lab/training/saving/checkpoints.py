@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ class Manifest:
     bytes: int = 0
 
 
+class Outdated(Exception):
+    """A newer attempt of the run has written since: its checkpoints count, not this one."""
+
+
 class Damaged(Exception):
     """A checkpoint that is not as it was written; the message says what is wrong."""
 
@@ -56,7 +61,11 @@ def commit(written: Path, manifest: Manifest, keep: int = KEEP) -> tuple[Path, M
 
     Raises:
         OSError: the disk is full, or the folder is gone; the checkpoints before it stand.
+        Outdated: another attempt has taken the place of this one; its checkpoints stand.
     """
+    if (newest := _newest_attempt(written.parent)) > manifest.attempt:
+        shutil.rmtree(written, ignore_errors=True)
+        raise Outdated(f"attempt {newest} of this run has begun to write since")
     files = sorted(path for path in written.iterdir() if path.is_file())
     whole = replace(
         manifest,
@@ -73,6 +82,16 @@ def commit(written: Path, manifest: Manifest, keep: int = KEEP) -> tuple[Path, M
     for old in [*listed(place.parent)[keep:], *place.parent.glob(f"{_DRAFT}old-*")]:
         shutil.rmtree(old, ignore_errors=True)
     return place, whole
+
+
+def _newest_attempt(folder: Path) -> int:
+    """The latest attempt that has written here, to its end or not; -1 where none has."""
+    drafts = [path.name.removeprefix(_DRAFT).partition("-") for path in folder.glob(f"{_DRAFT}*")]
+    attempts = [int(attempt) for steps, _, attempt in drafts if steps.isdigit() and attempt.isdigit()]
+    for checkpoint in listed(folder):
+        with suppress(Damaged):
+            attempts.append(read_manifest(checkpoint).attempt)
+    return max(attempts, default=-1)
 
 
 def listed(folder: Path) -> list[Path]:

@@ -39,18 +39,18 @@ class Saver:
         self._group: ProcessGroup | None = None
         self._writing: threading.Thread | None = None
 
-    def save(self, state: dict[str, Any], manifest: Manifest, wait: bool) -> None:
-        """``state`` is copied first, unless the training waits anyway."""
+    def save(self, state: dict[str, Any], manifest: Manifest, wait: bool) -> bool:
+        """``state`` is copied first, unless the training waits anyway; then, on rank 0, whether it stands."""
         self.join()
         if self._world > 1 and self._group is None:
             self._group = dist.new_group(backend="gloo")  # of its own: the training goes on meanwhile
         if wait:
-            self._write(state, manifest)
-            return
+            return self._write(state, manifest)
         copied = BlockingAsyncStager().stage(state)
         self._writing = threading.Thread(target=self._write, args=(copied, manifest), name="aios-checkpoint")
         self._writing.daemon = True
         self._writing.start()
+        return True
 
     def join(self) -> None:
         """Wait for what is being written."""
@@ -58,7 +58,7 @@ class Saver:
             self._writing.join()
             self._writing = None
 
-    def _write(self, state: dict[str, Any], manifest: Manifest) -> None:
+    def _write(self, state: dict[str, Any], manifest: Manifest) -> bool:
         begin = time.monotonic()
         draft = checkpoints.draft(self._folder, manifest.steps, manifest.attempt)
         try:
@@ -72,6 +72,8 @@ class Saver:
         except (Exception, CheckpointException) as error:  # the training itself is well
             if self._rank == 0:
                 self._failed(_short(error))
+            return False
+        return True
 
 
 def _short(error: BaseException) -> str:

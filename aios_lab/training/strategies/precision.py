@@ -99,10 +99,6 @@ class LossScale:
         self.scale, self._good = float(state["scale"]), int(state["good"])
 
 
-def gradients_of(optimizer: Optimizer) -> list[torch.Tensor]:
-    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-
-
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
     norm = torch.nn.utils.get_total_norm(gradients)
     whole: torch.Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm

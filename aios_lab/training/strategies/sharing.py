@@ -12,9 +12,10 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 from torch.optim import Optimizer
 
 from aios_lab.training.errors import CannotTrain
+from aios_lab.training.pacing.rates import gradients_of
 from aios_lab.training.strategies import blocks
 from aios_lab.training.strategies.base import StrategyOptions
-from aios_lab.training.strategies.precision import DTYPES, LossScale, gradients_of
+from aios_lab.training.strategies.precision import DTYPES, LossScale
 
 
 class Base:

@@ -1,8 +1,4 @@
-"""The Dask task that holds a rank's place on its worker: it spawns the rank, hears it out and ends it.
-
-It runs in a thread of the worker; orders reach it through ``deliver``, which ``Client.run`` calls on the
-worker's event loop, so that a stop works however busy the worker's threads are.
-"""
+"""Beside one rank: spawns its process, hears it out, passes orders on and ends it."""
 
 from __future__ import annotations
 
@@ -11,127 +7,27 @@ import pickle
 import selectors
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from aios_lab.engines.spawn import Child, SpawnError, spawn
-from aios_lab.training.environment import error_file, open_store, rank_environment
+from aios_lab.engines.spawn import Child, spawn
+from aios_lab.training import whole
+from aios_lab.training.environment import error_file, rank_environment
 from aios_lab.training.failures import died, recorded
 from aios_lab.training.frames import FrameReader, FrameWriter
-from aios_lab.training.spec import RANKS, RESULT, SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
+from aios_lab.training.spec import RESULT, SAVE_GRACE, STOP_GRACE, End, OrderName, Outcome, RankSpec
 from aios_lab.training.worker.logs import Output
 from aios_lab.training.worker.pipes import INCOMING, Pipes
 from aios_lab.training.worker.usage import Meter
 
 TICK = 0.1  # seconds between batches of events
 
-Publish = Callable[[str, int, int, Any], None]  # kind, attempt, rank, body
-
-_running: dict[tuple[str, int, int], Supervisor] = {}  # by run, attempt and rank
-_leases: dict[str, Lease] = {}
-_early: dict[str, list[RankSpec]] = {}  # ranks of runs whose lease has not begun
-_over: OrderedDict[tuple[str, int], None] = OrderedDict()  # attempts stopped before their rank began here
-
-
-def supervise(spec: RankSpec, work: bytes) -> None:
-    """Hold this worker for the run, and run its rank, and those of later attempts, until it is let go. What
-    rank 0 returned lies in the run's folder then."""
-    from distributed import get_worker
-
-    worker = get_worker()
-    task = worker.state.tasks.get(worker.get_current_task())
-
-    def wanted() -> bool:
-        """False once the leader is gone or let go of the run: the scheduler then cancels the task."""
-        return task is None or task.state not in ("cancelled", "released", "forgotten")
-
-    def publish(kind: str, attempt: int, rank: int, body: Any) -> None:
-        told = {"run": spec.run_id, "attempt": attempt, "rank": rank, "kind": kind, "body": body}
-        worker.log_event(RANKS, told)
-
-    lease = _leases[spec.run_id] = Lease(work, publish, wanted, max(1, worker.state.nthreads))
-    try:
-        lease.run(spec)
-    finally:
-        if _leases.get(spec.run_id) is lease:
-            del _leases[spec.run_id]
-
-
-def begin(spec: RankSpec) -> None:
-    """Begin the rank of another attempt on a worker that the run holds, or is about to."""
-    lease = _leases.get(spec.run_id)
-    if lease is None:
-        _early.setdefault(spec.run_id, []).append(spec)
-    else:
-        lease.begin(spec)
-
-
-def deliver(run_id: str, attempt: int, order: OrderName, values: Mapping[str, Any], rank: int | None) -> int:
-    """Give an order to an attempt's ranks on this worker, or to one of them; how many heard it."""
-    if order in ("stop", "kill"):
-        _over[run_id, attempt] = None
-        while len(_over) > 1000:
-            _over.popitem(last=False)
-    heard = [
-        supervisor
-        for (run, number, one), supervisor in list(_running.items())
-        if (run, number) == (run_id, attempt) and rank in (None, one)
-    ]
-    for supervisor in heard:
-        supervisor.order(order, dict(values))
-    return len(heard)
-
 
 def read_result(folder: str) -> bytes:
     """What rank 0 returned, pickled, on its own host."""
     return (Path(folder) / RESULT).read_bytes()
-
-
-def release(run_id: str) -> None:
-    """The run has left this worker: let go of it once its ranks here are gone."""
-    lease = _leases.get(run_id)
-    if lease is not None:
-        lease.release()
-
-
-class Lease:
-    """A run's hold on a worker: the task that keeps others away, through all of the run's attempts there.
-
-    The ranks of two attempts may be there at once: the next one gets ready while the present one trains.
-    """
-
-    def __init__(self, work: bytes, publish: Publish, wanted: Callable[[], bool], threads: int) -> None:
-        self._work, self._publish, self._wanted, self._threads = work, publish, wanted, threads
-        self._lock = threading.Lock()
-        self._released = threading.Event()
-        self._ranks: list[threading.Thread] = []
-        self.stores: list[Any] = []  # where the ranks of an attempt meet, which outlives its rank 0
-
-    def run(self, spec: RankSpec) -> None:
-        for one in [spec, *_early.pop(spec.run_id, [])]:
-            self.begin(one)
-        while self._wanted() and not self._released.wait(TICK):
-            pass
-        for thread in self._ranks:
-            thread.join()
-
-    def release(self) -> None:
-        self._released.set()
-
-    def begin(self, spec: RankSpec) -> None:
-        ours = replace(spec, threads=self._threads)
-
-        def publish(kind: str, body: Any) -> None:
-            self._publish(kind, spec.attempt, spec.rank, body)
-
-        supervisor = Supervisor(ours, self._work, publish, self._wanted, self.stores)
-        thread = threading.Thread(target=supervisor.run, name=f"aios-rank-{spec.rank}", daemon=True)
-        with self._lock:
-            self._ranks.append(thread)
-        thread.start()
 
 
 class Supervisor:
@@ -143,9 +39,11 @@ class Supervisor:
         work: bytes,
         publish: Callable[[str, Any], None],
         wanted: Callable[[], bool],
-        stores: list[Any],
+        meet: Callable[[], int],
     ) -> None:
-        self._stores = stores
+        """``publish`` takes the kind and what is said; ``wanted`` is false once the rank is to end; ``meet``
+        opens the place where the ranks meet, and gives its port."""
+        self._meet = meet
         self._spec = spec
         self._work = work
         self._publish = publish
@@ -157,7 +55,7 @@ class Supervisor:
         self._control: FrameWriter | None = None
         self._stop_by: float | None = None
         self._saving = False
-        self._killed = False
+        self.killed = False
         self._port = 0
         self._metrics: list[Any] = []
         self._said: dict[str, Any] | None = None
@@ -183,23 +81,20 @@ class Supervisor:
 
     def run(self) -> None:
         """Spawn the rank, serve it until it and all that it started are gone, and publish how it ended."""
-        key = (self._spec.run_id, self._spec.attempt, self._spec.rank)
-        _running[key] = self
         try:
-            if key[:2] in _over:
-                self._end(End(*self._place(), outcome="killed", time=time.time()))
-                return
-            if self._spec.rank == 0:
-                store, self._port = open_store(self._spec.host)
-                self._stores.append(store)
-            with Pipes() as pipes:
-                code = self._live(pipes)
-            self._end(self._ending(code))
-        except (OSError, RuntimeError, SpawnError) as error:
-            text = f"the rank's process could not be started: {error}"
+            self._end(self._lived())
+        except Exception as error:  # whatever broke here, the leader must hear that there is no rank
+            begun = "could not be started" if self._child is None else "was ended, for it could not be served"
+            text = f"the rank's process {begun}: {error}"
             self._end(End(*self._place(), outcome="failed", time=time.time(), error=text))
-        finally:
-            _running.pop(key, None)
+
+    def _lived(self) -> End:
+        if self.killed:
+            return End(*self._place(), outcome="killed", time=time.time())
+        if self._spec.rank == 0:
+            self._port = self._meet()
+        with Pipes() as pipes:
+            return self._ending(self._live(pipes))
 
     def _live(self, pipes: Pipes) -> int:
         payload = pickle.dumps((self._spec, self._work))
@@ -216,7 +111,7 @@ class Supervisor:
         with self._lock:
             self._child = child
             self._control = FrameWriter(pipes.ours["control"])
-            if self._killed:
+            if self.killed:
                 child.kill()
             elif self._stop_by is not None:
                 self._control.send(("stop", {}))
@@ -290,7 +185,7 @@ class Supervisor:
             self._publish("log", lines)
 
     def _kill(self) -> None:
-        self._killed = True
+        self.killed = True
         if self._child is not None:
             self._child.kill()
 
@@ -304,7 +199,7 @@ class Supervisor:
             error = said.get("error", said.get("problem", ""))
             outcome: Outcome = said["outcome"]
             return End(*self._place(), outcome, now, code, error, said.get("traceback", ""), "result" in said)
-        if self._killed:
+        if self.killed:
             return End(*self._place(), "killed", now, code)
         if code == 0:  # os._exit(0): as torchrun sees it, the rank is done
             return End(*self._place(), "ok", now, code)
@@ -326,12 +221,9 @@ class Supervisor:
         """Write the result where it outlives this worker; the end then, with the reason where it was not."""
         assert self._said is not None
         path = Path(self._spec.folder) / RESULT
-        draft = path.with_suffix(".draft")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(self._said["result"])
-            draft.replace(path)
+            whole.write(path, self._said["result"])
         except OSError as error:
-            draft.unlink(missing_ok=True)
             return replace(end, has_result=False, error=f"The result could not be kept: {error}.")
         return end
