@@ -232,7 +232,7 @@ class AIOSLab(Options):
         self.services.feed.changed("slices", "cluster")
 
     def _run_changed(self, run_id: str, state_changed: bool) -> None:
-        run = self.services.runs.get(run_id)
+        run = self.services.runs.brief(run_id)
         if state_changed:
             self._transitions.run(run)
             if run.ended is not None:

@@ -61,7 +61,13 @@ class Options(ExtensionApp):
     preload = List(
         Unicode(),
         # What a rank needs to begin, and to save its model within the second that a stop leaves it.
-        ["aios_lab.training.rank.process", "aios_lab.models.storing", "torch.export._trace"],
+        [
+            "aios_lab.training.rank.process",
+            "aios_lab.training.strategies.ddp",
+            "aios_lab.training.strategies.fsdp",
+            "aios_lab.models.storing",
+            "torch.export._trace",
+        ],
         help="Modules that every process of a slice has imported when it starts. They must start no threads "
         "and touch no GPU when imported.",
     ).tag(config=True)

@@ -106,6 +106,7 @@ class Series:
         self._stride = 1
         self._seen = 0
         self._last: tuple[int, float, float] | None = None
+        self._shown: list[Point] = []  # of the first steps, since somebody looked: points are shared
 
     @classmethod
     def of(cls, points: list[Point]) -> Series:
@@ -123,6 +124,7 @@ class Series:
             self._values.append(value)
             if len(self._steps) >= self._limit:
                 self._steps, self._times, self._values = self._steps[::2], self._times[::2], self._values[::2]
+                self._shown = self._shown[::2]
                 self._stride *= 2
                 self._last = step, time, value
         else:
@@ -131,10 +133,14 @@ class Series:
 
     def points(self) -> list[Point]:
         """The points, oldest first; at most ``limit`` of them."""
-        kept = [
+        begin = len(self._shown)
+        self._shown += (
             Point.model_construct(step=step, time=time, value=value)
-            for step, time, value in zip(self._steps, self._times, self._values, strict=True)
-        ]
+            for step, time, value in zip(
+                self._steps[begin:], self._times[begin:], self._values[begin:], strict=True
+            )
+        )
+        kept = self._shown[:]
         if self._last is not None:
             step, time, value = self._last
             kept.append(Point.model_construct(step=step, time=time, value=value))

@@ -44,6 +44,31 @@ def test_a_kernel_gets_the_spare_and_ends_it(server: Server):
     until("another spare is there", lambda: forked(server), seconds=60)
 
 
+@pytest.fixture
+def ready(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path, config=CONFIG + "c.AIOSLab.spare_processes = 2\n") as running:
+        yield running
+
+
+SCRIPT = """
+import threading
+import torch.distributed as dist
+dist.init_process_group("gloo")
+print("threads", sorted(t.name for t in threading.enumerate()))
+"""
+
+
+def test_ranks_are_taken_from_the_processes_that_are_ready(ready: Server):
+    """They have been slices for a moment: what is left of that must not keep a script from its end."""
+    kernel = ready.kernel()
+    kernel.run("import aios_lab as aios; aios.request(workers=2, memory='500MB'); aios.client()", timeout=120)
+    kernel.run("aios.client().wait_for_workers(2, timeout=120)", timeout=150)
+    until("two are ready", lambda: samples(ready)['aios_spares{kind="process"}'] == 2, seconds=120)
+    before = samples(ready)['aios_spare_hits_total{kind="process"}']
+    kernel.run(f"aios.train(script={SCRIPT!r}, workers=2).wait(120)", timeout=150)
+    assert samples(ready)['aios_spare_hits_total{kind="process"}'] == before + 2
+
+
 def test_killing_the_server_ends_its_spare(server: Server):
     until("a spare is there", lambda: samples(server)['aios_spares{kind="slice"}'] == 1, seconds=60)
     assert len(forked(server)) == 2, "a host and a worker"

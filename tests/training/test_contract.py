@@ -121,6 +121,7 @@ EXITS = [
         "caught term",
         "argparse",
         "thread fails",
+        "open executor",
     ),
     *(
         "signal:SIGKILL",

@@ -80,7 +80,7 @@ class Leases:
 
     async def _work_at(self, addresses: list[str]) -> Any:
         """Where a worker still has the work others get it from there."""
-        if self._scattered is not None:
+        if self._scattered is not None and self._scattered.status == "finished":
             has: dict[str, Any] = await self._client.who_has([self._scattered])
             if any(has.values()):
                 return self._scattered

@@ -42,7 +42,10 @@ def _forget_the_forkserver() -> None:
 
 
 def _exit() -> None:
-    """As an interpreter does once its main module is through: wait for threads, call what is registered."""
+    """As an interpreter does once its main module is through: tell executors that it ends, wait for threads,
+    call what is registered."""
+    for call in reversed(vars(threading)["_threading_atexits"]):
+        call()
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.main_thread():
             thread.join()

@@ -33,7 +33,7 @@ class StoreLine:
         """Something on the slice says this; it is answered when it is on the disk."""
         try:
             run_id = str(said["run"])
-            if self._store.get(run_id).slice_id != slice_id:
+            if self._store.brief(run_id).slice_id != slice_id:
                 raise KeyError(run_id)
             message = Message.model_validate({name: said[name] for name in Message.model_fields})
         except (RunRefused, KeyError, TypeError):

@@ -264,6 +264,10 @@ class RunStore:
         entry = self._shelf.find(run_id)
         return entry.view(mine=user is None or entry.run.user == user)
 
+    def brief(self, run_id: str) -> Run:
+        """As ``get``, without what plots need: for who looks at every report of a run."""
+        return self._shelf.find(run_id).run.model_copy()
+
     def log(self, run_id: str, rank: int, lines: int) -> RunLog:
         """The end of what a rank printed; blocks. Refused with 404 where its file is not here."""
         found = RunFolder(self.runs_dir / run_id).log(rank, lines)

@@ -105,6 +105,7 @@ class Supervisor:
             pipes.theirs,
             env=rank_environment(self._spec),
             cwd=folder,
+            ready=True,
         )
         pipes.close_theirs()
         with self._lock:

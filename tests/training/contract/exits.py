@@ -55,6 +55,10 @@ elif how.startswith("late:"):
 
     atexit.register(write)
     threading.Thread(target=slowly).start()
+elif how == "open executor":
+    from concurrent.futures import ThreadPoolExecutor
+
+    ThreadPoolExecutor().submit(print, "nobody shuts me down")
 elif how.startswith("late exit:"):
     path = os.path.join(how.removeprefix("late exit:"), rank)
     atexit.register(Path(path).write_text, "at exit\n")
