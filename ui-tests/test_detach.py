@@ -57,7 +57,7 @@ def test_a_detached_run_is_taken_up_after_a_restart_of_its_kernel_and_of_the_ser
     until("it trains", lambda: [run for run in server.get("aios/api/runs") if run["step"] > 5], 90)
 
     lab.command("notebook:restart-kernel")
-    page.get_by_role("dialog").get_by_role("button", name=re.compile("Restart")).click()
+    page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     lab.ready()
     goes_on(server)
