@@ -168,7 +168,7 @@ def test_a_resize_is_marked_on_the_curve(page: Page, server: Server):
     until("the curve grows while it trains", lambda: curve.evaluate(POINTS) > drawn, 30)
     expect(display).to_contain_text("1 resize", timeout=60_000)
     expect(display.locator(f"{CURVE} .textpoint")).to_contain_text("2→1", timeout=30_000)
-    resizes = run_of(server)["resizes"]
+    resizes = until("its record has it too", lambda: run_of(server)["resizes"])
     assert [(one["before"], one["after"]) for one in resizes] == [(2, 1)]
     display.get_by_text("Resizes (1)").click()
     expect(display.locator(".aios-Resizes")).to_contain_text(f"step {resizes[0]['step']}")

@@ -187,7 +187,7 @@ def test_ranks_whose_last_checkpoint_cannot_be_written_go_on_and_change_later(
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.7)
+    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=2.0)
     steps(run, 2)
     folder = Path(run.folder) / "checkpoints"
     folder.touch()  # a file in its place
