@@ -147,7 +147,7 @@ def test_a_killed_worker_costs_what_was_not_saved(
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    options: dict[str, Any] = {"epochs": EPOCHS, "samples": SAMPLES, "seen": str(seen), "pause": 0.1}
+    options: dict[str, Any] = {"epochs": EPOCHS, "samples": SAMPLES, "seen": str(seen), "pause": 0.4}
     if given:
         arrays = [part.numpy() for part in functions.problem(SAMPLES)]
         data = tuple(da.from_array(array, chunks=(20, *array.shape[1:])) for array in arrays)
@@ -156,6 +156,7 @@ def test_a_killed_worker_costs_what_was_not_saved(
     changing(run, lambda: len(run.view().checkpoints) > 1)
     os.kill(max(own.run(os.getpid).values()), signal.SIGKILL)
     changing(run, lambda: bool(run.view().resizes))
+    (tmp_path / "fast").touch()
     assert run.result(120) == pytest.approx(expected, abs=1e-4)
     assert counts_once(seen, EPOCHS, SAMPLES)
     view = run.view()
@@ -208,18 +209,19 @@ def test_a_run_without_workers_waits_and_goes_on_by_itself(
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.1)
+    run = begin(functions.counted, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=1.0)
     steps(run, 5)
     leave(own, 2)
     elastic.scale(0)
     changing(run, lambda: run.view().state is RunState.WAITING)
+    (tmp_path / "fast").touch()
     elastic.scale(1)
     assert run.result(120) == pytest.approx(expected, abs=1e-4)
     assert counts_once(seen, EPOCHS, SAMPLES)
 
 
 def test_a_run_that_waits_can_be_stopped(begin: Train, elastic: LocalCluster, tmp_path: Path) -> None:
-    run = begin(functions.counted, seen=str(tmp_path), pause=0.1)
+    run = begin(functions.counted, seen=str(tmp_path), pause=1.0)
     steps(run, 2)
     elastic.scale(0)
     changing(run, lambda: run.view().state is RunState.WAITING)
@@ -253,11 +255,12 @@ def test_large_work_comes_again_to_new_workers_where_the_old_ones_took_it_along(
 
     seen = tmp_path / "seen"
     seen.mkdir()
-    run = begin(heavy, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.1)
+    run = begin(heavy, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=1.0)
     steps(run, 5)
     leave(own, 2)
     elastic.scale(0)
     changing(run, lambda: run.view().state is RunState.WAITING)
+    (tmp_path / "fast").touch()
     elastic.scale(1)
     assert run.result(120) == pytest.approx(expected, abs=1e-4)
     assert counts_once(seen, EPOCHS, SAMPLES)
@@ -305,7 +308,7 @@ def test_a_detached_run_is_heard_again_after_the_connection_was_cut(
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    run = begin(functions.counted, detach=True, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=0.2)
+    run = begin(functions.counted, detach=True, epochs=EPOCHS, samples=SAMPLES, seen=str(seen), pause=1.0)
     steps(run, 2)
     cut(own)
     steps(run, 2)
@@ -318,7 +321,7 @@ def test_a_detached_run_is_heard_again_after_the_connection_was_cut(
 def test_a_run_that_ends_with_its_kernels_connection_says_so(
     begin: Train, own: Client, tmp_path: Path
 ) -> None:
-    run = begin(functions.counted, seen=str(tmp_path), pause=0.1)
+    run = begin(functions.counted, seen=str(tmp_path), pause=1.0)
     steps(run, 2)
     cut(own)
     with pytest.raises(TrainingFailed, match="connection to the slice's scheduler was lost"):
