@@ -40,9 +40,9 @@ class Holds:
         if one is None or run_id not in one.pins:
             return
         least = int(not one.claim.preemptible) if units is None else units
-        if least < one.pins[run_id]:
-            pins = {**one.pins, run_id: least}
-            self._life.put("pinned", one.step(time.time(), pins=pins), {"run": run_id})
+        if least < one.least.get(run_id, one.pins[run_id]):
+            lower = {**one.least, run_id: least}
+            self._life.put("pinned", one.step(time.time(), least=lower), {"run": run_id})
 
     def unpin(self, slice_id: str, run_id: str) -> None:
         """A run ended. A slice that is gone is fine."""

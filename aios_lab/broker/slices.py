@@ -23,7 +23,7 @@ FOLLOWS: Mapping[SliceState, frozenset[SliceState]] = {
     S.RELEASED: frozenset(),
     S.EXPIRED: frozenset(),
 }
-UNPINNED: Mapping[str, Any] = {"pins": {}, "detached": (), "orphaned": ""}
+UNPINNED: Mapping[str, Any] = {"pins": {}, "least": {}, "detached": (), "orphaned": ""}
 ENDED = frozenset({S.RELEASED, S.EXPIRED})
 
 
@@ -61,8 +61,9 @@ class Slice:
     ``units`` by node are held: granted, or not yet confirmed to be gone; ``leaving`` of them are being
     retired. ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``gone`` says
     that the owner has ended. ``cap`` keeps it from growing past what the engine could not start, until it is
-    asked again. ``pins`` gives, for every run on it, the units that run needs; those in ``detached`` go on
-    without the owner. ``orphaned`` says what becomes of it after the last of them when the owner has ended
+    asked again. ``pins`` gives, for every run on it, the units that run uses, and ``least`` those that it needs
+    where it can do with fewer; those in ``detached`` go on without the owner. ``orphaned`` says what becomes
+    of it after the last of them when the owner has ended
     meanwhile: 'gone', or 'asleep' where it may come back. ``began`` is when it got the first of the units it
     holds. ``taken`` tells the owner for whom everything was taken, until the next grant. ``parked`` says that
     this was done while it lay idle: it wants nothing until it is used.
@@ -84,6 +85,7 @@ class Slice:
     units: Mapping[str, int] = field(default_factory=dict)
     leaving: Mapping[str, int] = field(default_factory=dict)
     pins: Mapping[str, int] = field(default_factory=dict)
+    least: Mapping[str, int] = field(default_factory=dict)
     detached: tuple[str, ...] = ()
     orphaned: Literal["", "asleep", "gone"] = ""
     problem: str = ""
@@ -112,7 +114,7 @@ class Slice:
     @property
     def floor(self) -> int:
         """Units that runs need: each its own, since two at a time may be on different workers."""
-        return sum(self.pins.values())
+        return sum(self.least.get(run, units) for run, units in self.pins.items())
 
     @property
     def ended(self) -> bool:
@@ -147,14 +149,16 @@ class Slice:
     def unpinned(self, now: float, run_ids: Collection[str]) -> Slice:
         """These runs are over."""
         pins = {run: units for run, units in self.pins.items() if run not in run_ids}
-        return self.step(now, pins=pins, detached=tuple(run for run in self.detached if run in pins))
+        least = {run: units for run, units in self.least.items() if run in pins}
+        detached = tuple(run for run in self.detached if run in pins)
+        return self.step(now, pins=pins, least=least, detached=detached)
 
     def without_owner(self, now: float, then: Literal["asleep", "gone"]) -> Slice:
-        """Its owner has ended: it goes on for its detached runs, with what they need where nobody comes back,
+        """Its owner has ended: it goes on for its detached runs, with what they use where nobody comes back,
         and afterwards ends."""
         rest = self.unpinned(now, self.pins.keys() - set(self.detached))
-        size = max(1, rest.floor)
-        claim = replace(rest.claim, min=min(rest.claim.min, size), max=size)
+        size = max(1, sum(rest.pins.values()))
+        claim = replace(rest.claim, min=min(rest.claim.min, max(1, rest.floor)), max=size)
         return replace(rest, orphaned=then, claim=claim if then == "gone" else rest.claim)
 
     def woken(self, now: float) -> Slice:

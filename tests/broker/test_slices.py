@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -51,4 +52,14 @@ def test_the_end_is_the_end() -> None:
 
 def test_pins_are_the_floor() -> None:
     assert NEW.floor == 0
-    assert NEW.step(2.0, pins={"r-1": 2, "r-2": 3}).floor == 5
+    pinned = NEW.step(2.0, pins={"r-1": 2, "r-2": 3})
+    assert pinned.floor == 5
+    assert pinned.step(3.0, least={"r-2": 1}).floor == 3
+
+
+def test_a_detached_run_keeps_what_it_uses_also_where_it_can_do_with_less() -> None:
+    claim = replace(NEW.claim, min=3, max=4)
+    detached = NEW.step(2.0, claim=claim, pins={"r-1": 2, "r-2": 1}, least={"r-1": 0}, detached=("r-1",))
+    left = detached.without_owner(3.0, "gone")
+    assert (left.claim.min, left.claim.max, left.floor) == (1, 2, 0)
+    assert left.unpinned(4.0, ["r-1"]).least == {}

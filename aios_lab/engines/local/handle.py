@@ -278,15 +278,18 @@ class SliceHandle:
             before, self.report = self.report, orders.Report(**message["report"])
             self._ready.set()
             if before.workers != self.report.workers:
-                self._owner.handle_changed(self)
+                _inform(self._owner.handle_changed, self)
             if before.computing != self.report.computing:
                 self._quiet_since = time.monotonic()
                 if self.report.computing:
-                    self._owner.handle_computing(self)
+                    _inform(self._owner.handle_computing, self)
         if "told" in message:
             answering = {"op": "answer", "number": message["number"]}
-            self._owner.handle_told(
-                self, message["told"], lambda answer: self._write(answering | {"answer": answer})
+            _inform(
+                self._owner.handle_told,
+                self,
+                message["told"],
+                lambda answer: self._write(answering | {"answer": answer}),
             )
         self._hear_news(message)
         answer = self._answers.get(message.get("done", 0))
@@ -298,9 +301,17 @@ class SliceHandle:
 
     def _hear_news(self, message: dict[str, Any]) -> None:
         if "fenced" in message:
-            self._owner.handle_fenced(self, **message["fenced"])
+            _inform(self._owner.handle_fenced, self, **message["fenced"])
         if "problem" in message:
-            self._owner.handle_troubled(self, message["problem"])
+            _inform(self._owner.handle_troubled, self, message["problem"])
+
+
+def _inform(hear: Callable[..., None], *about: Any, **more: Any) -> None:
+    """Whoever hears of a slice may be at fault without harm to the slice, whose line stays open."""
+    try:
+        hear(*about, **more)
+    except Exception:
+        log.exception("what a slice says could not be heard")
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
@@ -104,6 +105,8 @@ def _ready_torch(spec: RankSpec) -> None:
     import torch
 
     torch.set_num_threads(spec.threads)
+    # A rank alone saves and loads without a group, and reads its part so: nothing that a user could mend.
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
     if spec.seed is not None:
         torch.manual_seed(spec.seed)
     _keep_process_groups()

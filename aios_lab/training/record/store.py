@@ -298,7 +298,10 @@ class RunStore:
 
     def _notify(self, run_id: str, state_changed: bool) -> None:
         for callback in self._callbacks:
-            callback(run_id, state_changed)
+            try:
+                callback(run_id, state_changed)
+            except Exception:  # whoever looks on must not keep the record from being written
+                log.exception("run %s: its change could not be told", run_id)
 
     def _set_model(self, entry: Entry, folder: str) -> None:
         path = Path(folder).resolve()
