@@ -61,7 +61,7 @@ class Slice:
     ``units`` by node are held: granted, or not yet confirmed to be gone; ``leaving`` of them are being
     retired. ``unit`` is the shape of what is held. ``wanted`` is false while the claim sleeps. ``gone`` says
     that the owner has ended. ``cap`` keeps it from growing past what the engine could not start, until it is
-    asked again. ``pins`` gives, for every run on it, the units that it uses, and ``least`` those that it needs
+    asked again. ``pins`` gives, for every run on it, the units that it uses, and ``least`` what it needs
     where it can do with fewer; those in ``detached`` go on without the owner. ``orphaned`` says what becomes
     of it after the last of them when the owner has ended meanwhile: 'gone', or 'asleep' where it may come
     back. ``began`` is when it got the first of the units it holds. ``taken`` tells the owner for whom
