@@ -71,7 +71,8 @@ class RankSpec:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a rank ended. ``code`` is its exit code, negative for a signal, None when nobody saw it."""
+    """How a rank ended, and when (seconds since the epoch). ``code`` is its exit code, negative for a signal,
+    None when nobody saw it."""
 
     rank: int
     host: str

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from aios_lab.training import whole
 from aios_lab.training.news import News, update_of
-from aios_lab.wire import RunUpdate
+from aios_lab.wire import RunUpdate, Whole
 
 log = logging.getLogger("aios_lab.training")
 
@@ -24,8 +24,8 @@ class Message(BaseModel):
     """One message of a leader for the record: its ``number`` among those of the run, the number of its
     ``first`` metric, and what is new. It may come more than once."""
 
-    number: int
-    first: int
+    number: Whole
+    first: Whole
     update: RunUpdate
 
 
@@ -51,7 +51,7 @@ def leave_untold(folder: Path, unanswered: Mapping[str, Any], news: News) -> Non
 def untold(folder: Path) -> Iterator[Message]:
     """What was left there."""
     try:
-        with (folder / NAME).open("rb") as file:
+        with whole.opened(folder / NAME) as file:
             text = file.read(LONGEST)
     except OSError:
         return

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o666) -> None:
@@ -28,6 +31,25 @@ def write(path: Path, content: str | bytes, mode: int = 0o666) -> None:
         draft.unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read where others may have put anything: neither does a pipe hold up who reads, nor does a
+    link lead elsewhere.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, or it is none.
+    """
+    return os.fdopen(regular(path, os.O_RDONLY), "rb")
+
+
+def regular(path: Path, flags: int, mode: int = 0o666) -> int:
+    """As ``opened``, but the descriptor; arguments as of ``os.open``."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return descriptor
 
 
 def draft_of(path: Path) -> Path:

@@ -3,7 +3,7 @@
 Amounts people read: CPU threads, bytes, accelerators. Times are seconds since the epoch.
 """
 
-from aios_lab.wire.base import Amounts, Problem, Wire
+from aios_lab.wire.base import Amounts, Problem, Whole, Wire
 from aios_lab.wire.cluster import Accelerator, Cluster, NodeView, PrincipalShare, Status
 from aios_lab.wire.models import (
     CompressReport,
@@ -92,5 +92,6 @@ __all__ = [
     "Status",
     "Subscribe",
     "WhatIf",
+    "Whole",
     "Wire",
 ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]  # beyond it neither a browser nor a float counts in ones
 
 
 class Wire(BaseModel):

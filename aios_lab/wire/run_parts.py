@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from aios_lab.wire.base import Wire
+from aios_lab.wire.base import Whole, Wire
 
 
 class Point(Wire):
-    step: int
+    step: Whole
     time: float
     value: float
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from aios_lab.wire.base import Wire
+from aios_lab.wire.base import Whole, Wire
 from aios_lab.wire.run_parts import Checkpoint, Lost, Point, Rank, RankUsage, Resize, Resumed, RunData
 
 
@@ -83,8 +83,8 @@ class RunRequest(Wire):
     name: str
     strategy: str
     world_size: int
-    total_steps: int | None = None
-    total_epochs: int | None = None
+    total_steps: Whole | None = None
+    total_epochs: Whole | None = None
     source: str = Field("", description="the cell or script that is trained")
     parameters: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict, description="of the strategy")
@@ -97,10 +97,10 @@ class RunMetric(Wire):
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
-    step: int
+    step: Whole
     time: float
     values: dict[str, float]
-    epoch: int | None = None
+    epoch: Whole | None = None
 
 
 class RunUpdate(Wire):
@@ -110,8 +110,8 @@ class RunUpdate(Wire):
     started: float | None = Field(None, description="when its ranks began, by the kernel's clock")
     ended: float | None = None
     metrics: list[RunMetric] = Field(default_factory=list)
-    total_steps: int | None = None
-    total_epochs: int | None = None
+    total_steps: Whole | None = None
+    total_epochs: Whole | None = None
     logs: list[str] = Field(default_factory=list)
     error: str | None = None
     model: str | None = Field(None, description="folder of the model bundle that the run saved")

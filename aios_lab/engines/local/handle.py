@@ -253,9 +253,18 @@ class SliceHandle:
                 self._hear(json.loads(line))
         except ConnectionError:
             log.debug("%s: the line to its host broke", self.slice_id)
-        except ValueError:
+        except Exception:
             log.exception("%s: its host cannot be understood and is ended", self.slice_id)
             self._child.kill()
+        try:
+            code = await self._clear_away()
+        finally:
+            self.ended.set()
+        if not self._closing.is_set():
+            _inform(self._owner.handle_lost, self, _cause(code, self._child.told))
+
+    async def _clear_away(self) -> int:
+        """See the host gone, and all of its slice; its exit code."""
         code = await self._child.wait()
         if not self._child.told:
             await self._warm.ended.wait()
@@ -263,9 +272,7 @@ class SliceHandle:
         self._writer.close()
         await asyncio.to_thread(shutil.rmtree, self._order.folder, ignore_errors=True)
         self.report = dataclasses.replace(self.report, workers=0, devices=[], pids=[])
-        self.ended.set()
-        if not self._closing.is_set():
-            self._owner.handle_lost(self, _cause(code, self._child.told))
+        return code
 
     async def _until_gone(self) -> None:
         """Nobody tells of processes that lost their forkserver: await the end of those that are known."""

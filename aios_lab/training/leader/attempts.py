@@ -8,7 +8,8 @@ there are; with too few of them the run waits.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 
 from aios_lab.training.leader.gang import Gang, Phase
 from aios_lab.training.leader.holds import Holds
@@ -24,10 +25,16 @@ NEVER_READY = "it did not get ready in time"
 
 
 class Attempts:
-    """The run. Methods return what to do now; times are monotonic seconds."""
+    """The run. Methods return what to do now; times are monotonic seconds, those of ends are ``clock``'s."""
 
-    def __init__(self, places: tuple[str, ...], scaling: Scaling, by_clock: bool = True) -> None:
-        """``by_clock``: save every ``SAVE_EVERY`` seconds."""
+    def __init__(
+        self,
+        places: tuple[str, ...],
+        scaling: Scaling,
+        by_clock: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``by_clock``: save every ``SAVE_EVERY`` seconds. ``clock``: seconds since the epoch."""
         self.scaling = scaling
         self.retries = Retries()
         self.holds = Holds(by_clock)
@@ -35,13 +42,14 @@ class Attempts:
         self.leaving: set[str] = set()
         self.resumable = False
         self.change: Change | None = None
-        self.world: World | None = World(0, places, Gang(len(places)), gone=True)
+        self._clock = clock
+        self.world: World | None = World(0, places, Gang(len(places), clock), gone=True)
         self.next: World | None = None
         self.last: World = self.world  # the newest whose ranks have gone
         self.dropped: list[World] = []  # that were never to go
         self._attempt = 0
         self._plan_at: float | None = None
-        self._announced = False
+        self._announced = False  # the present world lost a worker that was to leave
         self._unmade = 0  # worlds in a row that never got ready
         self._wanted_end = False  # somebody said stop, or kill
         self._ended: RunState | None = None
@@ -72,6 +80,13 @@ class Attempts:
         """Whether ranks of this attempt are still to come up."""
         world = None if self.over else self._world(attempt)
         return world is not None and world.gang.phase is Phase.GATHERING
+
+    def awaits(self, attempt: int, address: str) -> bool:
+        """Whether a rank of this attempt is still to end there."""
+        world = None if self.over else self._world(attempt)
+        if world is None or address not in world.places:
+            return False
+        return world.places.index(address) not in world.gang.ends
 
     @property
     def ends(self) -> dict[int, End]:
@@ -155,13 +170,14 @@ class Attempts:
     def on_leaving(self, addresses: Collection[str], now: float) -> list[Act]:
         """These workers will be gone soon; nobody starts there any more."""
         self.leaving |= {*addresses} & self.workers
+        self.holds.give_way(now)
         if self.next is not None and {*self.next.places} & self.leaving:
             return self._drop_next(now)
         return self._plan(now)
 
     def on_lost(self, address: str, end: End, now: float) -> list[Act]:
         """A worker is gone; ``end`` is that of a rank there, whose number is filled in."""
-        self._announced = address in self.leaving
+        announced = address in self.leaving
         self.workers.discard(address)
         self.leaving.discard(address)
         acts: list[Act] = []
@@ -169,6 +185,7 @@ class Attempts:
             acts += self._drop_next(now)
         if (world := self.world) is not None and address in world.places:
             rank = world.places.index(address)
+            self._announced = announced
             acts += self.on_end(world.attempt, End(rank, end.host, "lost", end.time, error=end.error), now)
         return acts
 
@@ -242,7 +259,7 @@ class Attempts:
     def _begin(self, places: tuple[str, ...], now: float) -> list[Act]:
         self._attempt += 1
         due = now + READY_WITHIN * 2 ** min(self._unmade, 3)
-        self.next = World(self._attempt, places, Gang(len(places)), due=due)
+        self.next = World(self._attempt, places, Gang(len(places), self._clock), due=due)
         return [Start(self._attempt, places)]
 
     def _pause(self, now: float) -> list[Act]:
@@ -258,7 +275,7 @@ class Attempts:
         if len(self.next.gang.ready) < len(self.next.places):
             return []
         self.world = self.last = self.next
-        self.next, self._announced, self._unmade = None, False, 0
+        self.next, self._unmade = None, 0
         self.world.gone = True
         self.holds.end()
         self.holds.on_saved(now)
@@ -268,17 +285,17 @@ class Attempts:
     def _after(self, now: float) -> list[Act]:
         """The present world has ended."""
         assert self.world is not None
-        gang = self.world.gang
+        gang, announced, self._announced = self.world.gang, self._announced, False
         self.holds.end()
         if gang.phase is Phase.STOPPING or not self.resumable:
             return self._conclude(gang.state)
-        if not self.retries.goes_on(gang.ends.values(), self._announced):
+        if not self.retries.goes_on(gang.ends.values(), announced):
             return self._conclude(gang.state)
         if self._wanted_end:  # it failed just then, and would have been begun anew
             return self._conclude(RunState.STOPPED)
         crashed = any(end.outcome != "paused" for end in gang.ends.values())
         if crashed:
-            why = "Workers were taken away." if self._announced else "A rank was lost."
+            why = "Workers were taken away." if announced else "A rank was lost."
             since = None if self.change is None else self.change.since
             self.change = Change(why, len(self.world.places), planned=False, since=since or now)
         self.world = None
@@ -294,7 +311,7 @@ class Attempts:
 
     def _unready(self, world: World, end: End, now: float) -> list[Act]:
         """A rank ended before its world could go: a run can do without a change, not without a world."""
-        if self.world is None and not self.retries.goes_on([end], self._announced):
+        if self.world is None and not self.retries.goes_on([end], announced=False):
             self.last = world
             world.gang.ends[end.rank] = end
             return self._conclude(RunState.FAILED)
@@ -305,7 +322,8 @@ class Attempts:
         if len(world.gang.ready) == len(world.places):  # the present one is about to save
             return []
         rank = min({*range(len(world.places))} - world.gang.ready)
-        return self._unready(world, End(rank, world.places[rank], "failed", now, error=NEVER_READY), now)
+        end = End(rank, world.places[rank], "failed", self._clock(), error=NEVER_READY)
+        return self._unready(world, end, now)
 
     def _go_on(self, now: float) -> list[Act]:
         """The checkpoint that the next world was to begin with does not stand: the present one goes on."""
@@ -313,11 +331,10 @@ class Attempts:
         return self._try_again(now)
 
     def _try_again(self, now: float) -> list[Act]:
-        """Another change takes this one's place: at once where no world trains, else later each time."""
+        """Another change takes this one's place, later each time."""
         self._unmade += 1
-        acts = self._drop_next(now)
-        if self.world is not None:
-            self._plan_at = now + min(LATEST_PLAN, GROW_AFTER * 2**self._unmade)
+        acts = [*self._kill_next(), Leave(frozenset())] if self.world is None else self._drop_next(now)
+        self._plan_at = now + min(LATEST_PLAN, GROW_AFTER * 2**self._unmade)
         return acts
 
     def _drop_next(self, now: float) -> list[Act]:

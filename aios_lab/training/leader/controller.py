@@ -8,12 +8,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from aios_lab.training.environment import is_loopback
 from aios_lab.training.failures import root_cause
 from aios_lab.training.leader.attempts import Attempts
 from aios_lab.training.leader.chronicle import Chronicle
+from aios_lab.training.leader.gang import KILL_GRACE
 from aios_lab.training.leader.leases import Leases
 from aios_lab.training.leader.placement import numbered, where
 from aios_lab.training.leader.scaling import Scaling
@@ -54,7 +56,7 @@ class Controller:
         self._inbox: asyncio.Queue[tuple[str, int, int, Any]] = asyncio.Queue()
         keeping = lead.specs[0].keeping
         scaling = Scaling(keeping.min_workers or 1, lead.most)
-        self._attempts = Attempts(lead.workers, scaling, by_clock=keeping.checkpoint_every is None)
+        self._attempts = Attempts(lead.workers, scaling, keeping.checkpoint_every is None, time.time)
         self._chronicle = Chronicle(teller.tell, keeping.checkpoint_keep)
         self._specs: dict[int, list[RankSpec]] = {0: list(lead.specs)}
         self._leases = Leases(lead.run_id, lead.work, client, self._lease_broken)
@@ -103,7 +105,7 @@ class Controller:
     def _on_event(self, kind: str, attempt: int, rank: int, body: Any) -> list[Act]:
         now, attempts = time.monotonic(), self._attempts
         if kind in _SAID:
-            self._hear(kind, attempt, rank, body)
+            self._try_to_hear(kind, attempt, rank, body)
         match kind:
             case "pausing":
                 attempts.on_pausing(attempt, now)
@@ -145,6 +147,13 @@ class Controller:
                     return attempts.on_kill(now)
                 return [] if attempts.state is RunState.STOPPING else attempts.on_stop(now)
         return []
+
+    def _try_to_hear(self, kind: str, attempt: int, rank: int, body: Any) -> None:
+        """The user's own code can say anything here: what cannot be understood is not told."""
+        try:
+            self._hear(kind, attempt, rank, body)
+        except Exception as error:
+            log.warning("run %s: what rank %s says cannot be understood: %s", self.id, rank, error)
 
     def _hear(self, kind: str, attempt: int, rank: int, body: Any) -> None:
         """What ranks say, but those of a world that another has taken the place of: it may come late, from a
@@ -225,7 +234,8 @@ class Controller:
                 case Send(attempt, order, values, rank):
                     if order == "go":
                         values = self._go(attempt)
-                    self._leases.deliver(self._places(attempt, rank), attempt, order, values, rank)
+                    awaited = partial(self._attempts.awaits, attempt)
+                    self._leases.deliver(self._places(attempt, rank), attempt, order, values, rank, awaited)
                 case Leave(places):
                     self._leases.leave(self._leases.addresses - places)
 
@@ -293,6 +303,7 @@ class Controller:
             self._leases.leave(self._leases.addresses)
         except Exception as error:  # a closed client raises many kinds; the run has ended anyway
             log.info("run %s: its tasks were left to the scheduler: %s", self.id, error)
+        await self._leases.finish(KILL_GRACE)
         self._drain()
         if self._saving:
             self._say("[rank 0] its model was not saved: the rank ended before that was done")
@@ -305,4 +316,4 @@ class Controller:
         while not self._inbox.empty():
             kind, attempt, rank, body = self._inbox.get_nowait()
             if kind in _SAID:
-                self._hear(kind, attempt, rank, body)
+                self._try_to_hear(kind, attempt, rank, body)

@@ -5,6 +5,8 @@ gathering (ranks come up) → running → stopping (a stop was asked) or failing
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -28,10 +30,11 @@ class Phase(StrEnum):
 
 @dataclass
 class Gang:
-    """The ranks of one world. Methods return the orders to send them now, all of them. Times: monotonic
-    seconds."""
+    """The ranks of one world. Methods return the orders to send them now, all of them. Times are monotonic
+    seconds, but in ends they are ``clock``'s: seconds since the epoch."""
 
     world_size: int
+    clock: Callable[[], float] = time.time
     phase: Phase = Phase.GATHERING
     ready: set[int] = field(default_factory=set)
     ends: dict[int, End] = field(default_factory=dict)
@@ -112,7 +115,8 @@ class Gang:
         if not self.killed:
             return self._kill(now)
         for rank in range(self.world_size):
-            self.ends.setdefault(rank, End(rank, "?", "killed", now, error="its worker did not answer"))
+            end = End(rank, "?", "killed", self.clock(), error="its worker did not answer")
+            self.ends.setdefault(rank, end)
         return []
 
     def _patience(self, now: float) -> float:

@@ -69,6 +69,11 @@ class Holds:
         self._saved = now
         return self._end_save()
 
+    def give_way(self, now: float) -> None:
+        """Something more urgent than a save is due: one that not all ranks know of yet is left for later."""
+        if self.present is not None and not self.present.settled and self._end_save():
+            self._saved = now
+
     def give_up_save(self, now: float) -> bool:
         """Whether ranks were held only to save, and nobody has heard of it for too long."""
         hold = self.present

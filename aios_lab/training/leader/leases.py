@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aios_lab.training.spec import OrderName, RankSpec
 from aios_lab.training.worker import lease
 
 SCATTER_ABOVE = 1 << 20  # bytes of packed work that go to the workers apart from the task
+AGAIN = 0.5  # seconds until an order that was not heard is given again
+DEAF = 30.0  # seconds after which a worker that hears none is let go of
 RESTARTED = "its task was cancelled: the workers were restarted, or the slice has ended"
+_GONE = (OSError, ValueError, RuntimeError, KeyError)  # what Dask raises where a worker has just gone
 
 
 class Leases:
@@ -51,14 +56,31 @@ class Leases:
         if fresh:
             self._later(self._send_work(fresh, wanted))
 
-    def deliver(self, addresses: Collection[str], attempt: int, order: OrderName, *more: Any) -> None:
-        """Give an order to an attempt's ranks there."""
+    def deliver(
+        self,
+        addresses: Collection[str],
+        attempt: int,
+        order: OrderName,
+        values: Mapping[str, Any],
+        rank: int | None,
+        awaited: Callable[[str], bool],
+    ) -> None:
+        """Give an order to an attempt's ranks there, or to one of them; but for a stop, until it is heard.
+        ``awaited`` tells whether the attempt still has a rank at an address."""
         for address in [address for address in addresses if address in self._held]:
-            self._call(address, lease.deliver, self._run_id, attempt, order, *more)
+            give = partial(self._heard, address, attempt, order, values, rank)
+            self._later(self._insist(address, self._held[address], order, give, awaited))
 
     def forget(self, address: str) -> None:
-        """This worker is gone."""
-        self._held.pop(address, None)
+        """This worker is gone: its task is not to begin on another that gets its address."""
+        future = self._held.pop(address, None)
+        if future is not None:
+            self._later(self._client.cancel([future]))
+
+    async def finish(self, seconds: float) -> None:
+        """Have what was ordered carried out, for as long as that takes within these seconds."""
+        if self._calls:
+            await asyncio.wait({*self._calls}, timeout=seconds)
 
     def leave(self, addresses: Collection[str]) -> None:
         """Give workers back. Supervisors whose task is cancelled end their rank by themselves."""
@@ -67,6 +89,38 @@ class Leases:
             self._call(address, lease.release, future.key)
         if futures:
             self._later(self._client.cancel(futures))
+
+    async def _insist(
+        self,
+        address: str,
+        future: Any,
+        order: OrderName,
+        give: Callable[[], Awaitable[int | None]],
+        awaited: Callable[[str], bool],
+    ) -> None:
+        """A kill is heard also where there is no rank; other orders are for those that are there."""
+        until = time.monotonic() + DEAF
+        while True:
+            heard = await give()
+            if heard or order == "stop" or (order == "kill" and heard is not None):
+                return
+            if time.monotonic() > until:
+                break
+            await asyncio.sleep(AGAIN)
+            if self._held.get(address) is not future or not (order == "kill" or awaited(address)):
+                return
+        if awaited(address):
+            self.leave([address])
+            self._broken(address, f"its worker did not hear the order {order!r}")
+
+    async def _heard(self, address: str, *order: Any) -> int | None:
+        """How many ranks heard an order; None where the worker did not answer."""
+        try:
+            run = self._client.run(lease.deliver, self._run_id, *order, workers=[address], on_error="ignore")
+            answers: dict[str, int] = await run
+        except _GONE:
+            return None
+        return answers.get(address)
 
     async def _send_work(self, fresh: list[tuple[str, RankSpec]], wanted: Callable[[], bool]) -> None:
         try:
@@ -122,7 +176,7 @@ class Leases:
         async def call() -> None:
             try:
                 await what
-            except (OSError, ValueError, RuntimeError, KeyError):  # it has just gone
+            except _GONE:
                 return
 
         task = asyncio.create_task(call())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from aios_lab.training.progress import Progress, Series, thin
 from aios_lab.training.record.files import Record, RunFolder
 from aios_lab.training.untold import Message
 from aios_lab.wire import Point, Run, RunMetric, RunUpdate
+
+log = logging.getLogger("aios_lab.training")
 
 LOG_LINES = 200
 LISTED_POINTS = 30  # points a series of an ended run has in a list
@@ -99,20 +102,28 @@ def history(runs_dir: Path, keep: int) -> History:
     runs_dir.mkdir(parents=True, exist_ok=True)
     found = History([], [], set())
     for place, folder in enumerate(_newest_first(runs_dir)):
-        cursor = folder.cursor()
-        if place >= keep and cursor.ended:
-            continue
-        record = folder.read()
-        if record is None:
-            continue
-        if not cursor.ended:
-            found.untracked.append(folder)
-        if place < keep or not record.run.state.ended:
-            record.run.mlflow_run_id = record.run.mlflow_run_id or cursor.mlflow_run_id or None
-            found.entries.append(entry := Entry(record, folder))
-            if _restore(entry):
-                found.replayed.add(entry.run.id)
+        try:
+            _find(folder, place < keep, found)
+        except Exception:  # the user's own code can write there, and must not keep the others from their runs
+            log.exception("run %s cannot be read", folder.run_id)
     return found
+
+
+def _find(folder: RunFolder, recent: bool, found: History) -> None:
+    cursor = folder.cursor()
+    if not recent and cursor.ended:
+        return
+    record = folder.read()
+    if record is None:
+        return
+    if recent or not record.run.state.ended:
+        record.run.mlflow_run_id = record.run.mlflow_run_id or cursor.mlflow_run_id or None
+        entry = Entry(record, folder)
+        if _restore(entry):
+            found.replayed.add(entry.run.id)
+        found.entries.append(entry)
+    if not cursor.ended:
+        found.untracked.append(folder)
 
 
 def restored(folder: RunFolder) -> Entry | None:
@@ -135,6 +146,17 @@ def _newest_first(runs_dir: Path) -> list[RunFolder]:
     return [RunFolder(path) for _, path in sorted(changed, reverse=True)]
 
 
+def _metrics(folder: RunFolder) -> Iterator[RunMetric]:
+    before, offset = -1, 0
+    while offset != before:
+        try:
+            before, (found, offset) = offset, folder.metrics(offset)
+        except OSError as error:  # a run whose metrics cannot be read is still one
+            log.warning("the metrics of run %s cannot be read: %s", folder.run_id, error)
+            return
+        yield from found
+
+
 def _restore(entry: Entry) -> bool:
     """Fill in the series; True where that took all metrics."""
     run = entry.run
@@ -142,7 +164,7 @@ def _restore(entry: Entry) -> bool:
         entry.progress.series = {key: Series.of(points) for key, points in run.series.items()}
         run.series = {}
         return False
-    for metric in entry.folder.raw_metrics():
+    for metric in _metrics(entry.folder):
         entry.progress.add(metric)
         entry.count += 1
     return bool(entry.progress.series)

@@ -7,8 +7,9 @@ only appended to; ``mlflow.json`` says how much of all MLflow has already.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -17,9 +18,12 @@ from pydantic import BaseModel, ValidationError
 from aios_lab.training import whole
 from aios_lab.wire import RankUsage, Run, RunLog, RunMetric, RunRequest
 
+log = logging.getLogger("aios_lab.training")
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 LOG_BYTES = 1 << 20  # of a log that are read to find its last lines
+CHUNK = 1 << 26  # of any other file that are read at once: the user's own code can write there, too
 METRICS, USAGE = "metrics.jsonl", "usage.jsonl"
 
 
@@ -78,7 +82,7 @@ class RunFolder:
         """All of ``lines`` to METRICS or USAGE or, when the disk refuses, none of them."""
         # json.dumps, not pydantic: it keeps NaN and infinity, which a diverging loss reports.
         data = "".join(json.dumps(line.model_dump()) + "\n" for line in lines).encode()
-        file = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        file = whole.regular(self.path / name, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             start = _without_torn_line(file)
             try:
@@ -91,7 +95,7 @@ class RunFolder:
             os.close(file)
 
     def metrics(self, offset: int = 0) -> tuple[list[RunMetric], int]:
-        """The metrics from byte ``offset`` on, and the offset behind the last whole line."""
+        """The metrics from byte ``offset`` on, of many the first, and the offset behind the last of them."""
         return self._read(RunMetric, METRICS, offset)
 
     def usage(self, offset: int = 0) -> tuple[list[RankUsage], int]:
@@ -99,35 +103,33 @@ class RunFolder:
         return self._read(RankUsage, USAGE, offset)
 
     def _read(self, kind: type[_Model], name: str, offset: int) -> tuple[list[_Model], int]:
+        """What is no such line is left out."""
         try:
-            with open(self.path / name, "rb") as file:
+            with whole.opened(self.path / name) as file:
                 file.seek(offset)
-                data = file.read()
+                data = file.read(CHUNK)
         except FileNotFoundError:
             return [], offset
-        whole = data[: data.rfind(b"\n") + 1]
-        return [kind.model_validate_json(line) for line in whole.splitlines()], offset + len(whole)
+        lines = data[: data.rfind(b"\n") + 1]
+        found = []
+        for line in lines.splitlines():
+            try:
+                found.append(kind.model_validate_json(line))
+            except ValidationError as error:
+                log.warning("%s of run %s has a line that is none: %s", name, self.run_id, error)
+        return found, offset + len(lines)
 
     def log(self, rank: int, lines: int) -> RunLog | None:
         """The last lines that a rank printed; None where it has printed nothing, or on another host."""
         try:
-            with open(self.path / f"rank{rank}.log", "rb") as file:
+            with whole.opened(self.path / f"rank{rank}.log") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(start := max(0, size - LOG_BYTES))
-                text = file.read().decode(errors="replace")
+                text = file.read(LOG_BYTES).decode(errors="replace")
         except FileNotFoundError:
             return None
         found = text.splitlines()[1 if start else 0 :]  # the first one may be cut
         return RunLog(rank=rank, lines=found[-lines:], abridged=bool(start) or len(found) > lines)
-
-    def raw_metrics(self) -> Iterator[RunMetric]:
-        """All metrics, fast: we wrote these lines, so they are not validated again."""
-        try:
-            data = (self.path / METRICS).read_bytes()
-        except OSError:
-            return
-        for line in data[: data.rfind(b"\n") + 1].splitlines():
-            yield RunMetric.model_construct(**json.loads(line))
 
 
 def _without_torn_line(file: int) -> int:
@@ -141,6 +143,7 @@ def _without_torn_line(file: int) -> int:
 
 def _load(kind: type[_Model], path: Path) -> _Model | None:
     try:
-        return kind.model_validate_json(path.read_bytes())
+        with whole.opened(path) as file:
+            return kind.model_validate_json(file.read(CHUNK))
     except (OSError, ValidationError):
         return None

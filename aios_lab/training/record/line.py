@@ -43,7 +43,11 @@ class StoreLine:
             log.warning("slice %s says of run %s what cannot be understood: %s", slice_id, run_id, error)
             answer({})
             return
-        self._store.take(run_id, message, lambda: answer({"order": self._store.order(run_id)}))
+        try:
+            self._store.take(run_id, message, lambda: answer({"order": self._store.order(run_id)}))
+        except Exception:  # whatever a slice says must not be said for ever
+            log.exception("slice %s says of run %s what cannot be recorded", slice_id, run_id)
+            answer({})
 
     def _ordered(self, run: Run, order: str) -> None:
         self._tell(run.slice_id, {"run": run.id, "order": order})

@@ -92,9 +92,11 @@ class MlflowRun:
         self._note()
 
     def _sync_metrics(self) -> None:
-        reported, offset = self._folder.metrics(self.cursor.offset)
-        self._log([value for metric in reported for value in _metric_values(metric)])
-        if offset != self.cursor.offset:
+        while True:
+            reported, offset = self._folder.metrics(self.cursor.offset)
+            if offset == self.cursor.offset:
+                return
+            self._log([value for metric in reported for value in _metric_values(metric)])
             self.cursor.offset = offset
             self._note()
 
@@ -137,6 +139,8 @@ class MlflowRun:
         self._log(_costs(run))
         self._client.log_dict(self.id, _slice_history(run), "slice_history.json")
         for log in sorted(self._folder.path.glob("rank*.log")):
+            if log.is_symlink() or not log.is_file():  # made by the user's own code
+                continue
             self._client.log_artifact(self.id, str(log), "logs")
         ended = _milliseconds(run.ended or run.created)
         self._client.set_terminated(self.id, STATUS[run.state], ended)

@@ -72,8 +72,9 @@ class RunStore:
         self._loop = asyncio.get_running_loop()
         found = await asyncio.to_thread(history, self.runs_dir, KEPT)
         for entry in found.entries:
+            left = await asyncio.to_thread(_untold, entry)
             self._shelf.put(entry)
-            self._take_untold(entry)
+            self._take_untold(entry, left)
             if entry.living and not goes_on(entry.run.slice_id):
                 self._end(entry, RunState.FAILED, "The server restarted while this run was going on.")
             elif entry.run.id in found.replayed:
@@ -171,12 +172,13 @@ class RunStore:
         on_loop: Callable[[], object] = partial(loop.call_soon_threadsafe, kept)
         self._writer.submit(entry.folder, kept=on_loop)
 
-    def _take_untold(self, entry: Entry) -> None:
+    def _take_untold(self, entry: Entry, left: list[Message]) -> None:
         """What the leader of a living run could tell nobody."""
-        if not entry.living:
-            return
-        for message in untold(entry.folder.path):
-            self._believe(entry, message)
+        for message in left:
+            try:
+                self._believe(entry, message)
+            except Exception:  # the user's own code can write there, too
+                log.exception("run %s left what cannot be recorded", entry.run.id)
 
     def _believe(self, entry: Entry, message: Message) -> None:
         try:
@@ -219,8 +221,8 @@ class RunStore:
             entry.run.error = update.error
         self._move(entry, update.state, update.ended)
         changed = entry.run.state is not before
-        whole = changed or told or update.error is not None
-        if whole or update.metrics or update.usage:
+        whole = changed or told or update.error is not None or bool(update.usage)
+        if whole or update.metrics:
             text = entry.text() if whole else None
             self._writer.submit(entry.folder, update.metrics, update.usage, text)
         self._notify(entry.run.id, changed)
@@ -319,7 +321,7 @@ class RunStore:
         self._writer.submit(entry.folder, text=entry.text())
 
     def _end(self, entry: Entry, state: RunState, error: str) -> None:
-        self._take_untold(entry)
+        self._take_untold(entry, _untold(entry))
         if not entry.living:
             return
         entry.run.error, entry.record.order = error, "kill"
@@ -342,3 +344,7 @@ class RunStore:
         """The runs of a user, newest first: all that live and the newest 100 others. With ``slice_id`` those
         of this slice, and detached ones."""
         return self._shelf.list(user, slice_id)
+
+
+def _untold(entry: Entry) -> list[Message]:
+    return list(untold(entry.folder.path)) if entry.living else []

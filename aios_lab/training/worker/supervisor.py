@@ -58,16 +58,21 @@ class Supervisor:
         self.killed = False
         self._port = 0
         self._metrics: list[Any] = []
+        self._held = 0  # the number of the last hold
         self._said: dict[str, Any] | None = None
         self._meter: Meter | None = None
 
     def order(self, order: OrderName, values: dict[str, Any]) -> None:
-        """Pass on a go or a stop; a rank that is not gone STOP_GRACE after a stop is killed, one that saves
-        its model after SAVE_GRACE."""
+        """Pass on an order; a rank that is not gone STOP_GRACE after a stop is killed, one that saves its
+        model after SAVE_GRACE. Orders are repeated until they are heard, and a hold counts once."""
         with self._lock:
             if order == "kill":
                 self._kill()
                 return
+            if order == "hold":
+                if values["number"] <= self._held:
+                    return
+                self._held = values["number"]
             if order == "stop" and self._stop_by is None:
                 self._stop_by = self._patience()
             if self._control is not None:
