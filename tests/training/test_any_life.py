@@ -28,7 +28,7 @@ class AnyLife(RuleBasedStateMachine):
         self.going = {0}
         self.how = "at once"
         self.late: list[tuple[int, int]] = []  # ranks that are to get ready
-        self.deaf = self.ended = self.broken = False
+        self.deaf = self.ended = self.broken = self.silent = False
         self.do(self.run.on_ready(0, 0, 0) + self.run.on_ready(0, 1, 0))
         self.run.on_resumable(None, 0)
 
@@ -57,6 +57,8 @@ class AnyLife(RuleBasedStateMachine):
                 self.end(act.attempt, ranks, "killed")
             case "stop" if not self.deaf:
                 self.end(act.attempt, ranks, "stopped")
+            case "hold" if act.values["why"] == "save" and self.silent:
+                pass
             case "hold":
                 for rank in ranks:
                     self.do(self.run.on_held(act.attempt, rank, act.values["number"]))
@@ -82,6 +84,20 @@ class AnyLife(RuleBasedStateMachine):
         attempt, rank = self.late.pop(0)
         if (attempt, rank) in self.alive:
             self.do(self.run.on_ready(attempt, rank, self.now))
+
+    @precondition(lambda self: self.run.next is not None)
+    @rule()
+    def a_rank_of_the_next_world_crashes(self) -> None:
+        assert self.run.next is not None
+        alone, attempt = self.run.world is None, self.run.next.attempt
+        rank = min(rank for other, rank in self.alive if other == attempt)
+        del self.alive[attempt, rank]
+        self.do(self.run.on_end(attempt, end(rank, "failed", code=-9), self.now))
+        assert self.run.next is None or not alone, "it is begun again without a pause"
+
+    @rule(silent=st.booleans())
+    def ranks_hear_of_no_save(self, silent: bool) -> None:
+        self.silent = silent
 
     @rule(broken=st.booleans())
     def the_disk_is_full(self, broken: bool) -> None:
@@ -130,7 +146,7 @@ class AnyLife(RuleBasedStateMachine):
     def nothing_more_happens(self) -> None:
         """With workers that stay, it trains on all of them once everything has had its time, or has ended as
         somebody said, and nothing is left of it."""
-        self.how, self.broken = "at once", False
+        self.how, self.broken, self.silent = "at once", False, False
         while self.late:
             self.one_more_is_ready()
         for _ in range(100):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -22,8 +23,13 @@ def end(rank: int, outcome: Outcome = "ok", error: str = "", code: int | None = 
     return End(rank, "h", outcome, 0.0, code, error, "Traceback" if error else "")
 
 
-def running(places: tuple[str, ...] = (A, B), scaling: Scaling = ANY, by_clock: bool = False) -> Attempts:
-    run = Attempts(places, scaling, by_clock)
+def running(
+    places: tuple[str, ...] = (A, B),
+    scaling: Scaling = ANY,
+    by_clock: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Attempts:
+    run = Attempts(places, scaling, by_clock, clock)
     for rank in range(len(places)):
         run.on_ready(0, rank, 0)
     run.on_resumable(None, 0)
@@ -173,10 +179,22 @@ def test_it_saves_by_the_clock_and_one_thing_at_a_time() -> None:
     run = running(by_clock=True)
     assert run.tick(SAVE_EVERY - 1) == []
     assert run.tick(SAVE_EVERY) == [Send(0, "hold", {"number": 1, "why": "save"})]
+    run.on_held(0, 0, 1)
+    assert run.on_held(0, 1, 1) == [Send(0, "settle", {"number": 1, "why": "save"}, rank=0)]
     assert run.on_leaving([B], SAVE_EVERY + 1) == []
     assert run.tick(SAVE_EVERY + 2) == []
     assert run.on_saved(0, SAVE_EVERY + 3) == []
     assert run.tick(SAVE_EVERY + 4) == [Start(1, (A,))]
+
+
+def test_a_save_that_not_all_know_of_yet_gives_way_where_workers_leave() -> None:
+    run = running(by_clock=True)
+    assert run.tick(SAVE_EVERY) == [Send(0, "hold", {"number": 1, "why": "save"})]
+    run.on_held(0, 0, 1)
+    assert run.on_leaving([B], SAVE_EVERY + 1) == [Start(1, (A,))]
+    assert run.on_held(0, 1, 1) == []
+    assert run.tick(SAVE_EVERY + 2) == []
+    assert run.on_ready(1, 0, SAVE_EVERY + 3) == [Send(0, "hold", {"number": 2, "why": "pause"})]
 
 
 def test_a_rank_that_does_not_pause_with_the_others_is_ended() -> None:
@@ -225,13 +243,42 @@ def test_a_world_that_never_gets_ready_is_not_begun_for_ever() -> None:
     run = running()
     run.on_lost(B, end(1, "lost"), 2)
     assert run.on_end(0, end(0, "killed"), 2.1) == [Start(1, (A,))]
+    now, waits = 3.0, []
     for attempt in range(1, CRASHES):
-        acts = run.on_end(attempt, end(0, "failed", code=-9), 3)
-        assert acts == [Send(attempt, "kill"), Start(attempt + 1, (A,))]
-    run.on_end(CRASHES, end(0, "failed", code=-9), 3)
+        acts = run.on_end(attempt, end(0, "failed", code=-9), now)
+        assert acts == [Send(attempt, "kill"), Leave(frozenset())]
+        begun = now
+        while not (acts := run.tick(now)):
+            now += 0.01
+        assert acts == [Start(attempt + 1, (A,))]
+        waits.append(now - begun)
+    assert waits[1] > 1.5 * waits[0] > GROW_AFTER
+    run.on_end(CRASHES, end(0, "failed", code=-9), now)
     assert run.over
     assert run.state is RunState.FAILED
     assert run.ends[0].code == -9
+
+
+def test_a_loss_that_was_announced_excuses_no_crash_but_its_own() -> None:
+    run = running((A,))
+    run.on_worker(B, 2)
+    run.on_leaving([A], 2)
+    assert run.on_lost(A, end(-1, "lost"), 2) == []
+    assert (run.world, run.retries.crashes) == (None, 0)
+    now = 2.0
+    for crashes in range(1, CRASHES + 2):
+        assert run.next is not None
+        run.on_end(run.next.attempt, end(0, "failed", code=-9), now)
+        assert run.retries.crashes == crashes
+        now += 100
+        run.tick(now)
+    assert run.state is RunState.FAILED
+    run = running((A,), Scaling(1, 1))
+    run.on_worker(B, 2)
+    run.on_leaving([B], 3)
+    run.on_lost(B, end(-1, "lost"), 4)
+    run.on_end(0, end(0, "failed", code=-9), 5)
+    assert run.retries.crashes == 1
 
 
 def test_what_the_users_code_raises_before_a_world_is_ready_ends_the_run_that_has_no_other() -> None:
@@ -276,7 +323,7 @@ def test_a_world_that_does_not_get_ready_in_time_gives_way_and_the_run_goes_on()
 
 
 def test_a_run_whose_worlds_never_get_ready_fails_and_says_so() -> None:
-    run = running()
+    run = running(clock=lambda: 1e9)
     run.on_lost(B, end(1, "lost"), 2)
     assert run.on_end(0, end(0, "killed"), 2.1) == [Start(1, (A,))]
     now = 2.0
@@ -285,7 +332,7 @@ def test_a_run_whose_worlds_never_get_ready_fails_and_says_so() -> None:
         run.tick(now)
         assert now < 60 * READY_WITHIN
     assert run.state is RunState.FAILED
-    assert run.ends[0].error == "it did not get ready in time"
+    assert (run.ends[0].error, run.ends[0].time) == ("it did not get ready in time", 1e9)
 
 
 def test_ranks_whose_last_checkpoint_does_not_stand_go_on_and_change_later() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from aios_lab.training import untold
 from aios_lab.training.news import News
 from aios_lab.training.record.files import RunFolder
 from aios_lab.training.record.line import StoreLine
+from aios_lab.training.record.refused import RunRefused
 from aios_lab.training.record.store import RunStore
 from aios_lab.training.untold import NAME, leave_untold
-from aios_lab.wire import Resize, RunMetric, RunRequest, RunState
+from aios_lab.wire import RankUsage, Resize, RunMetric, RunRequest, RunState
 
 REQUEST = RunRequest(name="digits", strategy="ddp", world_size=2, detached=True)
 GROWN = Resize(time=1.0, step=3, before=1, after=2, why="The slice grew.", seconds=0.5)
+
+
+USED = RankUsage(rank=0, time=1000.0, cpu=9.0, memory=5, gpu=None, gpu_memory=None, joules=40.0)
 
 
 class Record:
@@ -108,6 +113,68 @@ async def test_the_next_server_reads_what_a_leader_could_tell_nobody(tmp_path: P
     assert heir.store.get(other.id).error == "The server restarted while this run was going on."
     await heir.store.close()
     assert steps(heir.store, run.id) == list(range(10))
+    await killed.store.close(leave={"s-1"})
+
+
+async def test_nothing_that_a_slice_says_ends_the_line(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    await record.store.start()
+    run = await record.store.begin(REQUEST, "s-1", "ada")
+    huge = message(run.id, 1, 0, 1)
+    huge["update"]["metrics"][0]["step"] = 2**63
+    told = [
+        huge,
+        {**message(run.id, 2, 0, 1), "first": 2**63},
+        message(run.id, 3, 0, 0, model=f"{record.store.runs_dir / run.id}/{'a' * 300}"),
+    ]
+    told += [message(run.id, 4, 0, 0, total_steps=10**400)]
+    assert [await record.tell(one) for one in told] == [{}] * 4
+    assert await record.tell(message(run.id, 5, 0, 3)) == {"order": "go"}
+    assert record.store.get(run.id).step == 2
+    await record.store.close()
+
+
+async def test_what_ranks_used_counts_once_also_where_the_server_is_killed(tmp_path: Path) -> None:
+    killed = Record(tmp_path)
+    await killed.store.start()
+    run = await killed.store.begin(REQUEST, "s-1", "ada")
+    await killed.tell(message(run.id, 1, 0, 1, state="running"))
+    used = message(run.id, 2, 1, 0, usage=[USED.model_dump()])
+    await killed.tell(used)
+    heir = Record(tmp_path)
+    await heir.store.start(lambda slice_id: slice_id == "s-1")
+    assert heir.store.get(run.id).joules == 40.0
+    await heir.tell(used)  # it was not answered in time
+    assert heir.store.get(run.id).joules == 40.0
+    assert RunFolder(heir.store.runs_dir / run.id).usage()[0] == [USED]
+    await heir.store.close()
+    await killed.store.close(leave={"s-1"})
+
+
+@pytest.mark.timeout(120)
+async def test_what_users_put_into_a_runs_folder_holds_up_nobody(tmp_path: Path) -> None:
+    killed = Record(tmp_path)
+    await killed.store.start()
+    pipes, broken, linked, good = [await killed.store.begin(REQUEST, "s-1", "ada") for _ in range(4)]
+    await killed.tell(message(good.id, 1, 0, 5, state="running"))
+    folder = killed.store.runs_dir
+    for name in ("metrics.jsonl", "usage.jsonl", "untold.jsonl", "rank0.log"):
+        os.mkfifo(folder / pipes.id / name)
+    lines = [one.model_dump_json() for one in metrics(0, 2)]
+    huge = metrics(0, 1)[0].model_copy(update={"step": 2**63}).model_dump_json()
+    text = "\n".join([lines[0], "rubbish", '{"step": 1}', huge, lines[1], ""])
+    (folder / broken.id / "metrics.jsonl").write_text(text)
+    (folder / linked.id / "rank0.log").symlink_to("/etc/passwd")
+    heir = Record(tmp_path)
+    await heir.store.start(lambda slice_id: slice_id == "s-1")
+    assert heir.store.get(broken.id).step == 1
+    assert heir.store.get(good.id).step == 4
+    assert heir.store.get(pipes.id).state is RunState.PENDING
+    for run in (pipes, linked):
+        with pytest.raises(RunRefused):
+            heir.store.log(run.id, 0, 10)
+    heir.store.end_of_slice("s-1", "The slice ended.")
+    await heir.store.close()
     await killed.store.close(leave={"s-1"})
 
 

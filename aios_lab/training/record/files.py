@@ -120,13 +120,14 @@ class RunFolder:
         return found, offset + len(lines)
 
     def log(self, rank: int, lines: int) -> RunLog | None:
-        """The last lines that a rank printed; None where it has printed nothing, or on another host."""
+        """The last lines that a rank printed; None where it has printed nothing, or on another host, or where
+        that cannot be read."""
         try:
             with whole.opened(self.path / f"rank{rank}.log") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(start := max(0, size - LOG_BYTES))
                 text = file.read(LOG_BYTES).decode(errors="replace")
-        except FileNotFoundError:
+        except OSError:
             return None
         found = text.splitlines()[1 if start else 0 :]  # the first one may be cut
         return RunLog(rank=rank, lines=found[-lines:], abridged=bool(start) or len(found) > lines)
