@@ -111,7 +111,7 @@ def test_an_interrupt_while_the_call_is_kept_leaves_no_run(client: Client, tmp_p
             return str, ()
 
     def waits(ctx: Any, given: Any) -> int:
-        return functions.until_stopped(ctx)
+        return int(functions.until_stopped(ctx))
 
     with pytest.raises(KeyboardInterrupt):
         sdk.begin(waits, None, (Slow(),), None, "ddp", client, tracker=tracker)

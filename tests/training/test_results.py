@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
@@ -28,14 +29,14 @@ def test_a_result_comes_from_the_worker_that_had_rank_0_at_the_end(
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster,
         Client(cluster) as client,
     ):
-        options = {"seen": str(seen), "pause": 0.4, "checkpoint_every": 4}
+        options: dict[str, Any] = {"seen": str(seen), "pause": 0.4, "checkpoint_every": 4}
         run = train(functions.counted, client=client, tracker=LocalTracker(tmp_path / "runs"), **options)
         changing(run, lambda: bool(run.view().checkpoints))
         first = run.view().ranks[0].worker
         os.kill(client.run(os.getpid, workers=[first])[first], signal.SIGKILL)
         changing(run, lambda: bool(run.view().resizes))
         (tmp_path / "fast").touch()
-        result = run.result(120)
+        result = run.result(300)
         assert run.view().ranks[0].worker != first
     assert result == pickle.loads((run.folder / RESULT).read_bytes())
     assert ranks_left() == []
