@@ -77,17 +77,31 @@ class Following(threading.Thread):
     def run(self) -> None:
         while not self._run.done:
             try:
-                _, order = self._run.inbox.get(timeout=PERIOD)
-                self._pass_on(order["order"])
-            except queue.Empty:
-                self._ask()
-            except AIOSError as error:  # the next look says more
-                self._run.live.say(f"The order could not be passed on: {error.message}")
+                self._follow()
+            except Exception as error:  # whatever broke this look, wait() lives by those to come
+                self._say_once(f"The run cannot be followed now: {type(error).__name__}: {error}")
+
+    def _follow(self) -> None:
+        try:
+            _, order = self._run.inbox.get(timeout=PERIOD)
+        except queue.Empty:
+            self._ask()
+        else:
+            self._pass_on(order["order"])
+
+    def _say_once(self, trouble: str) -> None:
+        """Until a look at the record has taken its place."""
+        if trouble not in self._run.live.tail():
+            log.warning("run %s: %s", self._view.id, trouble, exc_info=True)
+            self._run.live.say(trouble)
 
     def _pass_on(self, order: str) -> None:
         kill = order == "kill" or self._stopped
         self._stopped = True
-        self._server.call("POST", f"{self._path}/stop?kill={int(kill)}", RunView)
+        try:
+            self._server.call("POST", f"{self._path}/stop?kill={int(kill)}", RunView)
+        except AIOSError as error:  # the next look says more
+            self._run.live.say(f"The order could not be passed on: {error.message}")
 
     def _ask(self) -> None:
         try:

@@ -287,7 +287,11 @@ def begin(
     run = start(
         function, script=script, args=args, client=client, workers=workers, strategy=strategy, **options
     )
-    keep(run.folder, call)
+    try:
+        keep(run.folder, call)
+    except BaseException:  # an interrupt: nobody holds the run
+        run.cancel()
+        raise
     return run
 
 

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -74,7 +75,7 @@ class Server:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:  # the last one: it died while it answered
             raise AIOSError(
                 f"The Jupyter server at {self.url} does not answer: {getattr(error, 'reason', error)}.",
                 "server_unreachable",
@@ -128,7 +129,7 @@ def _refusal(error: urllib.error.HTTPError) -> AIOSError:
     try:
         problem = json.loads(error.read())
         return AIOSError(problem["message"], problem["reason"], problem["hint"], error.code)
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, HTTPException):
         return AIOSError(
             f"The Jupyter server answered {error.code} {error.reason}.",
             "server_error",

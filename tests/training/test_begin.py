@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from distributed import Client
 
+from aios_lab.notebook import sdk
 from aios_lab.training import LocalTracker, train
 from aios_lab.wire import Run, RunRequest, RunState
+from live import until
 from training import functions
+from training.helpers import ranks_left
 
 
 class SlowTracker(LocalTracker):
@@ -94,3 +97,25 @@ def test_a_tracker_that_refuses_says_so_to_the_caller(client: Client, tmp_path: 
 
     with pytest.raises(PermissionError, match="MLflow does not answer"):
         train(functions.facts, client=client, tracker=Refusing(tmp_path))
+
+
+def test_an_interrupt_while_the_call_is_kept_leaves_no_run(client: Client, tmp_path: Path) -> None:
+    tracker = LocalTracker(tmp_path)
+
+    class Slow:
+        """The user has no patience while this is packed for the second time, when the run has begun."""
+
+        def __reduce__(self) -> Any:
+            if tracker.runs:
+                signal.raise_signal(signal.SIGINT)
+            return str, ()
+
+    def waits(ctx: Any, given: Any) -> int:
+        return int(functions.until_stopped(ctx))
+
+    with pytest.raises(KeyboardInterrupt):
+        sdk.begin(waits, None, (Slow(),), None, "ddp", client, tracker=tracker)
+    (run,) = tracker.runs.values()
+    until("the run has ended", lambda: run.state.ended, 60)
+    assert run.state is RunState.STOPPED
+    assert ranks_left() == []

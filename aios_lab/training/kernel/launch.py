@@ -125,7 +125,8 @@ def train(
 
     def lead(begun: wire.Run) -> Run:
         folder = Path(tracker.runs_dir).resolve() / begun.id
-        run = Run(LiveRun(begun), folder, lambda: _result(client, folder, places[0].address))
+        live = LiveRun(begun)
+        run = Run(live, folder, lambda: _result(client, folder, live.view().ranks[0].worker))
         specs = [
             RankSpec(
                 run_id=begun.id,
