@@ -57,6 +57,7 @@ class Progress:
         self.run = run
         self.series: dict[str, Series] = {}
         self._recent: deque[tuple[float, int]] = deque()
+        self._first: tuple[float, int] | None = None  # time and epoch; those before are another run's
 
     def add(self, metric: RunMetric) -> list[str]:
         """Take in one metric; the answer is lines for the log, one for each value that is no finite number:
@@ -94,7 +95,10 @@ class Progress:
         if run.total_steps and run.throughput:
             run.eta = max(0.0, (run.total_steps - run.step) / run.throughput)
         elif run.total_epochs and run.epoch and run.started is not None:
-            run.eta = max(0.0, (now - run.started) / run.epoch * (run.total_epochs - run.epoch))
+            self._first = self._first or ((run.started, 0) if run.resumed is None else (now, run.epoch))
+            since, begun = self._first
+            if run.epoch > begun:
+                run.eta = max(0.0, (now - since) / (run.epoch - begun) * (run.total_epochs - run.epoch))
 
 
 class Series:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from aios_lab.training.progress import SERIES_LIMIT, Progress, Series
-from aios_lab.wire import Run, RunMetric, RunState
+from aios_lab.wire import Resumed, Run, RunMetric, RunState
 
 
 def progress(**fields: object) -> Progress:
@@ -45,6 +45,14 @@ def test_without_a_number_of_steps_the_epochs_tell_what_is_left() -> None:
     assert of.run.eta is None
     add(of, *range(11, 21), per_second=1, epoch=1)
     assert of.run.eta == pytest.approx(60)
+
+
+def test_the_epochs_of_the_run_that_was_resumed_took_none_of_this_ones_time() -> None:
+    of = progress(total_epochs=90, started=1000.0, resumed=Resumed(run_id="r-0", step=750))
+    add(of, 751, per_second=1, epoch=75, start=1000.0)
+    assert of.run.eta is None
+    add(of, 760, 770, per_second=1, epoch=77, start=1000.0)
+    assert of.run.eta == pytest.approx((90 - 77) * 19 / 2)
 
 
 def test_a_return_to_a_checkpoint_starts_the_throughput_anew() -> None:
