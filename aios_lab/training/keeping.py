@@ -17,7 +17,7 @@ class Keeping:
     """How a run is kept, and may go on.
 
     Attributes:
-        checkpoint_every: save each so many global batches; by the clock, each half minute, where None.
+        checkpoint_every: save each so many optimizer steps; by the clock, each half minute, where None.
         checkpoint_keep: how many checkpoints are kept.
         min_workers: with fewer the run waits; all that it began with where the function is not resumable.
         batch_growth: have the global batch follow the number of ranks, and the learning rate by this rule:

@@ -12,6 +12,9 @@ import torch
 import torch.distributed.checkpoint as dcp
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributed.checkpoint import filesystem, state_dict_saver
+from torch.distributed.checkpoint._dedup_save_plans import dedup_save_plans
+from torch.distributed.checkpoint.default_planner import create_default_local_save_plan
 
 from aios_lab.training.errors import CannotTrain
 from aios_lab.training.keeping import Keeping
@@ -19,6 +22,7 @@ from aios_lab.training.pacing.rates import Rate, gain
 from aios_lab.training.rank.boundaries import AHEAD, LONGEST_PART, SHORTEST_PART, Boundaries
 from aios_lab.training.saving import checkpoints, state
 from aios_lab.training.saving.checkpoints import (
+    Apart,
     Damaged,
     Manifest,
     Outdated,
@@ -32,9 +36,8 @@ from aios_lab.training.saving.checkpoints import (
 
 def written(folder: Path, steps: int, keep: int = 3, attempt: int = 0) -> Path:
     place = draft(folder, steps, attempt)
-    place.mkdir(parents=True)
-    (place / "__0_0.distcp").write_bytes(bytes(range(256)) * steps)
-    (place / ".metadata").write_bytes(b"metadata")
+    writer = filesystem.FileSystemWriter(place)
+    state_dict_saver.save({"value": torch.arange(64 * steps)}, storage_writer=writer, no_dist=True)
     return commit(place, Manifest("r-1", attempt, steps, steps, 2, 1.0), keep)[0]
 
 
@@ -44,7 +47,35 @@ def test_a_checkpoint_is_verified_and_the_oldest_go(tmp_path: Path) -> None:
     assert [verify(path).steps for path in listed(tmp_path)] == [4, 3]
     found = newest_good(tmp_path, pytest.fail)
     assert found is not None
-    assert (found[1].steps, found[1].bytes) == (4, 4 * 256 + 8)
+    sizes = [path.stat().st_size for path in found[0].iterdir() if path.name != checkpoints.MANIFEST]
+    assert (found[1].steps, found[1].bytes) == (4, sum(sizes))
+
+
+def test_a_checkpoint_whose_parts_lie_elsewhere_does_not_stand(tmp_path: Path) -> None:
+    written(tmp_path, 2, keep=1)
+    place = draft(tmp_path, 3, 0)
+    writer = filesystem.FileSystemWriter(place)
+    state_dict_saver.save({"value": torch.arange(9)}, storage_writer=writer, no_dist=True)
+    (place / "__0_0.distcp").unlink()  # as if another host's rank had written it, to a disk of its own
+    with pytest.raises(Apart, match=f"{tmp_path.parent}, must be seen by all workers"):
+        commit(place, Manifest("r-1", 0, 3, 3, 2, 1.0), keep=1)
+    assert [verify(path).steps for path in listed(tmp_path)] == [2]
+    assert not place.exists()
+
+
+def test_of_what_all_ranks_have_rank_0s_comes_back(tmp_path: Path) -> None:
+    """Two ranks whose values differ, each planned for and written as the ranks do."""
+
+    def kept(rank: int) -> dict[str, Any]:
+        norm = torch.nn.BatchNorm1d(1000)
+        torch.nn.init.constant_(norm.running_mean, rank)
+        user = {"best": rank, "tensor": torch.full((10,), float(rank))}
+        return state.packed({"parts": [{"trained": {"model": norm.state_dict()}}], "user": user}, rank)
+
+    plans = [create_default_local_save_plan(kept(rank), rank == 0) for rank in range(2)]
+    first, second = ({item.index.fqn for item in plan.items} for plan in dedup_save_plans(plans))
+    assert second == {"random.1"}
+    assert {"rest", "random.0", "user.tensor", "parts.0.trained.model.running_mean"} < first
 
 
 def cut(place: Path) -> None:

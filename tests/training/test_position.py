@@ -55,7 +55,8 @@ class Rank:
         """What it computes of one epoch, with the number of samples that count."""
         for (batch,) in self.loader:
             yield self.loader.epoch, batch.tolist()[: self.pace.samples if self.pace.weight else 0]
-            self.pace.stepped += self.pace.counts
+            if self.pace.counts:
+                self.pace.count()
 
 
 def lived(rank: Rank, epochs: int) -> Seen:

@@ -110,6 +110,40 @@ def test_code_that_keeps_its_own_state_gets_it_back(start: Train) -> None:
     assert start(fn, fail=False, resume=run.id).result(90) == list(range(6))
 
 
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_code_that_counts_its_steps_takes_so_many_in_all_worlds(start: Train, first: int, then: int) -> None:
+    def fn(ctx: Any, fails_at: int = 0) -> tuple[int, int, int]:
+        import torch
+        from torch.utils.data import DataLoader, TensorDataset
+
+        def endless(batches: Any) -> Any:
+            while True:
+                yield from batches
+
+        model: Any = torch.nn.Linear(1, 1)
+        loader: Any = DataLoader(TensorDataset(torch.ones(16, 1)), batch_size=4)
+        optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.1)
+        model, optimizer, loader = ctx.prepare(model, optimizer, loader)
+        begun, batches = ctx.step, endless(loader)
+        while ctx.step < 14:
+            (x,) = next(batches)
+            model(x).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if ctx.step == fails_at:
+                ctx.finish()
+                raise RuntimeError("broken off")
+        return begun, ctx._pace.stepped, loader.epoch
+
+    run = start(fn, workers=first, checkpoint_every=4, fails_at=11)
+    with pytest.raises(TrainingFailed, match="broken off"):
+        run.wait(90)
+    again = start(fn, workers=then, resume=run.id)
+    assert again.result(90) == (7, 7, 3)
+    assert "This run goes on after 7 optimizer steps" in again.logs(0)
+    assert "ctx.step" in again.logs(0)
+
+
 def test_a_model_of_another_shape_is_refused_in_words(start: Train) -> None:
     begun = broken_off(start, 13, workers=1, checkpoint_every=4)
 

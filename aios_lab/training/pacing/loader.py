@@ -27,8 +27,9 @@ class SharedLoader:
         boundary: Callable[[], None] = lambda: None,
         arrived: Callable[[], None] = lambda: None,
     ) -> None:
-        """``boundary`` is called between two optimizer steps, before each global batch; ``arrived`` once,
-        when an iteration goes on where a checkpoint was taken."""
+        """``boundary`` is called between two optimizer steps, before a global batch: not where batches that
+        were handed out wait for their step, as those of a function that adds up gradients itself. ``arrived``
+        is called once, when an iteration goes on where a checkpoint was taken."""
         self._loader = rebuilt(loader, batches)
         self._pace = pace
         self._boundary = boundary
@@ -93,13 +94,15 @@ class SharedLoader:
         yield from self._epoch(number, goes_on)
 
     def _epoch(self, number: int, goes_on: bool) -> Iterator[Any]:
-        before, begun = self._pace.stepped, self.batches.consumed
+        before, begun, unstepped = self._pace.stepped, self.batches.consumed, self._pace.unstepped
         self._pace.active.append(self)
         try:
             yield from self._batches(goes_on)
         finally:
             self._pace.active.remove(self)
             self._pace.enter()
+            if self._pace.stepped == before:  # such as an evaluation: it leaves no gradients
+                self._pace.unstepped = unstepped
             trained = self._pace.stepped > before or (not self._pace.optimizers and self.batches.consumed)
             if begun or trained:
                 self.epoch += 1
@@ -111,13 +114,16 @@ class SharedLoader:
         iterator = iter(self._loader)
         if goes_on:
             self._arrived()
-        first = not goes_on
+        begins, arrives = True, goes_on
         for piece in pieces:
-            if first and self._pace.active[0] is self and not self._pace.catching_up:
-                self._boundary()
+            if begins and self._pace.active[0] is self:
+                if not (arrives or self._pace.catching_up or self._pace.unstepped):
+                    self._boundary()
+                self._pace.begin()
             batch = next(iterator)
             self._pace.enter(piece.weight, piece.samples, piece.last)
-            first = piece.last
+            self._pace.unstepped = bool(self._pace.optimizers)
+            begins, arrives = piece.last, False
             if piece.last:
                 self.batches.consumed = piece.consumed
             yield batch

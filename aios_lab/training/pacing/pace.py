@@ -20,7 +20,11 @@ class Pace:
             nothing that it steps or reports counts.
         optimizers: how many were prepared.
         stepped: optimizer steps that counted.
+        step: those of the optimizer that was prepared first, in all worlds.
+        unstepped: gradients of batches that were handed out may wait for a step; no checkpoint has them.
         active: loaders in the middle of an iteration, the first begun first.
+        pending, taken: gradients of the present batch's pieces before its last, by parameter: those that
+            ``.grad`` would have, and those that the optimizer would have stepped by.
         keeping: state is taken or given back, for which torch may step an optimizer that has none yet.
         synchronize: told whether the gradients of the next piece are averaged over the ranks.
     """
@@ -31,8 +35,12 @@ class Pace:
     catching_up: bool = False
     optimizers: int = 0
     stepped: int = 0
+    step: int = 0
+    unstepped: bool = False
     keeping: bool = False
     active: list[Any] = field(default_factory=list)
+    pending: dict[Any, Any] = field(default_factory=dict)
+    taken: dict[Any, Any] = field(default_factory=dict)
     synchronize: list[Callable[[bool], None]] = field(default_factory=list)
 
     @contextmanager
@@ -55,6 +63,17 @@ class Pace:
             self.last = last
             for tell in self.synchronize:
                 tell(last)
+
+    def count(self, first: bool = True) -> None:
+        """An optimizer steps, the ``first`` that was prepared or another."""
+        self.stepped += 1
+        self.step += first
+        self.unstepped = False
+
+    def begin(self) -> None:
+        """Begin with a global batch: what a loop that was left in the middle of one has computed is void."""
+        self.pending.clear()
+        self.taken.clear()
 
 
 class Pieces:

@@ -97,6 +97,13 @@ class Context:
         self._continuity.reported = step
 
     @property
+    def step(self) -> int:
+        """Steps that the optimizer which was prepared first has taken, in all worlds of the run and of the
+        one that it resumes. A global batch in pieces is one."""
+        self._continuity.saved()
+        return self._pace.step
+
+    @property
     def catching_up(self) -> bool:
         """True while a resumed function is not yet where its checkpoint was taken."""
         return self._pace.catching_up
@@ -186,8 +193,8 @@ class Context:
     def checkpoint(self, state: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Save this state with the run, and all that ``prepare`` got; returns while it is written.
 
-        All ranks call it at the same place, with the same values: tensors, plain values, or objects with a
-        ``state_dict``. The run can be moved to other workers or go on after a crash from here, and once it
+        All ranks call it at the same place: tensors, plain values, or objects with a ``state_dict``, of which
+        rank 0's are kept. The run can be moved to other workers or go on after a crash from here, and once it
         was called from nowhere else.
         """
         self._continuity.checkpoint({**(state or {}), **more})

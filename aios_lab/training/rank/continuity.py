@@ -25,7 +25,12 @@ from aios_lab.training.saving.checkpoints import Manifest
 from aios_lab.training.saving.saver import Saver
 from aios_lab.training.spec import RankSpec
 from aios_lab.training.strategies.base import Strategy
-from aios_lab.training.strategies.meeting import told_by_rank_0
+from aios_lab.training.strategies.meeting import await_key, told_by_rank_0
+
+_GOES_ON = (
+    "This run goes on after {} optimizer steps, and its function began anew: loops over the prepared "
+    "DataLoader go on where they were. A function that counts its steps reads ctx.step instead."
+)
 
 
 @dataclass
@@ -75,7 +80,7 @@ class Continuity:
         self._random: dict[str, Any] | None = None
         self._waited = 0  # checkpoints that the training waited for
         self.found: tuple[Path, Manifest] | None = None  # the checkpoint that this world goes on from
-        self.steps = 0  # boundaries passed, in all worlds
+        self.steps = 0  # boundaries between optimizer steps passed, in all worlds
         self.reported = 0
 
     # --- going on ---------------------------------------------------------------------------------
@@ -101,6 +106,8 @@ class Continuity:
                 part.loader.skip_to(position)
             else:
                 part.loader.go_on(position)
+                if self._spec.rank == 0 and not self._pace.catching_up:
+                    say(_GOES_ON.format(self._pace.step))
                 self._pace.catching_up = True
 
     def position(self) -> dict[str, Any]:
@@ -163,7 +170,7 @@ class Continuity:
 
     def _load(self, place: Path, manifest: Manifest) -> None:
         self._saved_tree, self._random = state.unpacked(place, self._spec.rank)
-        self.steps, self.reported = manifest.steps, manifest.reported
+        self.steps, self.reported, self._pace.step = manifest.steps, manifest.reported, manifest.stepped
         if self._spec.rank == 0:
             self._link.send("resumed", {"step": manifest.reported})
 
@@ -177,7 +184,7 @@ class Continuity:
             if spec.world_size > 1:
                 self.store().set("resume", "" if found is None else str(found[0]))
             return found
-        place = self.store().get("resume").decode()
+        place = await_key(self.store(), "resume").decode()  # rank 0 reads all of it first
         return (Path(place), checkpoints.read_manifest(Path(place))) if place else None
 
     def _newest(self) -> tuple[Path, Manifest] | None:
@@ -196,7 +203,7 @@ class Continuity:
     # --- between two steps ------------------------------------------------------------------------
 
     def boundary(self) -> None:
-        """Before a global batch of the prepared loader."""
+        """Between two optimizer steps, before a global batch of the prepared loader."""
         self.steps += 1
         self.going()
         if not self._by_hand:
@@ -235,6 +242,8 @@ class Continuity:
         if user is not None or self._pace.stepped:  # else nothing has changed since this world began
             with self._link.uninterrupted():
                 stands = self._save(user, wait=why != "save")
+        elif why == "save" and self._spec.rank == 0:
+            self._link.send("unsaved")  # nobody need wait for it
         if why == "stop" or (why == "pause" and self._link.parting):
             self._link.halt(f"the run was stopped at step {self.reported}")
         if why == "pause" and stands:
@@ -267,6 +276,7 @@ class Continuity:
             world_size=spec.world_size,
             time=time.time(),
             loaders=[{} if part.loader is None else part.loader.position() for part in self._parts],
+            stepped=self._pace.step,
         )
 
     def _ready_saver(self) -> Saver:

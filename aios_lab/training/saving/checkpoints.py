@@ -25,8 +25,9 @@ _WHOLE, _DRAFT, _DAMAGED = "step-", "draft-", "damaged-"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a checkpoint says of itself. ``steps`` are global batches done, ``reported`` is the step that
-    people saw, ``loaders`` tells how far each prepared DataLoader was."""
+    """What a checkpoint says of itself. ``steps`` are boundaries between optimizer steps that were passed,
+    ``reported`` is the step that people saw, ``stepped`` counts those of the first optimizer, ``loaders``
+    tells how far each prepared DataLoader was."""
 
     run: str
     attempt: int
@@ -37,10 +38,15 @@ class Manifest:
     loaders: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
+    stepped: int = 0
 
 
 class Outdated(Exception):
     """A newer attempt of the run has written since: its checkpoints count, not this one."""
+
+
+class Apart(Exception):
+    """What other ranks wrote is not where rank 0 looks."""
 
 
 class Damaged(Exception):
@@ -62,11 +68,18 @@ def commit(written: Path, manifest: Manifest, keep: int = KEEP) -> tuple[Path, M
     Raises:
         OSError: the disk is full, or the folder is gone; the checkpoints before it stand.
         Outdated: another attempt has taken the place of this one; its checkpoints stand.
+        Apart: ranks wrote to folders of their own; the checkpoints before it stand.
     """
     if (newest := _newest_attempt(written.parent)) > manifest.attempt:
         shutil.rmtree(written, ignore_errors=True)
         raise Outdated(f"attempt {newest} of this run has begun to write since")
     files = sorted(path for path in written.iterdir() if path.is_file())
+    if missing := sorted(_named(written) - {path.name for path in files}):
+        shutil.rmtree(written, ignore_errors=True)
+        raise Apart(
+            f"{missing[0]} is not where rank 0 looks: the run's folder, {written.parent.parent}, must be "
+            "seen by all workers"
+        )
     whole = replace(
         manifest,
         files={path.name: _digest(path) for path in files},
@@ -82,6 +95,13 @@ def commit(written: Path, manifest: Manifest, keep: int = KEEP) -> tuple[Path, M
     for old in [*listed(place.parent)[keep:], *place.parent.glob(f"{_DRAFT}old-*")]:
         shutil.rmtree(old, ignore_errors=True)
     return place, whole
+
+
+def _named(written: Path) -> set[str]:
+    """The files of all ranks, as they have told rank 0."""
+    from torch.distributed.checkpoint.filesystem import FileSystemReader  # only ranks commit
+
+    return {part.relative_path for part in FileSystemReader(written).read_metadata().storage_data.values()}
 
 
 def _newest_attempt(folder: Path) -> int:

@@ -19,6 +19,7 @@ import torch
 from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlanner
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict, load
+from torch.distributed.tensor import DTensor
 
 _REST = "rest"
 
@@ -31,10 +32,15 @@ class _Place:
 
 
 def packed(tree: Mapping[str, Any], rank: int) -> dict[str, Any]:
-    """What this rank saves. Objects with a ``state_dict`` are saved by it; random states are the rank's."""
+    """What this rank saves: its shards and random states, and of what all ranks have, rank 0 everything. That
+    may differ between them, as buffers and the user's values do, and would come back mixed. Objects with a
+    ``state_dict`` are saved by it."""
     tensors: dict[str, Any] = {}
     rest = {name: _without_tensors(value, name, tensors) for name, value in tree.items()}
-    return {**tensors, _REST: cloudpickle.dumps(rest), _random(rank): pickle.dumps(_random_state())}
+    own = {_random(rank): pickle.dumps(_random_state())}
+    if rank:
+        return {path: tensor for path, tensor in tensors.items() if isinstance(tensor, DTensor)} | own
+    return {**tensors, _REST: cloudpickle.dumps(rest), **own}
 
 
 def unpacked(checkpoint: Path, rank: int) -> tuple[Saved, dict[str, Any] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
@@ -64,8 +65,14 @@ def told_by_rank_0(question: str, answer: bool) -> bool:
     if dist.get_rank() == 0:
         store.set("answer", str(answer))
         return answer
-    store.wait(["answer"], FOR_EVER)
-    return bool(store.get("answer") == b"True")
+    return await_key(store, "answer") == b"True"
+
+
+def await_key(store: Any, key: str) -> bytes:
+    """What a rank puts there, once it does: that may take longer than the store would wait by itself."""
+    store.wait([key], FOR_EVER)
+    value: bytes = store.get(key)
+    return value
 
 
 def _agent_store() -> TCPStore:
