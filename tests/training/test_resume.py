@@ -152,7 +152,9 @@ def test_a_model_of_another_shape_is_refused_in_words(start: Train) -> None:
         from torch.utils.data import DataLoader, TensorDataset
 
         model = torch.nn.Linear(7, 1)
-        loader: Any = DataLoader(TensorDataset(torch.ones(8, 7)), batch_size=4)
+        loader: Any = DataLoader(
+            TensorDataset(torch.ones(64, 7)), batch_size=15, shuffle=True
+        )  # in its order
         ctx.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1), loader)
 
     with pytest.raises(TrainingFailed, match="does not fit what"):
