@@ -21,7 +21,9 @@ c.AIOSLab.grace = 30
 """
 EPOCHS, SAMPLES = 3, 96
 BEGIN = """
+import sys
 import aios_lab as aios
+sys.path.append({tests!r})
 from training import functions
 aios.request(workers=2, memory='500MB', priority={priority!r})
 aios.client().wait_for_workers(2, timeout=120)
@@ -59,7 +61,8 @@ def trains(server: Server, size: int, attempt: int, steps: int = 2) -> None:
 def begin(kernel: Kernel, folder: Path, priority: str = "normal", pause: float = 1.0) -> Path:
     seen = folder / "seen"
     seen.mkdir()
-    kernel.run(BEGIN.format(seen=str(seen), epochs=EPOCHS, samples=SAMPLES, priority=priority, pause=pause))
+    told = {"seen": str(seen), "epochs": EPOCHS, "samples": SAMPLES, "priority": priority, "pause": pause}
+    kernel.run(BEGIN.format(tests=str(Path(__file__).parent.parent), **told))
     return seen
 
 
