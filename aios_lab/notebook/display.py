@@ -113,7 +113,8 @@ def _stopped(view: Run) -> str:
         f" %aios resume {view.id} goes on from step {view.checkpoints[-1].step}." if view.checkpoints else ""
     )
     kept = ' The model that it saved is kept: aios.models.register(run, "NAME").' if view.has_model else ""
-    return f"The run {view.name!r} {where}; what it returned on the stop is in run.result().{kept}{again}"
+    result = "what it returned on the stop, if anything, is in run.result()."
+    return f"The run {view.name!r} {where}; {result}{kept}{again}"
 
 
 def progress(view: Run) -> str:
