@@ -61,6 +61,7 @@ def _prepare(spec: RankSpec, link: Link) -> None:
             raise Stopped("the run was stopped")
 
     signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a server under nohup ignores it
 
 
 def _attempt(spec: RankSpec, packed: bytes, link: Link) -> dict[str, Any]:
