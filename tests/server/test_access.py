@@ -25,6 +25,7 @@ ENDPOINTS = [
     ("GET", "runs"),
     ("POST", "runs"),
     ("GET", "runs/r-0"),
+    ("GET", "runs/r-0/log"),
     ("PATCH", "runs/r-0"),
     ("POST", "runs/r-0/stop"),
     ("GET", "models"),

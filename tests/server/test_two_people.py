@@ -36,6 +36,7 @@ OF_ANOTHER: dict[tuple[str, str], int | None] = {
     ("GET", "runs"): None,
     ("POST", "runs"): 403,
     ("GET", "runs/{run_id}"): 403,
+    ("GET", "runs/{run_id}/log"): 403,
     ("PATCH", "runs/{run_id}"): 403,
     ("POST", "runs/{run_id}/stop"): 403,
     ("GET", "models"): None,
